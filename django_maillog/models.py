@@ -1,0 +1,238 @@
+"""The tables: what was recorded, what is broken, and which mail says so."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+# A stored time further ahead than anything the rules can ask for means that the clock was set back.
+CLOCK_SKEW = timedelta(minutes=5)
+
+
+class Status(models.TextChoices):
+    """The life of a batch: open, ready, sending, sent; or failed, or cancelled by a person."""
+
+    OPEN = "open", _("open")
+    READY = "ready", _("ready")
+    SENDING = "sending", _("sending")
+    SENT = "sent", _("sent")
+    FAILED = "failed", _("failed")
+    CANCELLED = "cancelled", _("cancelled")
+
+
+class Outcome(models.TextChoices):
+    """How one try to deliver a batch ended."""
+
+    SENT = "sent", _("sent")
+    RETRY = "retry", _("to be tried again")
+    FAILED = "failed", _("failed for good")
+
+
+class BatchQuerySet(models.QuerySet["Batch"]):
+    """Questions about batches; the time is always an argument."""
+
+    def open(self) -> BatchQuerySet:
+        return self.filter(status=Status.OPEN)
+
+    def due(self, now: datetime) -> BatchQuerySet:
+        """Open batches that must be sealed; one opened in the future (the clock was set back) is due, too."""
+        return self.open().filter(Q(due_at__lte=now) | Q(due_at__isnull=False, opened_at__gt=now + CLOCK_SKEW))
+
+    def deliverable(self, now: datetime) -> BatchQuerySet:
+        """Sealed batches whose next attempt has come, and those whose claim ran out."""
+        skewed = Q(sealed_at__gt=now + CLOCK_SKEW)
+        return self.filter(
+            Q(status=Status.READY) & (Q(next_attempt_at__lte=now) | skewed)
+            | Q(status=Status.SENDING) & (Q(claimed_until__lte=now) | skewed)
+        )
+
+    def undelivered(self) -> BatchQuerySet:
+        """Every batch that still has to go out: open, ready or being sent."""
+        return self.filter(status__in=[Status.OPEN, Status.READY, Status.SENDING])
+
+    def finished_before(self, moment: datetime) -> BatchQuerySet:
+        """Sent or cancelled batches old enough to be pruned; failed ones are kept until somebody acts."""
+        return self.filter(status__in=[Status.SENT, Status.CANCELLED], opened_at__lt=moment)
+
+
+class Batch(models.Model):
+    """One mail to be, or that was."""
+
+    buffer = models.CharField(_("buffer"), max_length=200)
+    status = models.CharField(_("status"), max_length=10, choices=Status.choices, default=Status.OPEN)
+    open_for = models.CharField(
+        max_length=200, null=True, editable=False, help_text=_("The buffer's name while the batch is open, else NULL.")
+    )
+    opened_at = models.DateTimeField(_("opened"))
+    due_at = models.DateTimeField(_("due"), null=True)
+    reason = models.CharField(_("reason"), max_length=10, blank=True)
+    sealed_at = models.DateTimeField(_("sealed"), null=True)
+    first_at = models.DateTimeField(_("first record"), null=True)
+    last_at = models.DateTimeField(_("last record"), null=True)
+    record_count = models.BigIntegerField(_("records"), default=0)
+    silenced_count = models.BigIntegerField(_("silenced records"), default=0)
+    lost_count = models.BigIntegerField(_("records that were only counted"), default=0)
+    group_count = models.IntegerField(_("groups"), default=0)
+    level = models.IntegerField(_("highest level"), default=0)
+    recipients = models.JSONField(_("recipients"), default=list)
+    sender = models.CharField(_("sender"), max_length=320, blank=True)
+    using = models.CharField(_("mailer"), max_length=200, blank=True)
+    subject = models.CharField(_("subject"), max_length=200, blank=True)
+    text = models.TextField(_("text"), blank=True)
+    html = models.TextField(_("HTML"), blank=True)
+    message_id = models.CharField(_("Message-ID"), max_length=255, blank=True)
+    references = models.CharField(_("References"), max_length=255, blank=True)
+    attempts = models.IntegerField(_("attempts"), default=0)
+    in_doubt = models.BooleanField(
+        default=False, help_text=_("A server may already have accepted this mail: it keeps its identity.")
+    )
+    next_attempt_at = models.DateTimeField(_("next attempt"), null=True)
+    claimed_until = models.DateTimeField(_("claimed until"), null=True)
+    sent_at = models.DateTimeField(_("sent"), null=True)
+    last_error = models.TextField(_("last error"), blank=True)
+
+    objects = BatchQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("batch")
+        verbose_name_plural = _("batches")
+        permissions = [("flush_batch", "Can flush, retry, cancel and send again")]
+        constraints = [models.UniqueConstraint(fields=["open_for"], name="maillog_batch_open_for")]
+        indexes = [
+            models.Index(fields=["status", "next_attempt_at"], name="maillog_batch_status"),
+            models.Index(fields=["buffer", "sealed_at"], name="maillog_batch_buffer"),
+            models.Index(fields=["opened_at"], name="maillog_batch_opened"),
+        ]
+
+    def __str__(self) -> str:
+        return self.subject or f"{self.buffer} #{self.pk}"
+
+
+class Group(models.Model):
+    """One fingerprint in one buffer: which bug, since when, how often."""
+
+    buffer = models.CharField(_("buffer"), max_length=200)
+    fingerprint = models.CharField(_("fingerprint"), max_length=64)
+    cause = models.CharField(_("cause"), max_length=64)
+    title = models.CharField(_("title"), max_length=255)
+    level = models.IntegerField(_("level"))
+    logger = models.CharField(_("logger"), max_length=255)
+    first_seen_at = models.DateTimeField(_("first seen"))
+    last_seen_at = models.DateTimeField(_("last seen"))
+    count = models.BigIntegerField(_("records"), default=0)
+    episode_at = models.DateTimeField(
+        _("new since"), help_text=_("When it was last new: its first record, or the one that made it a regression.")
+    )
+    episode_count = models.BigIntegerField(_("records since it was new"), default=0)
+    notified_at = models.DateTimeField(_("last mailed"), null=True)
+    silenced_at = models.DateTimeField(_("silenced"), null=True)
+    silenced_until = models.DateTimeField(
+        _("silenced until"), null=True, help_text=_("NULL in a silenced group: for ever.")
+    )
+    silenced_by = models.CharField(_("silenced by"), max_length=150, blank=True)
+    silence_note = models.CharField(_("note"), max_length=255, blank=True)
+    resolved_at = models.DateTimeField(_("resolved"), null=True)
+    batch = models.ForeignKey(
+        Batch, null=True, on_delete=models.SET_NULL, related_name="latest_groups", verbose_name=_("latest batch")
+    )
+    batch_state = models.CharField(
+        max_length=10, blank=True, help_text=_("What it was when it entered its latest batch: new, regressed, variant or repeat.")
+    )
+    sample = models.ForeignKey("Record", null=True, on_delete=models.SET_NULL, related_name="+", verbose_name=_("last full sample"))
+
+    class Meta:
+        verbose_name = _("group")
+        verbose_name_plural = _("groups")
+        permissions = [("silence_group", "Can silence and resolve groups")]
+        constraints = [models.UniqueConstraint(fields=["buffer", "fingerprint"], name="maillog_group_fingerprint")]
+        indexes = [
+            models.Index(fields=["buffer", "cause", "last_seen_at"], name="maillog_group_cause"),
+            models.Index(fields=["last_seen_at"], name="maillog_group_last_seen"),
+            models.Index(fields=["first_seen_at"], name="maillog_group_first_seen"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+    def is_silenced(self, now: datetime) -> bool:
+        return self.silenced_at is not None and (self.silenced_until is None or self.silenced_until > now)
+
+
+class Record(models.Model):
+    """One stored occurrence, or ``count`` folded ones between ``first_at`` and ``last_at``."""
+
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="records", db_index=False, verbose_name=_("batch"))
+    group = models.ForeignKey(Group, on_delete=models.CASCADE, related_name="records", db_index=False, verbose_name=_("group"))
+    segment = models.CharField(max_length=32, editable=False)
+    folded = models.BooleanField(_("folded"), default=False)
+    first_at = models.DateTimeField(_("first"))
+    last_at = models.DateTimeField(_("last"))
+    count = models.BigIntegerField(_("count"), default=1)
+    level = models.IntegerField(_("level"))
+    logger = models.CharField(_("logger"), max_length=255)
+    message = models.TextField(_("message"))
+    messages = models.JSONField(default=dict, help_text=_("Of a folded row: distinct messages and their counts, '' for the rest."))
+    where = models.CharField(_("where"), max_length=500, blank=True)
+    traceback = models.TextField(_("traceback"), blank=True)
+    request = models.JSONField(_("request"), null=True)
+    extra = models.JSONField(_("extra"), null=True)
+    details = models.JSONField(_("details"), null=True)
+    html = models.TextField(_("technical report"), blank=True)
+    host = models.CharField(_("host"), max_length=255)
+    process = models.BigIntegerField(_("process"))
+
+    class Meta:
+        verbose_name = _("record")
+        verbose_name_plural = _("records")
+        indexes = [
+            models.Index(fields=["batch", "group"], name="maillog_record_batch"),
+            models.Index(fields=["group", "last_at"], name="maillog_record_group"),
+        ]
+
+    def __str__(self) -> str:
+        return self.message[:100]
+
+
+class Tally(models.Model):
+    """How many records of one group fell into one hour (UTC): the charts of the admin read this, never the records."""
+
+    group = models.ForeignKey(Group, on_delete=models.CASCADE, related_name="tallies", db_index=False)
+    hour_at = models.DateTimeField()
+    level = models.IntegerField()
+    count = models.BigIntegerField()
+
+    class Meta:
+        verbose_name = _("tally")
+        verbose_name_plural = _("tallies")
+        constraints = [models.UniqueConstraint(fields=["group", "hour_at", "level"], name="maillog_tally_group_hour")]
+        indexes = [models.Index(fields=["hour_at"], name="maillog_tally_hour")]
+
+
+class Attempt(models.Model):
+    """One try to deliver a batch."""
+
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="attempt_set", verbose_name=_("batch"))
+    tried_at = models.DateTimeField(_("tried"))
+    outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome.choices)
+    error = models.TextField(_("error"), blank=True)
+
+    class Meta:
+        verbose_name = _("attempt")
+        verbose_name_plural = _("attempts")
+
+
+class Segment(models.Model):
+    """One spool segment, and the byte up to which it is imported."""
+
+    id = models.CharField(max_length=32, primary_key=True)
+    host = models.CharField(_("host"), max_length=255)
+    process = models.BigIntegerField(_("process"))
+    offset = models.BigIntegerField(_("offset"), default=0)
+    seen_at = models.DateTimeField(_("last import"))
+
+    class Meta:
+        verbose_name = _("segment")
+        verbose_name_plural = _("segments")
