@@ -1,0 +1,143 @@
+"""Mail connections and recipients: the only module that knows Django's versions."""
+
+from __future__ import annotations
+
+import inspect
+import ssl
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any, Literal
+
+import django
+from django.conf import settings
+from django.core import mail
+from django.core.exceptions import ImproperlyConfigured
+from django.core.mail.backends.base import BaseEmailBackend
+from django.core.mail.backends.smtp import EmailBackend
+from django.utils.functional import Promise
+from django.utils.module_loading import import_string
+
+HAS_MAILERS = django.VERSION >= (6, 1)
+DEFAULT_MAILER = "default"
+
+
+class SMTPBackend(EmailBackend):
+    """Django's SMTP backend with the TLS of the standard library's ``SMTPHandler``.
+
+    Like ``smtplib.SMTP.starttls()`` without a context it encrypts but does not verify the server's certificate, so that a
+    relay with a self-signed certificate goes on working when the handler's dotted path changes. Where the certificate
+    must be verified, leave ``mailhost`` out and let the project's mailer (``EMAIL_*`` or ``MAILERS``) send.
+    """
+
+    secure: tuple[str, ...] = ()
+
+    @cached_property
+    def ssl_context(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        if self.secure:
+            keyfile, certfile = self.secure[0], self.secure[-1]
+            context.load_cert_chain(certfile, keyfile)
+        return context
+
+
+def mailers_configured() -> bool:
+    """Whether the project has opted into ``MAILERS`` (Django 6.1 and later)."""
+    return HAS_MAILERS and hasattr(settings, "MAILERS")
+
+
+def mailer_aliases() -> list[str]:
+    """The aliases in ``MAILERS``, none where it can't be used."""
+    return list(settings.MAILERS) if mailers_configured() else []
+
+
+def get_connection(*, using: str | None = None, email_backend: str | None = None) -> BaseEmailBackend:
+    """A connection of the named mailer, of the named backend, or else the project's default; its errors are raised."""
+    if mailers_configured():
+        if email_backend:
+            raise ImproperlyConfigured(
+                f"email_backend={email_backend!r} can't be used when settings.MAILERS is defined: "
+                f"name a mailer with 'using' instead, one of {', '.join(map(repr, settings.MAILERS)) or 'none so far'}."
+            )
+        return mail.mailers[using or DEFAULT_MAILER]
+    if using:
+        raise ImproperlyConfigured(
+            f"using={using!r} names a mailer, which needs Django 6.1 and settings.MAILERS "
+            f"(this is Django {django.get_version()}, {'without MAILERS' if HAS_MAILERS else 'which ignores MAILERS'}): "
+            "define it there, or leave 'using' out."
+        )
+    if not HAS_MAILERS:
+        return mail.get_connection(email_backend)
+    if email_backend:
+        return _create_backend(import_string(email_backend))
+    if settings.is_overridden("EMAIL_BACKEND"):
+        # Called by Django itself, get_connection() does not warn.
+        return mail.mailers[DEFAULT_MAILER]
+    # The default of EMAIL_BACKEND: reading it here would warn, and mailers["default"] would where no EMAIL_* is set.
+    return _create_backend(EmailBackend)
+
+
+def smtp_connection(
+    *,
+    host: str,
+    port: int | None,
+    username: str | None,
+    password: str | None,
+    timeout: float | None,
+    secure: tuple[str, ...] | None,
+) -> BaseEmailBackend:
+    """A connection from the arguments of the standard library's ``SMTPHandler``, whatever the project's mail settings are."""
+    options: dict[str, Any] = {
+        "host": host,
+        "port": port or 25,
+        # Empty strings, because None means "as in the settings" to Django before 6.1.
+        "username": username or "",
+        "password": password or "",
+        # The standard library uses TLS with credentials only.
+        "use_tls": bool(username) and secure is not None,
+        "use_ssl": False,
+        "timeout": timeout,
+        "ssl_keyfile": "",
+        "ssl_certfile": "",
+    }
+    if HAS_MAILERS:
+        options["alias"] = "django_maillog"  # with an alias Django 6.1 reads no EMAIL_* setting
+    backend = SMTPBackend(**options)
+    backend.secure = secure or ()
+    return backend
+
+
+def has_timeout(connection: BaseEmailBackend) -> bool:
+    """Whether a connection gives up at some time; only an SMTP connection of Django's can wait for ever."""
+    return not isinstance(connection, EmailBackend) or connection.timeout is not None
+
+
+def addresses(setting: Literal["ADMINS", "MANAGERS"]) -> list[str]:
+    """The addresses in ``ADMINS`` or ``MANAGERS``, written as strings (Django 6.0) or (name, address) pairs (before)."""
+    value = getattr(settings, setting)
+    if isinstance(value, (str, Promise)) or not isinstance(value, Iterable):
+        raise ImproperlyConfigured(_addresses_error(setting, value))
+    return [_address(setting, entry) for entry in value]
+
+
+def _address(setting: str, entry: object) -> str:
+    """The address in one entry; a lazily evaluated string is evaluated here."""
+    if isinstance(entry, (list, tuple)) and len(entry) == 2:
+        entry = entry[1]
+    if not isinstance(entry, (str, Promise)):
+        raise ImproperlyConfigured(_addresses_error(setting, entry))
+    return str(entry)
+
+
+def _addresses_error(setting: str, value: object) -> str:
+    return f"settings.{setting} must be a list of addresses (or of (name, address) pairs), but holds {value!r}."
+
+
+def _create_backend(backend: type[BaseEmailBackend]) -> BaseEmailBackend:
+    """An instance that reads the ``EMAIL_*`` settings; without ``alias`` Django's SMTP backend of 6.1 warns."""
+    parameters = inspect.signature(backend).parameters.values()
+    takes_alias = any(p.name == "alias" or p.kind is p.VAR_KEYWORD for p in parameters)
+    if issubclass(backend, EmailBackend) and takes_alias:
+        return backend(alias=None)
+    return backend()
