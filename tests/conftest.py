@@ -1,0 +1,124 @@
+"""Fixtures that all tests share: a real mail server, a spool, LOGGING, and a project in other processes."""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import django
+import pytest
+
+from tests import settings as test_settings
+from tests.databases import fresh_database
+from tests.sites import Site
+from tests.smtp import SMTPServer
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import Settings  # an older pytest-django has it under another name
+
+KIND = os.environ.get("MAILLOG_TEST_DATABASE") or "sqlite"
+NEEDS_DATABASE = {"db", "transactional_db", "django_db_setup", "site"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip the database tests of a run that is for a server which isn't there; in CI, refuse the run."""
+    if not test_settings.SERVER or os.environ.get(test_settings.SERVER):
+        return
+    reason = f"{test_settings.SERVER} isn't set: no {KIND} server to test with"
+    if os.environ.get("CI"):
+        raise pytest.UsageError(reason)
+    for item in items:
+        if item.get_closest_marker("django_db") or NEEDS_DATABASE & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def mailers(server: SMTPServer, **options: Any) -> dict[str, Any]:
+    """Django 6.1's MAILERS for this server."""
+    backend = "django.core.mail.backends.smtp.EmailBackend"
+    options = {"host": server.host, "port": server.port, "timeout": 5, **options}
+    return {"default": {"BACKEND": backend, "OPTIONS": options}}
+
+
+@pytest.fixture
+def smtp(settings: Settings) -> Iterator[SMTPServer]:
+    """A running SMTP server, which is the project's default mailer for the test."""
+    with SMTPServer() as server:
+        if django.VERSION >= (6, 1):
+            settings.MAILERS = mailers(server)
+        else:
+            settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+            settings.EMAIL_HOST = server.host
+            settings.EMAIL_PORT = server.port
+            settings.EMAIL_TIMEOUT = 5
+        yield server
+
+
+@pytest.fixture
+def spool_dir(settings: Settings, tmp_path: Path) -> Path:
+    """The folder that MAILLOG_SPOOL_DIR names; it doesn't exist yet."""
+    settings.MAILLOG_SPOOL_DIR = str(tmp_path / "spool")
+    return tmp_path / "spool"
+
+
+@pytest.fixture
+def configure_logging() -> Iterator[Callable[[dict[str, Any]], None]]:
+    """`logging.config.dictConfig`; what it changed is closed and put back after the test."""
+    manager = logging.Logger.manager
+    before = {None: _state(logging.root)} | {
+        name: _state(logger)
+        for name, logger in manager.loggerDict.items()
+        if isinstance(logger, logging.Logger)
+    }
+    kept = {id(handler) for handlers, *_ in before.values() for handler in handlers}
+
+    yield logging.config.dictConfig
+
+    loggers = [logging.root, *(x for x in manager.loggerDict.values() if isinstance(x, logging.Logger))]
+    for logger in loggers:
+        for handler in [handler for handler in logger.handlers if id(handler) not in kept]:
+            logger.removeHandler(handler)
+            handler.close()
+        name = None if logger is logging.root else logger.name
+        handlers, logger.level, logger.propagate, logger.disabled = before.get(name, ([], 0, True, False))
+        logger.handlers[:] = handlers
+    manager._clear_cache()  # type: ignore[attr-defined]  # levels are cached, and nothing public forgets them
+
+
+def _state(logger: logging.Logger) -> tuple[list[logging.Handler], int, bool, bool]:
+    return list(logger.handlers), logger.level, logger.propagate, logger.disabled
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file, to be copied: migrating takes longer than most tests."""
+    folder = tmp_path_factory.mktemp("migrated")
+    path = folder / "db.sqlite3"
+    Site(folder=folder, database_url=f"sqlite:///{path}", email_url="smtp://127.0.0.1:9").manage(
+        "migrate", "--verbosity=0"
+    )
+    return path
+
+
+@pytest.fixture
+def empty_site(tmp_path: Path, smtp: SMTPServer) -> Iterator[Site]:
+    """A project in processes of its own whose database has no tables yet."""
+    with fresh_database(KIND, tmp_path) as url:
+        site = Site(folder=tmp_path, database_url=url, email_url=smtp.url)
+        yield site
+        site.stop()
+
+
+@pytest.fixture
+def site(empty_site: Site, request: pytest.FixtureRequest) -> Site:
+    """A project in processes of its own, migrated, on the kind of database that this run is for."""
+    if KIND == "sqlite":
+        source: Path = request.getfixturevalue("migrated_file")
+        shutil.copy(source, empty_site.env["DATABASE_URL"].removeprefix("sqlite:///"))
+    else:
+        empty_site.manage("migrate", "--verbosity=0")
+    return empty_site

@@ -1,0 +1,119 @@
+"""The test project: every value that a subprocess needs to differ in comes from the environment."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import django
+import environ
+
+env = environ.Env()
+
+SERVERS = {"postgresql": "MAILLOG_TEST_POSTGRESQL_URL", "mariadb": "MAILLOG_TEST_MARIADB_URL"}
+# tox names the database that a whole run is for; without its server the run's database tests are skipped.
+SERVER = SERVERS.get(env.str("MAILLOG_TEST_DATABASE", default=""), "")
+
+_run = f"{env.str('TOX_ENV_NAME', default='local')}-{os.getpid()}".replace("-", "_").replace(".", "_")
+# A file, not memory: threads and second connections must see the same rows.
+_file = Path(tempfile.gettempdir()) / f"maillog_{_run}.sqlite3"
+
+
+def _database() -> dict[str, Any]:
+    url = env.str("DATABASE_URL", default="") or (env.str(SERVER, default="") if SERVER else "")
+    if not url or url.startswith("sqlite"):
+        config = env.db_url_config(url or f"sqlite:///{_file}")
+        return {**config, "TEST": {"NAME": str(_file)}}
+    config = env.db_url_config(url)
+    test = {"NAME": f"test_maillog_{_run}"}
+    if "mysql" in config["ENGINE"]:
+        test["CHARSET"] = "utf8mb4"
+    return {**config, "TEST": test}
+
+
+DATABASES = {"default": _database()}
+
+SECRET_KEY = "only for tests"
+ALLOWED_HOSTS = ["*"]
+DEBUG = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+ROOT_URLCONF = "tests.urls"
+STATIC_URL = "static/"
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "django_maillog",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [Path(__file__).parent / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+SERVER_EMAIL = "errors@example.com"
+ADMINS: list[Any]
+MANAGERS: list[Any]
+if django.VERSION >= (6, 0):
+    ADMINS = ["ada@example.com", "alan@example.com"]
+    MANAGERS = ["grace@example.com"]
+else:
+    ADMINS = [("Ada", "ada@example.com"), ("Alan", "alan@example.com")]
+    MANAGERS = [("Grace", "grace@example.com")]
+
+# Nobody answers on the discard port: a mail that a test didn't mean to send fails at once.
+_email = env.email_url_config(env.str("EMAIL_URL", default="smtp://127.0.0.1:9"))
+if env.bool("MAILLOG_TEST_MAILERS", default=django.VERSION >= (6, 1)):
+    MAILERS = {
+        "default": {
+            "BACKEND": _email["EMAIL_BACKEND"],
+            "OPTIONS": {"host": _email["EMAIL_HOST"], "port": _email["EMAIL_PORT"], "timeout": 5},
+        }
+    }
+else:
+    EMAIL_BACKEND = _email["EMAIL_BACKEND"]
+    EMAIL_HOST = _email["EMAIL_HOST"]
+    EMAIL_PORT = _email["EMAIL_PORT"]
+    EMAIL_TIMEOUT = 5
+
+LOGGING = env.json("MAILLOG_TEST_LOGGING", default={})
+
+
+def _given(name: str) -> Any:
+    """A setting from the environment: JSON where it is JSON (numbers, null), else the text itself."""
+    try:
+        return json.loads(os.environ[name])
+    except ValueError:
+        return os.environ[name]
+
+
+globals().update(
+    {
+        name: _given(name)
+        for name in os.environ
+        if name.startswith("MAILLOG_") and not name.startswith("MAILLOG_TEST_")
+    }
+)
