@@ -137,7 +137,7 @@ class SMTPServer:
             self._changed.notify_all()
 
 
-class _Protocol(SMTP):  # type: ignore[misc]  # aiosmtpd has no types
+class _Protocol(SMTP):
     """One connection."""
 
     async def strike(self, stage: str) -> str:
@@ -146,21 +146,25 @@ class _Protocol(SMTP):  # type: ignore[misc]  # aiosmtpd has no types
         if action == "hang":
             await asyncio.get_running_loop().create_future()
         if action == "drop":
-            self.transport.abort()
+            self._wire.abort()
             return "421 Gone"
         return cast(str, action)
 
     async def _handle_client(self) -> None:
         if not self.event_handler.ready:
-            return await super()._handle_client()  # type: ignore[no-any-return]  # as above
+            return await super()._handle_client()
         self.event_handler.server._connected()
         reply = await self.strike("CONNECT")
         if not reply:
-            return await super()._handle_client()  # type: ignore[no-any-return]  # as above
-        if not self.transport.is_closing():
+            return await super()._handle_client()
+        if not self._wire.is_closing():
             await self.push(reply)
-            self.transport.close()
+            self._wire.close()
         return None
+
+    @property
+    def _wire(self) -> asyncio.Transport:
+        return cast(asyncio.Transport, self.transport)
 
     def connection_made(self, transport: Any) -> None:
         self.event_handler.transports.add(transport)
@@ -210,7 +214,7 @@ class _Hooks:
         return await smtp.strike("ACCEPTED") or "250 OK"
 
 
-class _Controller(Controller):  # type: ignore[misc]  # aiosmtpd has no types
+class _Controller(Controller):
     """aiosmtpd's thread on a socket that already listens: no port is lost between finding and using it."""
 
     def __init__(self, server: SMTPServer, listener: socket.socket, options: dict[str, Any]) -> None:

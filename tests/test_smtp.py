@@ -8,8 +8,6 @@ import pytest
 
 from tests.smtp import SMTPServer
 
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed.*:ResourceWarning")
-
 
 def send(server: SMTPServer, subject: str = "hello", timeout: float = 5) -> None:
     message = EmailMessage()
