@@ -1,0 +1,170 @@
+"""Log text made fit to be read in a mail: visible control characters, bounded lengths, tracebacks shortened where it hurts least."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+# Controls but tab and newline, soft hyphen, bidi controls, line separators, invisible operators, surrogates, tags.
+# U+200C and U+200D stay: Persian and emoji need them.
+UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+BREAKS = re.compile(r"[\s\x1c-\x1f\x85\u2028\u2029]+")
+FRAME = re.compile(r'^[ |+]*File "(?P<path>[^"]*)", line (?P<line>\d+)(?:, in (?P<function>.*))?$')
+LIBRARY = re.compile(
+    r"[\\/](?:site|dist)-packages[\\/]|[\\/]lib[\\/]python\d|[\\/]Python\d+[\\/]Lib[\\/]|^<frozen "
+)
+
+
+def visible(text: str) -> str:
+    """The text with what a mail client would act on, or hide, written as escapes; always a plain ``str``, never a SafeString."""
+    text = "".join((text, "\n"))[:-1]
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return UNPRINTABLE.sub(_escape, text)
+
+
+def one_line(text: str, limit: int) -> str:
+    """The text on one line of at most ``limit`` characters."""
+    line = UNPRINTABLE.sub("", BREAKS.sub(" ", text[: limit * 4])).strip()
+    return line if len(line) <= limit and len(text) <= limit * 4 else line[: limit - 1].rstrip() + "…"
+
+
+def weight(text: str) -> int:
+    """How many bytes the text takes in an HTML page."""
+    return len(html.escape(text).encode("utf-8", "replace"))
+
+
+def cut_middle(text: str, room: int) -> tuple[str, int]:
+    """The text with its middle replaced by a remark so that it weighs at most about ``room``; and how many characters went."""
+    total = weight(text)
+    if total <= room:
+        return text, 0
+    low, high = 0, min(len(text), room)
+    while low < high:
+        keep = (low + high + 1) // 2
+        if weight(text[: keep // 3]) + weight(text[len(text) - keep + keep // 3 :]) <= room:
+            low = keep
+        else:
+            high = keep - 1
+    gone = len(text) - low
+    return f"{text[: low // 3]}… {gone:,} characters left out …{text[len(text) - low + low // 3 :]}", gone
+
+
+class Part(NamedTuple):
+    """A run of a traceback: ``kind`` is "app", "library", "cut" or "" for what is no frame."""
+
+    kind: str
+    text: str
+
+
+class Excerpt(NamedTuple):
+    """A traceback as its parts, and what is missing."""
+
+    parts: list[Part]
+    frames_cut: int
+    characters_cut: int
+
+
+def where(traceback: str) -> str:
+    """The innermost frame of the project's own code, as ``shop/views.py:12 in divide``."""
+    found = last = None
+    for line in traceback.splitlines():
+        if match := FRAME.match(line):
+            last = match
+            if not LIBRARY.search(match["path"]):
+                found = match
+    match = found or last
+    return location(match["path"], match["line"], match["function"]) if match else ""
+
+
+def location(path: str, line: object, function: str | None) -> str:
+    """A place in the code, its path cut to the last three components."""
+    short = "/".join(re.split(r"[\\/]", path)[-3:])
+    return one_line(f"{short}:{line} in {function}" if function else f"{short}:{line}", 160)
+
+
+def shorten(traceback: str, room: int) -> Excerpt:
+    """The traceback in at most about ``room`` bytes of HTML: library frames go first, from the middle, then others, then characters."""
+    units = list(_units(traceback))
+    weights = [weight(unit.text) for unit in units]
+    excess = sum(weights) - room
+    dropped: set[int] = set()
+    if excess > 0:
+        spare = 60  # what the remark about what was dropped takes
+        for kind, keep in (("library", 0), ("app", 4)):
+            frames = [index for index, unit in enumerate(units) if unit.kind == kind]
+            for index in _from_the_middle(frames)[: max(0, len(frames) - keep)]:
+                if excess + spare <= 0:
+                    break
+                dropped.add(index)
+                excess -= weights[index]
+    parts = list(_joined(units, dropped))
+    excess = sum(weight(part.text) for part in parts) - room
+    if excess <= 0:
+        return Excerpt(parts, len(dropped), 0)
+    longest = max(range(len(parts)), key=lambda index: weight(parts[index].text))
+    kind, text = parts[longest]
+    spared = weight(text) - excess - 60
+    if spared < 200:
+        text, gone = cut_middle("".join(part.text for part in parts), max(room - 60, 60))
+        return Excerpt([Part("", text)], len(dropped), gone)
+    text, gone = cut_middle(text, spared)
+    parts[longest] = Part(kind, text)
+    return Excerpt(parts, len(dropped), gone)
+
+
+def _units(traceback: str) -> Iterator[Part]:
+    """Frames with their source lines, and single other lines."""
+    kind, lines, indent = "", list[str](), 0
+    for line in traceback.splitlines(keepends=True):
+        match = FRAME.match(line.rstrip("\n"))
+        depth = len(line) - len(line.lstrip(" |"))
+        if not match and lines and depth > indent:
+            lines.append(line)
+            continue
+        if lines:
+            yield Part(kind, "".join(lines))
+            lines = []
+        if match:
+            kind, lines, indent = "library" if LIBRARY.search(match["path"]) else "app", [line], depth
+        else:
+            yield Part("", line)
+    if lines:
+        yield Part(kind, "".join(lines))
+
+
+def _from_the_middle(indexes: list[int]) -> list[int]:
+    middle = (len(indexes) - 1) / 2
+    return [indexes[place] for place in sorted(range(len(indexes)), key=lambda place: abs(place - middle))]
+
+
+def _joined(units: list[Part], dropped: set[int]) -> Iterator[Part]:
+    """The units with neighbours of one kind joined and a remark for each run that was dropped."""
+    kind, texts, gone = "", list[str](), list[Part]()
+
+    def pending() -> Iterator[Part]:
+        if texts:
+            yield Part(kind, "".join(texts))
+        if gone:
+            what = "library frame" if all(unit.kind == "library" for unit in gone) else "frame"
+            yield Part("cut", f"  … {len(gone):,} {what}{'s' if len(gone) > 1 else ''} left out …\n")
+
+    for index, unit in enumerate(units):
+        if index in dropped:
+            gone.append(unit)
+            continue
+        if gone or unit.kind != kind:
+            yield from pending()
+            kind, texts, gone = unit.kind, [], []
+        texts.append(unit.text)
+    yield from pending()
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

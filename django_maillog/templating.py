@@ -1,0 +1,86 @@
+"""The templates of the mail: the package's own on a private engine, or those of the project, if they work.
+
+The private engine needs neither ``TEMPLATES`` nor the app registry, so a mail can be made while Django is still starting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from django.apps import apps
+from django.template import Context, Engine, engines
+from django.template.backends.django import DjangoTemplates
+
+from .excerpts import one_line
+
+HERE = Path(__file__).parent / "templates"
+TEXT = "django_maillog/digest.txt"
+HTML = "django_maillog/digest.html"
+
+
+def render(make_context: Callable[[list[str]], dict[str, Any]], *, project: bool = True) -> tuple[str, str]:
+    """Text and HTML of one mail.
+
+    A project's template that fails is replaced by the package's own; ``make_context`` is given what there is to say about it.
+    """
+    problems: list[str] = []
+    broken: set[str] = set() if project else {TEXT, HTML}
+    while True:
+        context = make_context(problems)
+        pages = []
+        for name in (TEXT, HTML):
+            if name in broken:
+                pages.append(_page(_own_engine(), name, context))
+                continue
+            try:
+                pages.append(_page(_engine(name), name, context))
+            except Exception as error:  # noqa: BLE001 -- a template of the project may raise anything, and the mail must go out
+                broken.add(name)
+                problems.append(
+                    f"The project's template {name} could not be used ({type(error).__name__}: {one_line(str(error), 300)}); "
+                    "this is the package's own."
+                )
+                break
+        else:
+            return pages[0], pages[1]
+
+
+def _page(engine: Engine, name: str, context: dict[str, Any]) -> str:
+    return engine.get_template(name).render(Context(context, autoescape=name == HTML))
+
+
+def _engine(name: str) -> Engine:
+    """The project's engine that has a template of this name, else the package's own."""
+    if apps.ready:
+        for backend in engines.all():
+            if isinstance(backend, DjangoTemplates):
+                engine = _with_own_templates(backend)
+                if not Path(engine.get_template(name).origin.name).is_relative_to(HERE):
+                    return engine
+    return _own_engine()
+
+
+@cache
+def _own_engine() -> Engine:
+    return Engine(dirs=[HERE])
+
+
+def _with_own_templates(backend: DjangoTemplates) -> Engine:
+    """An engine like the project's that finds the package's templates last, so that a project's can extend them."""
+    try:
+        return backend._maillog_engine  # type: ignore[attr-defined, no-any-return]
+    except AttributeError:
+        pass
+    theirs = backend.engine
+    ours = ("django.template.loaders.cached.Loader", [("django.template.loaders.filesystem.Loader", [HERE])])
+    engine = Engine(
+        dirs=theirs.dirs,
+        loaders=[*theirs.loaders, ours],
+        libraries=theirs.libraries,
+        builtins=theirs.builtins[len(Engine.default_builtins) :],
+    )
+    backend._maillog_engine = engine  # type: ignore[attr-defined]
+    return engine
