@@ -1,0 +1,342 @@
+"""Which bug a record is about, and what causes it (design, section 5), from code objects, without formatting.
+
+Two refinements: recursion is folded through other functions, too, so that its depth never counts; and where no frame is the
+project's own (it may be installed as a package), every frame counts as such.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import re
+import sysconfig
+from collections.abc import Iterator
+from hashlib import blake2b
+from types import CodeType, FrameType, TracebackType
+from typing import Any, NamedTuple
+
+from .text import class_name, exception_of, message_of, next_link, text_of
+
+_MAX_LINKS = 10
+_MAX_VISITS = 1_000  # exceptions looked at for one record, members of groups included
+_MAX_CODES = 10_000
+_MAX_MEMORY = 2_000
+_COMPARED = 4_000  # characters of a message that are normalised
+_KEPT = 1_000  # characters of the result that count: far from the cut, which moves with the values before it
+
+
+class Key(NamedTuple):
+    """What a record is grouped by: ``ml1:`` and 32 hex digits each."""
+
+    fingerprint: str
+    cause: str
+
+
+def fingerprint(record: logging.LogRecord) -> Key:
+    """Return which bug this record is about; whatever the record holds, it returns something."""
+    try:
+        exc, tb = exception_of(record)
+        key = _of_message(record) if exc is None else _of_exception(exc, tb)
+        wanted = record.__dict__.get("fingerprint")
+        return key if wanted is None else _custom(wanted, key, exc)
+    except Exception:  # the record's own objects are asked; a coarse key still counts the record
+        return _fallback(record)
+
+
+def route_of(request: object) -> str:
+    """Return the URL pattern that matched, "" if none did."""
+    route = getattr(getattr(request, "resolver_match", None), "route", None)
+    return route if type(route) is str else ""
+
+
+def _digest(*parts: str) -> str:
+    text = "\x1f".join(parts).encode("utf-8", "backslashreplace")
+    return "ml1:" + blake2b(text, digest_size=16).hexdigest()
+
+
+def _fallback(record: logging.LogRecord) -> Key:
+    fields = record.__dict__
+    info = fields.get("exc_info")
+    kind = type(info[1]).__name__ if type(info) is tuple and len(info) == 3 else ""
+    parts = [
+        str(value) if type(value) in (str, int) else ""
+        for value in (fields.get("name"), fields.get("levelno"))
+    ]
+    digest = _digest("fallback", *parts, kind)
+    return Key(digest, digest)
+
+
+# What extra={"fingerprint": …} asks for
+
+_DEFAULT = re.compile(r"\{\{ ?default ?\}\}")
+
+
+def _custom(wanted: object, key: Key, exc: BaseException | None) -> Key:
+    parts = wanted if isinstance(wanted, (list, tuple)) else [wanted]
+    texts = [text_of(part) for part in parts]
+    if not any(texts) or (len(texts) == 1 and _DEFAULT.fullmatch(texts[0])):
+        return key
+    digest = _digest("custom", *(_DEFAULT.sub(key.fingerprint, text) for text in texts))
+    return Key(digest, digest if exc is None else key.cause)
+
+
+# Exceptions
+
+
+class _Code:
+    """What is known of a code object; holding it keeps its id from being used again."""
+
+    __slots__ = ("code", "comprehension", "in_app", "name")
+
+    def __init__(self, frame: FrameType) -> None:
+        self.code: CodeType = frame.f_code
+        qualname: str = getattr(self.code, "co_qualname", self.code.co_name)
+        self.comprehension = self.code.co_name in _COMPREHENSIONS
+        self.name = f"{_module(frame)}:{_inlined(qualname) if 'comp>' in qualname else qualname}"
+        self.in_app = not _is_library(self.code.co_filename, frame)
+
+
+# Python 3.12 runs these in the function around them (PEP 709), 3.11 in a frame of their own.
+_COMPREHENSIONS = frozenset(["<listcomp>", "<setcomp>", "<dictcomp>"])
+_COMPREHENSION = re.compile(r"(?:\.<locals>)?\.?<(?:list|set|dict)comp>")
+
+_codes: dict[int, _Code] = {}
+_sites: dict[tuple[object, ...], tuple[str, str]] = {}
+
+
+def _inlined(qualname: str) -> str:
+    return _COMPREHENSION.sub("", qualname).removeprefix(".<locals>.") or "<module>"
+
+
+def _module(frame: FrameType) -> str:
+    name = frame.f_globals.get("__name__")
+    if name == "__main__":
+        # "python -m shop.jobs" is the module that others import as shop.jobs.
+        name = getattr(frame.f_globals.get("__spec__"), "name", None) or name
+    return name if isinstance(name, str) else os.path.basename(frame.f_code.co_filename)
+
+
+def _is_library(filename: str, frame: FrameType) -> bool:
+    if filename.startswith("<frozen "):
+        return True
+    if filename.startswith("<"):  # made by exec: who made it?
+        filename = text_of(frame.f_globals.get("__file__", ""))
+    return _in_library(filename)
+
+
+@functools.lru_cache(maxsize=4096)
+def _in_library(filename: str) -> bool:
+    path = os.path.normcase(filename).replace("\\", "/")
+    return "/site-packages/" in path or "/dist-packages/" in path or path.startswith(_library_roots())
+
+
+@functools.cache
+def _library_roots() -> tuple[str, ...]:
+    paths = sysconfig.get_paths()
+    roots = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")} | {
+        os.path.dirname(os.__file__)
+    }
+    return tuple(os.path.normcase(root).replace("\\", "/").rstrip("/") + "/" for root in roots)
+
+
+def _describe(frame: FrameType) -> _Code:
+    if len(_codes) >= _MAX_CODES:
+        _codes.clear()
+    code = _codes[id(frame.f_code)] = _Code(frame)
+    return code
+
+
+def _of_exception(exc: BaseException, tb: TracebackType | None) -> Key:
+    visits = iter(range(_MAX_VISITS))
+    parts, causes = _chain(exc, tb, visits, frozenset())
+    return Key(_digest("exception", *parts), causes[0] if len(causes) == 1 else _digest("causes", *causes))
+
+
+def _chain(
+    exc: BaseException | None, tb: TracebackType | None, visits: Iterator[int], above: frozenset[int]
+) -> tuple[list[str], list[str]]:
+    """Return a text for each link, and the digests of the root's causes (several for a group)."""
+    parts: list[str] = []
+    causes: list[str] = []
+    while (
+        exc is not None
+        and id(exc) not in above
+        and len(parts) < _MAX_LINKS
+        and next(visits, None) is not None
+    ):
+        above |= {id(exc)}
+        site, place = _site(exc, tb)
+        causes = []
+        if isinstance(exc, BaseExceptionGroup):
+            leaves, causes = _leaves(exc, visits, above)
+            site = "\x1e".join([site, *leaves])
+        causes = causes or [_digest("cause", place)]
+        parts.append(site)
+        exc = next_link(exc)
+        tb = None if exc is None else exc.__traceback__
+    return parts, causes
+
+
+def _leaves(
+    group: BaseExceptionGroup[BaseException], visits: Iterator[int], above: frozenset[int]
+) -> tuple[list[str], list[str]]:
+    fingerprints: set[str] = set()
+    causes: set[str] = set()
+    pending: list[BaseException] = list(group.exceptions)
+    while pending and next(visits, None) is not None:
+        member = pending.pop()
+        if isinstance(member, BaseExceptionGroup):
+            pending.extend(member.exceptions)
+            continue
+        parts, member_causes = _chain(member, member.__traceback__, visits, above)
+        fingerprints.add(_digest("exception", *parts))
+        causes.update(member_causes)
+    return sorted(fingerprints), sorted(causes)
+
+
+def _site(exc: BaseException, tb: TracebackType | None) -> tuple[str, str]:
+    """Return what the fingerprint says of one exception, and what the cause says if this is the root."""
+    kind = type(exc)
+    if tb is None:
+        text = f"{kind.__module__}.{kind.__qualname__} {normalise(text_of(exc))}"
+        return text, text
+    codes: dict[_Code, None] = {}
+    crash: TracebackType | None = None
+    crash_code: _Code | None = None
+    step: TracebackType | None = tb
+    while step is not None:
+        frame = step.tb_frame
+        code = _codes.get(id(frame.f_code)) or _describe(frame)
+        if code.in_app:
+            codes[code] = None
+            crash, crash_code = step, code
+        step = step.tb_next
+    if crash is None or crash_code is None:
+        codes, crash, crash_code = _all_codes(tb)
+        code = crash_code
+    memory = (kind, code, crash_code, crash.tb_lasti, *codes)
+    known = _sites.get(memory)
+    if known is None:
+        known = _describe_site(kind, list(codes), crash, innermost=code, in_app=code is crash_code)
+        if len(_sites) >= _MAX_MEMORY:
+            _sites.clear()
+        _sites[memory] = known
+    return known
+
+
+def _all_codes(tb: TracebackType) -> tuple[dict[_Code, None], TracebackType, _Code]:
+    codes: dict[_Code, None] = {}
+    while True:
+        code = _codes.get(id(tb.tb_frame.f_code)) or _describe(tb.tb_frame)
+        codes[code] = None
+        if tb.tb_next is None:
+            return codes, tb, code
+        tb = tb.tb_next
+
+
+def _describe_site(
+    kind: type, codes: list[_Code], crash: TracebackType, *, innermost: _Code, in_app: bool
+) -> tuple[str, str]:
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    frames = dict.fromkeys(code.name for code in codes)
+    library = "" if in_app else innermost.name
+    return " ".join([name, *frames, f"+{_offset(crash)}", library]), f"{name} {innermost.name}"
+
+
+def _offset(crash: TracebackType) -> int:
+    """Return the line within its function; a comprehension's is its function's."""
+    frame = crash.tb_frame
+    while frame.f_code.co_name in _COMPREHENSIONS and frame.f_back is not None:
+        frame = frame.f_back
+    return crash.tb_lineno - frame.f_code.co_firstlineno
+
+
+# Messages
+
+_messages: dict[tuple[object, ...], Key] = {}
+
+
+def _of_message(record: logging.LogRecord) -> Key:
+    fields = record.__dict__
+    template = record.msg
+    is_template = type(template) is str and fields.get("args") not in (None, ()) and _has_words(template)
+    text: str = template if is_template else message_of(record)
+    status = fields.get("status_code")
+    request = fields.get("request")
+    route = "" if request is None else route_of(request)
+    identity = (record.name, record.funcName, is_template, text, status, route)
+    # What is not worth remembering: large texts, and statuses that are no numbers.
+    rememberable = len(text) <= 1_000 and (status is None or type(status) is int)
+    known = _messages.get(identity) if rememberable else None
+    if known is not None:
+        return known
+    digest = _digest(
+        "template" if is_template else "message",
+        text_of(record.name),
+        text_of(record.funcName),
+        text if is_template else normalise(text),
+        text_of(status),
+        route,
+    )
+    if rememberable:
+        if len(_messages) >= _MAX_MEMORY:
+            _messages.clear()
+        _messages[identity] = Key(digest, digest)
+    return Key(digest, digest)
+
+
+_PLACEHOLDER = re.compile(
+    r"%(?:\([^)]{0,100}\))?[-#0 +]*+[*\d]{0,5}(?:\.[*\d]{0,5})?[hlL]?[a-zA-Z%]|\{[^{}]{0,100}\}"
+)
+
+
+@functools.lru_cache(maxsize=1024)
+def _has_words(template: str) -> bool:
+    """Say whether a template has at least four letters of its own: "%s: %s" says nothing about its error."""
+    return sum(map(str.isalpha, _PLACEHOLDER.sub("", template[:1_000]))) >= 4
+
+
+# Each pattern starts at a place of its own and never backs up over what it took, so time stays linear.
+_QUOTED = re.compile(
+    r"""(?<!\w)'[^'\n]*+(?:'(?!\w)|(?=\n|\Z))|"[^"\n]*+(?:"|(?=\n|\Z))|`[^`\n]*+(?:`|(?=\n|\Z))|“[^”\n]*+”?|«[^»\n]*+»?"""
+)
+_SUSPECT = re.compile(r"[\d/\\@]|::")
+_VALUE = re.compile(
+    r"""
+      (?P<uuid>(?<![0-9A-Za-z])[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}(?![0-9A-Za-z]))
+    | (?P<time>(?<![\w:.])\d{1,2}:\d\d(?::\d\d)?(?:[.,]\d++)?(?:Z|[+-]\d\d:?\d\d)?(?![\w:]))
+    | (?P<address>(?<![\w.+-])[\w.+-]{1,64}+@[\w.-]++ | \b0[xX][0-9a-fA-F]++
+        | (?<![\w:])[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7}+(?:%\w++)?(?![\w:]))
+    | (?P<url>(?<![\w+.-])[A-Za-z][A-Za-z0-9+.-]{1,30}+://\S++)
+    | (?P<path>(?<![\w./\\-])(?:[A-Za-z]:|~|\.{1,2}|[\w.@%+-]++)?(?:[/\\]+[^\s/\\"'<>|?*,;()\[\]{}]*+)++)
+    | (?P<date>(?<!\d)\d{4}-\d\d-\d\d(?:[T_]\d\d:?\d\d(?::?\d\d(?:[.,]\d++)?)?(?:Z|[+-]\d\d:?\d\d)?)?)
+    | (?P<hash>\b(?=[0-9a-fA-F]{7})[a-fA-F]*+\d[0-9a-fA-F]*+\b | \b(?=[0-9A-Za-z]{16})[A-Za-z]*+\d[0-9A-Za-z]*+\b)
+    | (?P<number>(?:(?<![\w-])[-+])?\d++(?:[.,:]\d++)*+(?:[eE][-+]?\d++)?)
+    """,
+    re.VERBOSE,
+)
+_NAMED_DAYS = re.compile(
+    r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+    r"(?:day|sday|nesday|rsday|urday|uary|ruary|ch|il|e|y|ust|t|tember|ober|ember)?,?"
+)
+
+
+def normalise(message: str) -> str:
+    """Return a message with its numbers, hashes, UUIDs, addresses, dates, paths and quoted values replaced by their kinds."""
+    text = message[:_COMPARED]
+    if "'" in text or '"' in text or "`" in text or not text.isascii():
+        text = _QUOTED.sub("<quoted>", text)
+    words = text.split()
+    for index, word in enumerate(words):
+        if word.isalpha() and len(word) not in (3, 4):
+            continue
+        if _SUSPECT.search(word):
+            words[index] = _VALUE.sub(_kind, word)
+        elif _NAMED_DAYS.fullmatch(word):
+            words[index] = "<date>"
+    return " ".join(words)[:_KEPT]
+
+
+def _kind(match: re.Match[str]) -> str:
+    return f"<{match.lastgroup}>"

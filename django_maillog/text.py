@@ -1,0 +1,183 @@
+"""Text out of anything a log record holds: bounded in size and time, and never an error."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from types import TracebackType
+
+MESSAGE_LIMIT = 8_000
+TITLE_LIMIT = 200
+TRACEBACK_LIMIT = 64_000
+
+# Up to here the traceback module prints the exception itself; beyond, only the two ends of everything are printed.
+_MAX_FRAMES = 1_000
+_MAX_LINKS = 50
+_END_FRAMES = 200
+_END_LINKS = 10
+_MAX_MEMBERS = 15
+_MAX_DEPTH = 5
+
+# PostgreSQL refuses NUL; a lone surrogate cannot be written as UTF-8.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def text_of(value: object) -> str:
+    """Return ``str(value)``, or what went wrong with it."""
+    if type(value) is str:
+        return value
+    try:
+        return str.__str__(value if issubclass(type(value), str) else str(value))  # type: ignore[arg-type]
+    except Exception as error:  # the value's own code: it may do anything
+        return f"<{class_name(type(value))}: str() raised {class_name(type(error))}>"
+
+
+def safe_text(value: object, limit: int) -> str:
+    """Return the text of any value, storable and at most ``limit`` long: the middle is cut, and marked."""
+    text = value if type(value) is str else text_of(value)
+    if len(text) > limit:
+        text = _cut(text, limit)
+    if not text.isascii() or "\0" in text:
+        text = _UNSTORABLE.sub("\ufffd", text)
+    return text
+
+
+def _cut(text: str, limit: int) -> str:
+    room = limit - len(f"… {len(text)} characters cut …")
+    if room < 20:
+        return text[: limit - 1] + "…"
+    head = room // 2
+    tail = room - head
+    return f"{text[:head]}… {len(text) - room} characters cut …{text[-tail:]}"
+
+
+def one_line(text: str, limit: int = TITLE_LIMIT) -> str:
+    """Return the first line that says something, without control characters, cut at its end."""
+    start = text[: limit * 2]
+    if not start.isprintable():
+        start = next((line for line in start.splitlines() if line.strip()), "")
+        if not start.isprintable():
+            start = "".join(char if char.isprintable() else " " for char in start)
+    start = start.strip()
+    return start if len(start) <= limit else start[: limit - 1] + "…"
+
+
+def class_name(kind: type) -> str:
+    """Return a class's name as tracebacks print it: with its module unless that is ``builtins`` or ``__main__``."""
+    module = kind.__module__
+    name = kind.__qualname__
+    return name if module in ("builtins", "__main__") else f"{module}.{name}"
+
+
+def message_of(record: logging.LogRecord) -> str:
+    """Return the formatted message; with wrong arguments, the template and what is wrong."""
+    try:
+        return record.getMessage()
+    except Exception as error:  # wrong arguments, or an argument's own code
+        template = text_of(record.__dict__.get("msg"))
+        return (
+            f"{template} (its arguments could not be formatted: {class_name(type(error))}: {text_of(error)})"
+        )
+
+
+def exception_of(record: logging.LogRecord) -> tuple[BaseException | None, TracebackType | None]:
+    """Return the exception and traceback of a record, whatever shape its ``exc_info`` has."""
+    info = record.__dict__.get("exc_info")
+    if info is None:
+        return None, None
+    if info is True:
+        info = sys.exc_info()
+    if type(info) is tuple and len(info) == 3 and isinstance(info[1], BaseException):
+        return info[1], info[2]
+    if isinstance(info, BaseException):
+        return info, info.__traceback__
+    return None, None
+
+
+def traceback_text(exc: BaseException, tb: TracebackType | None) -> str:
+    """Return what ``traceback.print_exception`` prints; of huge ones, both ends."""
+    try:
+        if _is_huge(exc, tb):
+            return "".join(_ends(exc, tb, depth=0))
+        return "".join(traceback.TracebackException(type(exc), exc, tb, compact=True).format())
+    except Exception as error:  # fake tracebacks of task queues, exceptions with properties that raise
+        name = class_name(type(exc))
+        return f"{name}: {text_of(exc)}\n(its traceback could not be printed: {class_name(type(error))})\n"
+
+
+def links(exc: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and its chain, the last raised first, as Python prints it; cycles are cut."""
+    seen: set[int] = set()
+    while exc is not None and id(exc) not in seen:
+        seen.add(id(exc))
+        yield exc
+        exc = next_link(exc)
+
+
+def next_link(exc: BaseException) -> BaseException | None:
+    """Return the cause, else the context unless suppressed."""
+    if exc.__cause__ is not None:
+        return exc.__cause__
+    return None if exc.__suppress_context__ else exc.__context__
+
+
+def _is_huge(exc: BaseException, tb: TracebackType | None) -> bool:
+    frames = _length(tb)
+    count = 0
+    pending = [exc]
+    while pending:
+        for link in links(pending.pop()):
+            count += 1
+            if link is not exc:
+                frames += _length(link.__traceback__)
+            if count > _MAX_LINKS or frames > _MAX_FRAMES:
+                return True
+            if isinstance(link, BaseExceptionGroup):
+                pending.extend(link.exceptions)
+    return False
+
+
+def _length(tb: TracebackType | None) -> int:
+    length = 0
+    while tb is not None:
+        length += 1
+        tb = tb.tb_next
+    return length
+
+
+def _ends(exc: BaseException, tb: TracebackType | None, *, depth: int) -> Iterator[str]:
+    chain = list(links(exc))
+    first = chain.pop(0)
+    left_out = len(chain) - 2 * _END_LINKS
+    if left_out > 0:
+        chain[_END_LINKS:-_END_LINKS] = []
+    for number, link in reversed(list(enumerate(chain))):
+        yield from _link(link, link.__traceback__, depth=depth)
+        if left_out > 0 and number == _END_LINKS:
+            yield f"\n… {left_out} exceptions cut …\n"
+        yield "\nThe exception above led to the one below:\n\n"
+    yield from _link(first, tb, depth=depth)
+
+
+def _link(exc: BaseException, tb: TracebackType | None, *, depth: int) -> Iterator[str]:
+    yield "Traceback (most recent call last):\n"
+    left_out = _length(tb) - 2 * _END_FRAMES
+    if left_out > 0:
+        yield from traceback.format_tb(tb, limit=_END_FRAMES)
+        yield f"  … {left_out} frames cut …\n"
+        yield from traceback.format_tb(tb, limit=-_END_FRAMES)
+    else:
+        yield from traceback.format_tb(tb)
+    if not isinstance(exc, BaseExceptionGroup):
+        yield from traceback.format_exception_only(exc)
+        return
+    yield f"{class_name(type(exc))}: {text_of(exc)}\n"
+    if depth == _MAX_DEPTH:
+        yield "… nested exceptions cut …\n"
+        return
+    for number, member in enumerate(exc.exceptions[:_MAX_MEMBERS], 1):
+        yield f"---------------- {number} of {len(exc.exceptions)} ----------------\n"
+        yield from _ends(member, member.__traceback__, depth=depth + 1)
