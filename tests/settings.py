@@ -99,7 +99,11 @@ else:
     EMAIL_PORT = _email["EMAIL_PORT"]
     EMAIL_TIMEOUT = 5
 
-LOGGING = env.json("MAILLOG_TEST_LOGGING", default={})
+# Naming Django's logger takes its own handlers off it: AdminEmailHandler would mail beside ours.
+LOGGING = env.json(
+    "MAILLOG_TEST_LOGGING",
+    default={"version": 1, "disable_existing_loggers": False, "loggers": {"django": {"level": "INFO"}}},
+)
 
 
 def _given(name: str) -> Any:

@@ -18,6 +18,8 @@ LOGGING: dict[str, Any] = {
     "disable_existing_loggers": False,
     "handlers": {"mail": {"class": "django_maillog.handlers.BufferingHandler", "level": "ERROR"}},
     "root": {"handlers": ["mail"], "level": "INFO"},
+    # Naming Django's logger takes its own handlers off it: AdminEmailHandler would mail beside ours.
+    "loggers": {"django": {"level": "INFO"}},
 }
 SETUP = "import django; django.setup()\n"
 

@@ -1,0 +1,133 @@
+"""Imports point one way, as design section 12 says; read from the sources, nothing is imported."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "django_maillog"
+NAME = PACKAGE.name
+
+# The design's rows from top to bottom. A row may be several layers: parts of its modules that build on one another.
+ROWS: tuple[tuple[set[str], ...], ...] = (
+    (
+        {"arguments", "compat", "conf", "excerpts", "reports", "text", "timebar"},
+        {"fingerprint", "templating"},
+        {"records"},
+    ),
+    ({"models", "policy", "spool"},),
+    ({"attachments", "page"}, {"digest"}),
+    ({"delivery"},),
+    ({"queue"},),
+    ({"worker"},),
+    ({"admin", "checks", "handlers", "management", "signals", "tasks", "templatetags"},),
+    ({"apps"},),
+)
+LAYER = {name: number for number, names in enumerate(chain.from_iterable(ROWS)) for name in names}
+OUTSIDE = {"", "migrations"}
+
+
+def sources() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def dotted(path: Path) -> str:
+    """The module's name within the package: "admin.batches"; a package's own file is the package."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {dotted(path) for path in sources()}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The package's modules that this one imports when it runs, at its top or inside functions."""
+    package = dotted(path).split(".") if path.stem == "__init__" else dotted(path).split(".")[:-1]
+    package = [part for part in package if part]
+    for node in running(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+            yield from (name.removeprefix(NAME + ".") for name in names if name.startswith(NAME + "."))
+        elif isinstance(node, ast.ImportFrom):
+            base = origin(node, package)
+            if base is None:
+                continue
+            for alias in node.names:
+                whole = f"{base}.{alias.name}".lstrip(".")
+                yield whole if whole in MODULES else base
+
+
+def origin(node: ast.ImportFrom, package: list[str]) -> str | None:
+    """What an import is from, within our package; None if it is from elsewhere."""
+    module = node.module or ""
+    if node.level:
+        return ".".join([*package[: len(package) - node.level + 1], *filter(None, [module])])
+    if module == NAME or module.startswith(NAME + "."):
+        return module[len(NAME) + 1 :]
+    return None
+
+
+def running(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those that only a type checker sees."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            continue
+        yield node
+        yield from running(node)
+
+
+def top(module: str) -> str:
+    return module.split(".")[0]
+
+
+def test_every_module_has_a_row() -> None:
+    missing = {top(module) for module in MODULES} - set(LAYER) - OUTSIDE
+
+    assert missing == set(), f"give {missing} a place in ROWS, and in the design if it is one of its modules"
+
+
+@pytest.mark.parametrize("path", sources(), ids=dotted)
+def test_imports_come_from_the_rows_above_only(path: Path) -> None:
+    module = top(dotted(path))
+    if module in OUTSIDE:
+        return
+    imported = {name for name in imports(path) if top(name) != module}
+
+    wrong = {name for name in imported if top(name) in OUTSIDE or LAYER[top(name)] >= LAYER[module]}
+
+    assert wrong == set()
+
+
+def test_the_modules_within_a_package_form_no_cycle() -> None:
+    graph = {
+        dotted(path): {name for name in imports(path) if name != dotted(path)}
+        for path in sources()
+        if top(dotted(path)) not in OUTSIDE
+    }
+
+    TopologicalSorter(graph).prepare()
+
+
+def test_handlers_can_be_imported_before_django_is_configured() -> None:
+    code = (
+        f"import sys, {NAME}.handlers\n"
+        f"print(sorted(name for name in sys.modules if name.startswith('{NAME}.')"
+        " and name.endswith(('models', 'queue', 'worker', 'admin'))))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=PACKAGE.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.stdout, done.stderr) == ("[]\n", "")
