@@ -6,7 +6,7 @@ import inspect
 import ssl
 from collections.abc import Iterable
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import django
 from django.conf import settings
@@ -24,9 +24,10 @@ DEFAULT_MAILER = "default"
 class SMTPBackend(EmailBackend):
     """Django's SMTP backend with the TLS of the standard library's ``SMTPHandler``.
 
-    Like ``smtplib.SMTP.starttls()`` without a context it encrypts but does not verify the server's certificate, so that a
-    relay with a self-signed certificate goes on working when the handler's dotted path changes. Where the certificate
-    must be verified, leave ``mailhost`` out and let the project's mailer (``EMAIL_*`` or ``MAILERS``) send.
+    Like ``smtplib.SMTP.starttls()`` without a context it encrypts but does not verify the server's
+    certificate, so that a relay with a self-signed certificate goes on working when the handler's dotted path
+    changes. Where the certificate must be verified, leave ``mailhost`` out and let the project's mailer
+    (``EMAIL_*`` or ``MAILERS``) send.
     """
 
     secure: tuple[str, ...] = ()
@@ -52,21 +53,30 @@ def mailer_aliases() -> list[str]:
     return list(settings.MAILERS) if mailers_configured() else []
 
 
-def get_connection(*, using: str | None = None, email_backend: str | None = None) -> BaseEmailBackend:
-    """A connection of the named mailer, of the named backend, or else the project's default; its errors are raised."""
-    if mailers_configured():
-        if email_backend:
-            raise ImproperlyConfigured(
-                f"email_backend={email_backend!r} can't be used when settings.MAILERS is defined: "
-                f"name a mailer with 'using' instead, one of {', '.join(map(repr, settings.MAILERS)) or 'none so far'}."
-            )
-        return mail.mailers[using or DEFAULT_MAILER]
-    if using:
+def refuse_mailer(*, using: str | None, email_backend: str | None) -> None:
+    """Raise ImproperlyConfigured if the mailer asked for can't be had with this Django and these settings."""
+    if using and email_backend:
+        raise ImproperlyConfigured(
+            f"using={using!r} and email_backend={email_backend!r} exclude each other: give one of them."
+        )
+    if email_backend and mailers_configured():
+        raise ImproperlyConfigured(
+            f"email_backend={email_backend!r} can't be used when settings.MAILERS is defined: "
+            f"name a mailer with 'using' instead, one of {', '.join(map(repr, settings.MAILERS)) or 'none so far'}."
+        )
+    if using and not mailers_configured():
         raise ImproperlyConfigured(
             f"using={using!r} names a mailer, which needs Django 6.1 and settings.MAILERS "
-            f"(this is Django {django.get_version()}, {'without MAILERS' if HAS_MAILERS else 'which ignores MAILERS'}): "
+            f"(this is Django {django.get_version()} {'without' if HAS_MAILERS else 'which ignores'} MAILERS): "
             "define it there, or leave 'using' out."
         )
+
+
+def get_connection(*, using: str | None = None, email_backend: str | None = None) -> BaseEmailBackend:
+    """A connection of the named mailer or backend, or of the project's default; its errors are raised."""
+    refuse_mailer(using=using, email_backend=email_backend)
+    if mailers_configured():
+        return mail.mailers[using or DEFAULT_MAILER]
     if not HAS_MAILERS:
         return mail.get_connection(email_backend)
     if email_backend:
@@ -74,7 +84,8 @@ def get_connection(*, using: str | None = None, email_backend: str | None = None
     if settings.is_overridden("EMAIL_BACKEND"):
         # Called by Django itself, get_connection() does not warn.
         return mail.mailers[DEFAULT_MAILER]
-    # The default of EMAIL_BACKEND: reading it here would warn, and mailers["default"] would where no EMAIL_* is set.
+    # The default of EMAIL_BACKEND: reading it here would warn, and mailers["default"] would where no EMAIL_*
+    # is set.
     return _create_backend(EmailBackend)
 
 
@@ -87,7 +98,7 @@ def smtp_connection(
     timeout: float | None,
     secure: tuple[str, ...] | None,
 ) -> BaseEmailBackend:
-    """A connection from the arguments of the standard library's ``SMTPHandler``, whatever the project's mail settings are."""
+    """A connection from the arguments of the stdlib's ``SMTPHandler``; the project's settings play no part."""
     options: dict[str, Any] = {
         "host": host,
         "port": port or 25,
@@ -113,8 +124,8 @@ def has_timeout(connection: BaseEmailBackend) -> bool:
     return not isinstance(connection, EmailBackend) or connection.timeout is not None
 
 
-def addresses(setting: Literal["ADMINS", "MANAGERS"]) -> list[str]:
-    """The addresses in ``ADMINS`` or ``MANAGERS``, written as strings (Django 6.0) or (name, address) pairs (before)."""
+def addresses(setting: str) -> list[str]:
+    """The addresses in ``ADMINS`` or ``MANAGERS``: strings (Django 6.0), or (name, address) pairs (before)."""
     value = getattr(settings, setting)
     if isinstance(value, (str, Promise)) or not isinstance(value, Iterable):
         raise ImproperlyConfigured(_addresses_error(setting, value))
@@ -131,11 +142,13 @@ def _address(setting: str, entry: object) -> str:
 
 
 def _addresses_error(setting: str, value: object) -> str:
-    return f"settings.{setting} must be a list of addresses (or of (name, address) pairs), but holds {value!r}."
+    return (
+        f"settings.{setting} must be a list of addresses (or of (name, address) pairs), but holds {value!r}."
+    )
 
 
 def _create_backend(backend: type[BaseEmailBackend]) -> BaseEmailBackend:
-    """An instance that reads the ``EMAIL_*`` settings; without ``alias`` Django's SMTP backend of 6.1 warns."""
+    """An instance that reads the ``EMAIL_*`` settings; without ``alias`` the SMTP backend of 6.1 warns."""
     parameters = inspect.signature(backend).parameters.values()
     takes_alias = any(p.name == "alias" or p.kind is p.VAR_KEYWORD for p in parameters)
     if issubclass(backend, EmailBackend) and takes_alias:

@@ -1,0 +1,219 @@
+"""BufferingHandler: writes each record to the spool, and says when the worker mails them."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import logging.handlers
+import os
+import sys
+import time
+from collections.abc import Callable
+
+from typing import cast
+
+from django.apps import apps
+from django.utils.module_loading import import_string
+
+from .. import arguments, conf, policy, records, spool
+from .exits import is_reconfiguration, is_shutdown
+from .smtp import SMTPHandler, find_target, is_ours
+
+DEFAULT_NAME = "maillog"
+FULL_EVERY = 60.0  # seconds between two full captures of one fingerprint
+SEEN_LIMIT = 10_000  # fingerprints remembered for that
+KEY_LIMIT = 64  # characters of a fingerprint, and of a cause
+
+Fingerprint = Callable[[logging.LogRecord], records.Key]
+
+
+class BufferingHandler(logging.handlers.BufferingHandler):
+    """Collects records in the database, fleet-wide under one name, and mails them as few digests.
+
+    ``target`` is the SMTPHandler that says where, or its name; ``group_wait``, ``group_interval``,
+    ``repeat_interval`` and ``resolve_timeout`` are seconds, ``burst`` is a number of mails an hour (see
+    ``policy``). ``fingerprint``, a function or its dotted path, replaces ``records.fingerprint``. The
+    standard library's buffer is a list in memory; here ``buffer`` is the name under which the records are
+    kept.
+    """
+
+    def __init__(
+        self,
+        capacity: int = 10_000,
+        flushLevel: int | str = logging.CRITICAL,
+        flushOnClose: bool = False,
+        *,
+        target: SMTPHandler | str | None = None,
+        group_wait: float = 30,
+        group_interval: float = 300,
+        repeat_interval: float = 14_400,
+        resolve_timeout: float = 21_600,
+        burst: int = 5,
+        fingerprint: Fingerprint | str | None = None,
+    ) -> None:
+        # Not the stdlib BufferingHandler's __init__: all it adds is a list called buffer.
+        logging.Handler.__init__(self)
+        self.rules = policy.Rules(
+            capacity=capacity,
+            flush_level=arguments.level("flushLevel", flushLevel),
+            group_wait=group_wait,
+            group_interval=group_interval,
+            repeat_interval=repeat_interval,
+            resolve_timeout=resolve_timeout,
+            burst=burst,
+        )
+        self.capacity = capacity
+        self.flushLevel = self.rules.flush_level
+        self.flushOnClose = arguments.flag("flushOnClose", flushOnClose)
+        self._target: SMTPHandler | str
+        self.target = target
+        self._fingerprint = arguments.function("fingerprint", fingerprint)
+        self._seen: dict[str, float] = {}
+        conf.register_buffer(self)
+
+    @property
+    def buffer(self) -> str:  # type: ignore[override]  # a list in the standard library
+        """The name under which the records of all processes are kept: the key in ``LOGGING["handlers"]``."""
+        return self.name or DEFAULT_NAME
+
+    @property
+    def target(self) -> SMTPHandler:
+        """The SMTPHandler that says where mail goes; a name is looked up when it is first needed."""
+        if isinstance(self._target, str):
+            self._target = find_target(self._target)
+        return self._target
+
+    @target.setter
+    def target(self, target: SMTPHandler | str | None) -> None:
+        if target is not None and (not target or not isinstance(target, (SMTPHandler, str))):
+            raise ValueError(
+                f"target must be a django_maillog.handlers.SMTPHandler or the name of one, not {target!r}."
+            )
+        self._target = SMTPHandler() if target is None else target
+
+    def setTarget(self, target: SMTPHandler | str | None) -> None:
+        """Set the target, as the standard library's MemoryHandler does."""
+        self.target = target
+
+    def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]  # since 3.12
+        """Keep the record if the filters let it pass, and if it isn't about our own work."""
+        return not is_ours(record) and super().handle(record)
+
+    def shouldFlush(self, record: logging.LogRecord) -> bool:
+        """Whether the worker is to call ``flush()`` for this record; no, as the rules see to it. Override it."""
+        return False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record to the spool, and tell the worker."""
+        if is_ours(record):
+            return
+        try:
+            self._keep(record)
+            if _worker_is_ready():
+                self._tell_worker(record)
+        except Exception:
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Mail everything that the buffer holds, in this process or any other, whatever the rules say."""
+        # logging.shutdown closes what it has flushed, and close() keeps to a deadline.
+        if not is_shutdown(sys._getframe(1)) and _worker_is_ready():
+            from .. import worker
+
+            worker.flush(self.buffer)
+
+    def close(self) -> None:
+        """Mail what is new (with ``flushOnClose`` everything) within a few seconds; the rest stays for later.
+
+        A closed handler goes on working: dictConfig closes handlers that are still attached to loggers.
+        """
+        frame = sys._getframe(1)
+        try:
+            if is_reconfiguration(frame):
+                return
+            if self.flushOnClose and not _exiting and not is_shutdown(frame):
+                self.flush()
+            if _open.pop(self.buffer, None) is not None and _worker_is_ready():
+                from .. import worker
+
+                worker.close(self, everything=self.flushOnClose)
+        finally:
+            logging.Handler.close(self)
+
+    def _keep(self, record: logging.LogRecord) -> None:
+        key = self._key(record)
+        full = self._is_first(key.fingerprint)
+        value = records.prepare(
+            record, key, full=full, formatter=self.formatter, html=self._html_report() if full else None
+        )
+        value["buffer"] = self.buffer
+        spool.append(self, records.encode(value))
+        _open[self.buffer] = self
+
+    def _tell_worker(self, record: logging.LogRecord) -> None:
+        from .. import worker
+
+        worker.notify(urgent=record.levelno >= self.flushLevel)
+        if self.shouldFlush(record):
+            worker.request_flush(self)
+
+    def _key(self, record: logging.LogRecord) -> records.Key:
+        if self._fingerprint is None:
+            return records.fingerprint(record)
+        try:
+            if isinstance(self._fingerprint, str):
+                self._fingerprint = cast(Fingerprint, import_string(self._fingerprint))
+            key = records.Key(*self._fingerprint(record))
+        except Exception:  # the project's own code: whatever it does, the record is worth more
+            return records.fingerprint(record)
+        return key if all(map(_is_key, key)) else records.fingerprint(record)
+
+    def _is_first(self, fingerprint: str) -> bool:
+        """Whether this process saw no such record within the past minute."""
+        now = time.monotonic()
+        seen = self._seen.get(fingerprint)
+        if seen is not None and now - seen < FULL_EVERY:
+            return False
+        if len(self._seen) >= SEEN_LIMIT:
+            self._seen.clear()
+        self._seen[fingerprint] = now
+        return True
+
+    def _html_report(self) -> Callable[[logging.LogRecord], str] | None:
+        try:
+            target = self.target
+        except Exception:  # a wrong target is a system check's business, and no reason to lose the record
+            return None
+        return target.get_offline_report if target.include_html else None
+
+
+def _is_key(part: object) -> bool:
+    return isinstance(part, str) and part.isascii() and 0 < len(part) <= KEY_LIMIT
+
+
+# The handlers with records that came since they were last closed. Strong references: a second dictConfig
+# takes handlers out of the list that logging.shutdown walks, and lets go of those that no logger holds.
+_open: dict[str, BufferingHandler] = {}
+_exiting = False
+_ready = False
+
+
+def _close_all() -> None:
+    """At exit, before logging.shutdown: close what still has records of this process to report."""
+    global _exiting  # noqa: PLW0603  # once true it stays true
+    _exiting = True
+    for handler in list(_open.values()):
+        handler.close()
+
+
+def _worker_is_ready() -> bool:
+    """Whether the database side can be reached: not while apps load, nor without the app (check E001)."""
+    global _ready  # noqa: PLW0603  # asked at each record, and once true it stays true
+    if not _ready:
+        _ready = apps.ready and apps.is_installed("django_maillog")
+    return _ready
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_open.clear)  # the parent reports what it has recorded

@@ -1,0 +1,339 @@
+"""SMTPHandler: mails each record while the caller waits, and says where the other handlers' mail goes."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import logging.handlers
+from collections.abc import Sequence
+from email.utils import getaddresses
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.mail import EmailMultiAlternatives
+from django.core.mail.backends.base import BaseEmailBackend
+
+from .. import arguments, compat, conf
+from ..text import message_of, safe_text
+
+if TYPE_CHECKING:
+    from django.views.debug import ExceptionReporter
+
+    from ..digest import Report
+
+STDLIB_TIMEOUT = 5.0  # seconds; what logging.handlers.SMTPHandler really waits, whatever its docstring says
+SUBJECT_LIMIT = 400  # characters; folding a header takes far more than linear time
+BODY_LIMIT = 5_000_000  # characters
+
+# The newest SMTPHandler of each name. logging holds its handlers by weak references only, and nobody else
+# holds one that is named as a target but attached to no logger.
+_named: dict[str, SMTPHandler] = {}
+
+
+def is_ours(record: logging.LogRecord) -> bool:
+    """Whether a record comes from django_maillog itself, or from what it is calling: no mails about mails."""
+    return conf.is_muted() or record.name == "django_maillog" or record.name.startswith("django_maillog.")
+
+
+class SMTPHandler(logging.handlers.SMTPHandler):
+    """Mails each record while the caller waits; for the other handlers it says where mail goes.
+
+    Without arguments it is ``django.utils.log.AdminEmailHandler``: to ``ADMINS``, through the project's
+    mailer. With ``mailhost`` it is the standard library's ``SMTPHandler``, on Django's SMTP backend.
+    ``toaddrs`` is an address, a sequence of them, ``"ADMINS"`` or ``"MANAGERS"``; ``timeout`` is in seconds,
+    5.0 if there is a ``mailhost``; ``secure`` encrypts without verifying the server's certificate, as in the
+    standard library (see ``compat.SMTPBackend``). A ``reporter_class`` given here is used as it is; Django's
+    default reporter without its dump of the settings.
+    """
+
+    mailhost: str | None  # type: ignore[assignment]  # None: the project's mailer sends
+    fromaddr: str | None  # type: ignore[assignment]  # None: SERVER_EMAIL
+    toaddrs: list[str] | None  # type: ignore[assignment]  # None: ADMINS
+    subject: str | None  # type: ignore[assignment]  # None: made from the record
+    timeout: float | None  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        mailhost: str | tuple[str, int] | None = None,
+        fromaddr: str | None = None,
+        toaddrs: str | Sequence[str] | None = None,
+        subject: str | None = None,
+        credentials: tuple[str, str] | None = None,
+        secure: tuple[()] | tuple[str] | tuple[str, str] | None = None,
+        timeout: float | None = None,
+        *,
+        using: str | None = None,
+        email_backend: str | None = None,
+        include_html: bool = False,
+        reporter_class: str | None = None,
+    ) -> None:
+        host = arguments.mailhost(mailhost)
+        wait = arguments.timeout(timeout)
+        super().__init__(
+            host,  # type: ignore[arg-type]  # None: the project's mailer
+            arguments.address("fromaddr", fromaddr),  # type: ignore[arg-type]  # None: SERVER_EMAIL
+            arguments.toaddrs(toaddrs),  # type: ignore[arg-type]  # None: ADMINS
+            arguments.text("subject", subject),  # type: ignore[arg-type]  # None: made from the record
+            arguments.credentials(credentials),
+            arguments.secure(secure),  # type: ignore[arg-type]
+            wait if wait is not None or host is None else STDLIB_TIMEOUT,  # type: ignore[arg-type]
+        )
+        self.using = arguments.alias(using)
+        self.email_backend = arguments.dotted("email_backend", email_backend)
+        self.include_html = arguments.flag("include_html", include_html)
+        self._reporter_path = arguments.dotted("reporter_class", reporter_class)
+        self._refuse_contradictions()
+
+    def _refuse_contradictions(self) -> None:
+        if self.mailhost is None:
+            for name in ("username", "secure"):
+                if getattr(self, name, None) is not None:
+                    argument = "credentials" if name == "username" else name
+                    raise ValueError(
+                        f"{argument} needs mailhost: without it the project's mailer has its own."
+                    )
+        elif self.using or self.email_backend:
+            name = "using" if self.using else "email_backend"
+            raise ValueError(
+                f"{name}={getattr(self, name)!r} and mailhost={self.mailhost!r} exclude each other: "
+                "give one of them."
+            )
+        compat.refuse_mailer(using=self.using, email_backend=self.email_backend)
+
+    def set_name(self, name: str | None) -> None:
+        super().set_name(name)  # type: ignore[arg-type]
+        if name:
+            _named[name] = self
+
+    # The inherited property knows the inherited set_name only.
+    name = property(logging.Handler.get_name, set_name)
+
+    # Where mail goes.
+
+    def get_recipients(self) -> list[str]:
+        """The addresses that mail goes to now."""
+        if self.toaddrs is None:
+            return compat.addresses("ADMINS")
+        recipients: list[str] = []
+        for entry in self.toaddrs:
+            if entry in arguments.SETTING_RECIPIENTS:
+                recipients += compat.addresses(entry)
+            else:
+                recipients += _deliverable(str(entry))
+        return recipients
+
+    def get_sender(self) -> str:
+        """The address that mail comes from."""
+        return str(self.fromaddr) if self.fromaddr is not None else str(settings.SERVER_EMAIL)
+
+    def get_connection(self) -> BaseEmailBackend:
+        """A new connection, not opened yet, whose errors are raised."""
+        if self.mailhost is None:
+            connection = compat.get_connection(using=self.using, email_backend=self.email_backend)
+            if self.timeout is not None and hasattr(connection, "timeout"):
+                connection.timeout = self.timeout
+            return connection
+        return compat.smtp_connection(
+            host=self.mailhost,
+            port=self.mailport,
+            username=self.username,
+            password=self.password if self.username else None,
+            timeout=self.timeout,
+            secure=self.secure,
+        )
+
+    # One record's mail.
+
+    def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]  # since 3.12
+        """Mail the record if the filters let it pass, and if it isn't about our own work."""
+        return not is_ours(record) and super().handle(record)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Mail the record; an error goes to ``handleError``."""
+        if is_ours(record):
+            return
+        try:
+            with conf.muted():
+                self._mail(record)
+        except Exception:
+            self.handleError(record)
+
+    def _mail(self, record: logging.LogRecord) -> None:
+        overridden = getattr(self.send_mail, "__func__", None) is not SMTPHandler.send_mail
+        if not overridden and not self.get_recipients():
+            return
+        record = _formattable(record)
+        subject = self.format_subject(str(self.getSubject(record)))
+        if self.mailhost is None:
+            body = f"{self.format(_without_exception(record))}\n\n{self._text_report(record)}"
+        else:
+            body = self.format(record)
+        html = self.get_html_report(record) if self.include_html else None
+        self.send_mail(subject, body, html_message=html)
+
+    def getSubject(self, record: logging.LogRecord) -> str:
+        """The ``subject`` argument, else level, internal or EXTERNAL IP, and message; to be overridden."""
+        if self.subject is not None:
+            return self.subject
+        try:
+            address = record.request.META.get("REMOTE_ADDR")  # type: ignore[attr-defined]
+            kind = "internal" if address in settings.INTERNAL_IPS else "EXTERNAL"
+        except Exception:  # no request, or a socket: Django's development server puts one there
+            return f"{record.levelname}: {record.getMessage()}"
+        return f"{record.levelname} ({kind} IP): {record.getMessage()}"
+
+    def format_subject(self, subject: str) -> str:
+        """Escape line breaks, and cut what no header should hold."""
+        return safe_text(subject, SUBJECT_LIMIT).replace("\n", "\\n").replace("\r", "\\r")
+
+    def send_mail(
+        self,
+        subject: str,
+        message: str,
+        fail_silently: bool = False,
+        connection: BaseEmailBackend | None = None,
+        html_message: str | None = None,
+    ) -> None:
+        """Send one mail to the recipients; with the arguments of Django's ``mail_admins``, for overriding."""
+        recipients = self.get_recipients()
+        if not recipients:
+            return
+        mail = EmailMultiAlternatives(
+            f"{self._prefix()}{subject}", safe_text(message, BODY_LIMIT), self.get_sender(), recipients
+        )
+        if html_message:
+            mail.attach_alternative(safe_text(html_message, BODY_LIMIT), "text/html")
+        try:
+            (connection or self.get_connection()).send_messages([mail])
+        except Exception:
+            if not fail_silently:
+                raise
+
+    def _prefix(self) -> str:
+        """EMAIL_SUBJECT_PREFIX, unless the subject or the server is the caller's own."""
+        return str(settings.EMAIL_SUBJECT_PREFIX) if self.mailhost is None and self.subject is None else ""
+
+    # Technical reports.
+
+    @cached_property
+    def reporter_class(self) -> type[ExceptionReporter]:
+        """The class that makes the technical report: the argument's, else ``DEFAULT_EXCEPTION_REPORTER``."""
+        from .. import reports  # here, because it takes the ORM along, which LOGGING should not have to load
+
+        return reports.find_class(self._reporter_path)
+
+    def get_html_report(self, record: logging.LogRecord) -> str:
+        """The technical report as HTML."""
+        from .. import reports
+
+        return reports.make(self._report_class(), record, message_of(record)).get_traceback_html()
+
+    def get_offline_report(self, record: logging.LogRecord) -> str:
+        """The same for use in a logging call: no query, and the request's body and user as far as read."""
+        from .. import reports
+
+        return reports.offline_html(self._report_class(), record, message_of(record))
+
+    def _text_report(self, record: logging.LogRecord) -> str:
+        from .. import reports
+
+        try:
+            return reports.make(self._report_class(), record, record.getMessage()).get_traceback_text()
+        except Exception as error:  # a strange request or exception must not cost the mail that tells of it
+            plain = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
+            return f"{plain}\n(The technical report could not be made: {safe_text(repr(error), 500)})"
+
+    def _report_class(self) -> type[ExceptionReporter]:
+        from .. import reports
+
+        is_default = self._reporter_path is None and self.reporter_class is reports.DEFAULT_REPORTER
+        return reports.BriefReporter if is_default else self.reporter_class
+
+    # A digest's mail.
+
+    def get_digest_subject(self, report: Report) -> str:
+        """A digest's subject: what an overridden ``getSubject`` says of its worst record, else the counts."""
+        from .. import digest
+
+        if type(self).getSubject is not SMTPHandler.getSubject:
+            return self.format_subject(f"{self._prefix()}{self.getSubject(_worst_record(report))}")
+        own = f"{self.subject}: " if self.subject else ""
+        return self.format_subject(f"{self._prefix()}{own}{digest.subject(report)}")
+
+    def send_digest(self, report: Report) -> None:
+        """Render and send one digest; an error is raised."""
+        from .. import delivery, digest
+
+        recipients = self.get_recipients()
+        if not recipients:
+            return
+        report.include_html = self.include_html
+        with conf.muted():
+            rendered = digest.render(report, subject=self.get_digest_subject(report))
+            mail = delivery.message(
+                rendered, digest.headers(report), sender=self.get_sender(), recipients=recipients
+            )
+            self.get_connection().send_messages([mail])
+
+
+def find_target(name: str) -> SMTPHandler:
+    """The SMTPHandler of that name, whether or not a logger has it, or else ImproperlyConfigured."""
+    # getHandlerByName is new in Python 3.12; this is what it reads.
+    current = logging._handlers.get(name)  # type: ignore[attr-defined]
+    found = current if current is not None else _named.get(name)
+    if isinstance(found, SMTPHandler):
+        return found
+    known = ", ".join(map(repr, sorted(_named))) or "none is configured"
+    what = (
+        "there is no handler of that name"
+        if found is None
+        else f"that is a {type(found).__module__}.{type(found).__qualname__}"
+    )
+    raise ImproperlyConfigured(
+        f"target={name!r} must name a django_maillog.handlers.SMTPHandler in LOGGING ({known}), but {what}."
+    )
+
+
+def _deliverable(entry: str) -> list[str]:
+    """The addresses in one entry of ``toaddrs``: one string there, but smtplib delivers to each of them."""
+    found = getaddresses([entry]) if "," in entry else []
+    if len(found) < 2 or not all("@" in address for _name, address in found):
+        return [entry]
+    return [f"{name} <{address}>" if name else address for name, address in found]
+
+
+def _formattable(record: logging.LogRecord) -> logging.LogRecord:
+    """The record, or where its arguments don't fit its message, a copy that says so."""
+    try:
+        record.getMessage()
+    except Exception:  # wrong % arguments, or an object whose __str__ raises
+        record = copy.copy(record)
+        record.msg, record.args = message_of(record), None
+    return record
+
+
+def _without_exception(record: logging.LogRecord) -> logging.LogRecord:
+    """A copy to be formatted where a report with the traceback follows."""
+    record = copy.copy(record)
+    record.exc_info = record.exc_text = None
+    return record
+
+
+def _worst_record(report: Report) -> logging.LogRecord:
+    """A record with what is known of the worst group, for code that makes subjects of records."""
+    worst = max(report.groups, key=lambda group: group.level)
+    sample: dict[str, Any] = worst.sample or {}
+    return logging.makeLogRecord(
+        {
+            "name": worst.logger,
+            "levelno": worst.level,
+            "levelname": logging.getLevelName(worst.level),
+            "msg": sample.get("message", worst.title),
+            "pathname": sample.get("pathname", ""),
+            "lineno": sample.get("lineno", 0),
+            "funcName": sample.get("function"),
+            "created": worst.last_at.timestamp(),
+        }
+    )
