@@ -15,11 +15,12 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "django_maillog"
 NAME = PACKAGE.name
 
-# The design's rows from top to bottom. A row may be several layers: parts of its modules that build on one another.
+# The rows of the design; a row may be several layers, parts of its modules that build on one another.
 ROWS: tuple[tuple[set[str], ...], ...] = (
     (
         {"arguments", "compat", "conf", "excerpts", "reports", "text", "timebar"},
         {"fingerprint", "templating"},
+        {"capture"},
         {"records"},
     ),
     ({"models", "policy", "spool"},),
@@ -27,7 +28,7 @@ ROWS: tuple[tuple[set[str], ...], ...] = (
     ({"delivery"},),
     ({"queue"},),
     ({"worker"},),
-    ({"admin", "checks", "handlers", "management", "signals", "tasks", "templatetags"},),
+    ({"admin", "checks", "handlers", "management", "signals", "tasks"}, {"templatetags"}),
     ({"apps"},),
 )
 LAYER = {name: number for number, names in enumerate(chain.from_iterable(ROWS)) for name in names}
