@@ -23,11 +23,11 @@ ROWS: tuple[tuple[set[str], ...], ...] = (
         {"capture"},
         {"records"},
     ),
-    ({"models", "policy", "spool"},),
+    ({"models", "policy", "spool"}, {"lines"}),
     ({"attachments", "page"}, {"digest"}),
     ({"delivery"},),
     ({"queue"},),
-    ({"worker"},),
+    ({"outage"}, {"worker"}),
     ({"admin", "checks", "handlers", "management", "signals", "tasks"}, {"templatetags"}),
     ({"apps"},),
 )
