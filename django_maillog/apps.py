@@ -1,10 +1,30 @@
-"""The app's configuration."""
+"""The app's configuration: checks, and the wake-up at a process's first request."""
+
+from __future__ import annotations
+
+from typing import Any
 
 from django.apps import AppConfig
+from django.core.signals import request_started
+
+from . import conf
 
 
 class MaillogConfig(AppConfig):
     name = "django_maillog"
-    label = "django_maillog"
     verbose_name = "Mail log"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from . import checks  # noqa: F401, PLC0415  # registers itself
+
+        request_started.connect(_wake, dispatch_uid="django_maillog.wake")
+
+
+def _wake(**_kwargs: Any) -> None:
+    """What an earlier process left behind goes out after a restart, even if nothing is ever logged again."""
+    request_started.disconnect(dispatch_uid="django_maillog.wake")
+    if conf.buffers():
+        from . import worker  # noqa: PLC0415  # not before the app registry is ready
+
+        worker.wake()

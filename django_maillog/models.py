@@ -81,18 +81,17 @@ class Batch(models.Model):
     sender = models.CharField(_("sender"), max_length=320, blank=True)
     using = models.CharField(_("mailer"), max_length=200, blank=True)
     subject = models.CharField(_("subject"), max_length=200, blank=True)
-    text = models.TextField(_("text"), blank=True)
-    html = models.TextField(_("HTML"), blank=True)
     message_id = models.CharField(_("Message-ID"), max_length=255, blank=True)
-    references = models.CharField(_("References"), max_length=255, blank=True)
     attempts = models.IntegerField(_("attempts"), default=0)
-    in_doubt = models.BooleanField(
-        default=False, help_text=_("A server may already have accepted this mail: it keeps its identity.")
+    reached = models.BooleanField(
+        default=False, help_text=_("A server has been given this mail: it may have it, so it keeps its identity.")
     )
     next_attempt_at = models.DateTimeField(_("next attempt"), null=True)
     claimed_until = models.DateTimeField(_("claimed until"), null=True)
     sent_at = models.DateTimeField(_("sent"), null=True)
     last_error = models.TextField(_("last error"), blank=True)
+    text = models.TextField(_("text"), blank=True)
+    html = models.TextField(_("HTML"), blank=True)
 
     objects = BatchQuerySet.as_manager()
 
@@ -105,6 +104,7 @@ class Batch(models.Model):
             models.Index(fields=["status", "next_attempt_at"], name="maillog_batch_status"),
             models.Index(fields=["buffer", "sealed_at"], name="maillog_batch_buffer"),
             models.Index(fields=["opened_at"], name="maillog_batch_opened"),
+            models.Index(fields=["status", "sent_at"], name="maillog_batch_sent"),
         ]
 
     def __str__(self) -> str:
@@ -138,8 +138,8 @@ class Group(models.Model):
     batch = models.ForeignKey(
         Batch, null=True, on_delete=models.SET_NULL, related_name="latest_groups", verbose_name=_("latest batch")
     )
-    batch_state = models.CharField(
-        max_length=10, blank=True, help_text=_("What it was when it entered its latest batch: new, regressed, variant or repeat.")
+    episode_batch = models.ForeignKey(
+        Batch, null=True, on_delete=models.SET_NULL, related_name="new_groups", verbose_name=_("batch it was new in")
     )
     sample = models.ForeignKey("Record", null=True, on_delete=models.SET_NULL, related_name="+", verbose_name=_("last full sample"))
 
@@ -162,34 +162,40 @@ class Group(models.Model):
 
 
 class Record(models.Model):
-    """One stored occurrence, or ``count`` folded ones between ``first_at`` and ``last_at``."""
+    """One stored occurrence, or ``count`` folded ones between ``first_at`` and ``last_at``.
+
+    The large columns come last: SQLite reads all that stands before the ones that are asked for.
+    """
 
     batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="records", db_index=False, verbose_name=_("batch"))
     group = models.ForeignKey(Group, on_delete=models.CASCADE, related_name="records", db_index=False, verbose_name=_("group"))
     segment = models.CharField(max_length=32, editable=False)
     folded = models.BooleanField(_("folded"), default=False)
+    full = models.BooleanField(_("captured in full"), default=False)
+    silenced = models.BooleanField(_("silenced"), default=False)
     first_at = models.DateTimeField(_("first"))
     last_at = models.DateTimeField(_("last"))
     count = models.BigIntegerField(_("count"), default=1)
     level = models.IntegerField(_("level"))
     logger = models.CharField(_("logger"), max_length=255)
+    host = models.CharField(_("host"), max_length=255)
+    process = models.BigIntegerField(_("process"))
+    where = models.CharField(_("where"), max_length=500, blank=True)
     message = models.TextField(_("message"))
     messages = models.JSONField(default=dict, help_text=_("Of a folded row: distinct messages and their counts, '' for the rest."))
-    where = models.CharField(_("where"), max_length=500, blank=True)
     traceback = models.TextField(_("traceback"), blank=True)
     request = models.JSONField(_("request"), null=True)
     extra = models.JSONField(_("extra"), null=True)
     details = models.JSONField(_("details"), null=True)
     html = models.TextField(_("technical report"), blank=True)
-    host = models.CharField(_("host"), max_length=255)
-    process = models.BigIntegerField(_("process"))
-
     class Meta:
         verbose_name = _("record")
         verbose_name_plural = _("records")
         indexes = [
             models.Index(fields=["batch", "group"], name="maillog_record_batch"),
             models.Index(fields=["group", "last_at"], name="maillog_record_group"),
+            models.Index(fields=["last_at"], name="maillog_record_last"),
+            models.Index(fields=["level", "last_at"], name="maillog_record_level"),
         ]
 
     def __str__(self) -> str:
@@ -232,6 +238,7 @@ class Segment(models.Model):
     process = models.BigIntegerField(_("process"))
     offset = models.BigIntegerField(_("offset"), default=0)
     seen_at = models.DateTimeField(_("last import"))
+    finished_at = models.DateTimeField(_("finished"), null=True)
 
     class Meta:
         verbose_name = _("segment")

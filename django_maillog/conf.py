@@ -1,0 +1,190 @@
+"""Settings, read at each use and never written back; and the buffers that this process has configured."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import itertools
+import os
+import re
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core import mail
+from django.core.exceptions import ImproperlyConfigured
+
+if TYPE_CHECKING:
+    from .handlers import BufferingHandler
+
+WORKERS = ("thread", "inline", "none")
+DELIVERIES = ("worker", "command", "task")
+DEFAULTS: dict[str, Any] = {
+    "MAILLOG_SPOOL_DIR": None,
+    "MAILLOG_SPOOL_MAX_BYTES": 256 * 1024 * 1024,
+    "MAILLOG_WORKER": "thread",
+    "MAILLOG_DELIVERY": "worker",
+    "MAILLOG_RETENTION_DAYS": 30,
+    "MAILLOG_SITE_URL": "",
+    "MAILLOG_OUTAGE_WAIT": 30,
+}
+
+
+def get(name: str) -> Any:
+    """The setting's value, or its default."""
+    return getattr(settings, name, DEFAULTS[name])
+
+
+def spool_dir() -> Path:
+    """The folder of this project's segments; while tests run, one that goes with the process."""
+    if testing() and not settings.is_overridden("MAILLOG_SPOOL_DIR"):
+        return _testing_spool_dir(os.getpid())
+    configured = get("MAILLOG_SPOOL_DIR")
+    if configured is None:
+        return _state_dir() / _project_name()
+    if not isinstance(configured, (str, os.PathLike)) or not configured:
+        raise ImproperlyConfigured(f"MAILLOG_SPOOL_DIR must be a path, not {configured!r}.")
+    return Path(configured)
+
+
+def spool_max_bytes() -> int:
+    """The most that all segments on this host may take, in bytes."""
+    return int(_number("MAILLOG_SPOOL_MAX_BYTES"))
+
+
+def worker() -> str:
+    """Who imports: ``"thread"``, ``"inline"`` or ``"none"``."""
+    return _choice("MAILLOG_WORKER", WORKERS)
+
+
+def delivery() -> str:
+    """Who sends: ``"worker"``, ``"command"`` or ``"task"``."""
+    return _choice("MAILLOG_DELIVERY", DELIVERIES)
+
+
+def retention_days() -> float:
+    """How long sent batches and their records are kept, in days."""
+    return _number("MAILLOG_RETENTION_DAYS")
+
+
+def site_url() -> str:
+    """Where the admin is reached from outside, without a trailing slash; empty if unknown."""
+    value = get("MAILLOG_SITE_URL") or ""
+    if not isinstance(value, str) or (value and not re.match(r"https?://[^/\s]+", value)):
+        raise ImproperlyConfigured(f'MAILLOG_SITE_URL must be a URL such as "https://example.com", not {value!r}.')
+    return value.rstrip("/")
+
+
+def outage_wait() -> float:
+    """How long the database may be away before a digest is mailed straight from the spool, in seconds."""
+    return _number("MAILLOG_OUTAGE_WAIT")
+
+
+def testing() -> bool:
+    """Whether ``setup_test_environment`` is in force; it is what gives ``django.core.mail`` its outbox."""
+    return hasattr(mail, "outbox")
+
+
+def problems() -> Iterator[tuple[str, str]]:
+    """The settings with a wrong or unknown name or value, each with what is wrong."""
+    for reader in (spool_dir, spool_max_bytes, worker, delivery, retention_days, site_url, outage_wait):
+        try:
+            reader()
+        except ImproperlyConfigured as error:
+            yield f"MAILLOG_{reader.__name__.upper()}", str(error)
+    for name in dir(settings):
+        if name.startswith("MAILLOG_") and name not in DEFAULTS:
+            yield name, f"Unknown setting {name}."
+
+
+def _number(name: str) -> float:
+    value = get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise ImproperlyConfigured(f"{name} must be a positive number, not {value!r}.")
+    return value
+
+
+def _choice(name: str, choices: tuple[str, ...]) -> str:
+    value = get(name)
+    if value not in choices:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}.")
+    return str(value)
+
+
+def _state_dir() -> Path:
+    state = os.environ.get("XDG_STATE_HOME") or ""
+    home = os.path.expanduser("~")
+    if os.path.isabs(state):
+        return Path(state) / "django_maillog"
+    if os.path.isabs(home) and os.access(home, os.W_OK):
+        return Path(home) / ".local" / "state" / "django_maillog"
+    return Path(tempfile.gettempdir()) / f"django_maillog-{getpass.getuser() if os.name == 'nt' else os.getuid()}"
+
+
+def _project_name() -> str:
+    """The settings module, and which database it uses: that is where the segments' offsets live."""
+    database = settings.DATABASES.get("default", {})
+    name = str(database.get("NAME", ""))
+    if "sqlite" in database.get("ENGINE", "") and ":memory:" not in name:
+        name = os.path.abspath(name)
+    identity = "\0".join([str(database.get(key, "")) for key in ("ENGINE", "HOST", "PORT")] + [name])
+    module = os.environ.get("DJANGO_SETTINGS_MODULE", "") or settings.ROOT_URLCONF or "project"
+    return f"{re.sub(r'[^A-Za-z0-9_-]', '_', module.split('.')[0])}-{hashlib.blake2b(identity.encode(), digest_size=6).hexdigest()}"
+
+
+@cache
+def _testing_spool_dir(pid: int) -> Path:
+    folder = tempfile.TemporaryDirectory(prefix="django_maillog-tests-", ignore_cleanup_errors=True)
+    _kept.append(folder)
+    return Path(folder.name)
+
+
+_kept: list[tempfile.TemporaryDirectory[str]] = []  # each is removed when the process ends
+
+
+# The buffers of this process. The newest handler of a name wins: dictConfig replaces handlers, and the old ones
+# live on while a logger holds them.
+_handlers: weakref.WeakValueDictionary[int, BufferingHandler] = weakref.WeakValueDictionary()
+_number_of = itertools.count()
+
+
+def register_buffer(handler: BufferingHandler) -> None:
+    """Remember a BufferingHandler, whatever way it was made."""
+    _handlers[next(_number_of)] = handler
+
+
+def buffers() -> dict[str, BufferingHandler]:
+    """The BufferingHandlers alive in this process, by buffer name."""
+    return {handler.buffer: handler for _number, handler in sorted(_handlers.items())}
+
+
+def find_buffer(name: str) -> BufferingHandler | None:
+    """The newest BufferingHandler of that buffer in this process, if there is one."""
+    return buffers().get(name)
+
+
+_local = threading.local()
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Keep what this thread logs meanwhile out of our handlers: no mails about mails."""
+    before = is_muted()
+    _local.muted = True
+    try:
+        yield
+    finally:
+        _local.muted = before
+
+
+def is_muted() -> bool:
+    """Whether what this thread logs now comes from our own work."""
+    return getattr(_local, "muted", False)
+
+

@@ -1,0 +1,162 @@
+"""A digest becomes an EmailMessage and goes to a mailer; what the mailer says becomes a verdict."""
+
+from __future__ import annotations
+
+import smtplib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from django.core.mail import EmailMultiAlternatives
+
+if TYPE_CHECKING:
+    from django.core.mail.backends.base import BaseEmailBackend
+
+    from .digest import Digest, Report
+
+TIMEOUT = 30.0  # seconds, for a mailer that sets none: a server that never answers must not hold a worker for ever
+AUTHENTICATION_CODES = frozenset({530, 534, 535, 538})  # RFC 4954: they speak of the connection, not of the message
+
+
+class Target(Protocol):
+    """What delivery needs of an SMTPHandler."""
+
+    using: str | None
+    include_html: bool
+
+    def get_recipients(self) -> list[str]: ...
+    def get_sender(self) -> str: ...
+    def get_connection(self) -> BaseEmailBackend: ...
+    def get_digest_subject(self, report: Report) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """How a try ended.
+
+    ``sent``, or else ``retry`` later or never; ``reached``: the server was given the message, so it may have it;
+    ``connection_lost``: the next message needs a new connection; ``error``: what the server said.
+    """
+
+    sent: bool = False
+    retry: bool = False
+    reached: bool = True
+    connection_lost: bool = False
+    error: str = ""
+
+
+def message(digest: Digest, headers: dict[str, str], *, sender: str, recipients: list[str]) -> EmailMultiAlternatives:
+    """The mail of a digest: text, HTML and attachments."""
+    mail = EmailMultiAlternatives(digest.subject, digest.text, sender, recipients, headers=headers)
+    if digest.html:
+        mail.attach_alternative(digest.html, "text/html")
+    for attachment in digest.attachments:
+        mail.attach(attachment.name, attachment.content, attachment.mimetype)
+    return mail
+
+
+class Connection:
+    """One connection of a mailer, opened at the first message and used for all that follow."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._backend: BaseEmailBackend | None = None
+        self._refused: dict[str, Any] = {}
+
+    def send(self, mail: EmailMultiAlternatives) -> Verdict:
+        """Try to send one message; never raises."""
+        try:
+            backend = self._open()
+        except Exception as error:  # whatever keeps us from the server: the message is not to blame
+            self._abandon()
+            return Verdict(retry=True, reached=False, connection_lost=True, error=_describe(error))
+        self._refused = {}
+        try:
+            if backend.send_messages([mail]) == 0:
+                return Verdict(retry=True, error="The mail backend sent nothing and gave no reason.")
+        except Exception as error:  # any backend's error, a poison message's included: it must not stop the others
+            verdict = classify(error)
+            if verdict.connection_lost:
+                self._abandon()
+            return verdict
+        return Verdict(sent=True, error=_describe_refused(self._refused))
+
+    def close(self) -> None:
+        """Close the connection if it is open; never raises."""
+        backend, self._backend = self._backend, None
+        if backend is None:
+            return
+        try:
+            backend.close()
+        except Exception:  # all mails of this connection have had their answer: nothing is lost with it
+            _cut(backend)
+
+    def _abandon(self) -> None:
+        """Drop the connection without a good-bye, which would wait for a server that may never answer."""
+        backend, self._backend = self._backend, None
+        if backend is not None:
+            _cut(backend)
+
+    def _open(self) -> BaseEmailBackend:
+        if self._backend is None:
+            backend = self._target.get_connection()
+            options = vars(backend)
+            if options.get("timeout", TIMEOUT) is None:
+                backend.timeout = TIMEOUT  # type: ignore[attr-defined]
+            if options.get("fail_silently"):
+                backend.fail_silently = False
+            self._backend = backend  # before it is open, so that one that was opened in part is ended, too
+            backend.open()
+            self._watch_refused(backend)
+        return self._backend
+
+    def _watch_refused(self, backend: BaseEmailBackend) -> None:
+        """Note which recipients the server refuses while it takes others: Django's SMTP backend drops that answer."""
+        smtp = getattr(backend, "connection", None)
+        if not isinstance(smtp, smtplib.SMTP):
+            return
+        sendmail = smtp.sendmail
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            self._refused = sendmail(*args, **kwargs)
+            return self._refused
+
+        smtp.sendmail = watched  # type: ignore[method-assign]
+
+
+def classify(error: Exception) -> Verdict:
+    """What an error while sending means (RFC 5321, 4.2.1: 4xx is worth another try, 5xx is not)."""
+    text = _describe(error)
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        codes = [code for code, _answer in error.recipients.values()]
+        return Verdict(retry=any(code < 500 for code in codes), error=text)
+    if isinstance(error, smtplib.SMTPResponseException):
+        code = error.smtp_code
+        of_connection = code in AUTHENTICATION_CODES or code == 421
+        return Verdict(retry=code < 500 or of_connection, connection_lost=of_connection, error=text)
+    if isinstance(error, OSError):  # SMTPServerDisconnected, a time-out, a reset: it may or may not have the message
+        return Verdict(retry=True, connection_lost=True, error=text)
+    return Verdict(retry=False, error=text)  # a bad address, a header that can't be: it will never be better
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return _describe_refused(error.recipients)
+    if isinstance(error, smtplib.SMTPResponseException):
+        return f"{error.smtp_code} {_decode(error.smtp_error)}"
+    return f"{type(error).__name__}: {error}"[:1000]
+
+
+def _describe_refused(refused: dict[str, Any]) -> str:
+    return "; ".join(f"{address}: {code} {_decode(answer)}" for address, (code, answer) in refused.items())[:1000]
+
+
+def _decode(answer: bytes | str) -> str:
+    return (answer.decode("utf-8", "replace") if isinstance(answer, bytes) else str(answer))[:500]
+
+
+def _cut(backend: BaseEmailBackend) -> None:
+    for name in ("connection", "_partial_connection"):
+        smtp = vars(backend).get(name)
+        if isinstance(smtp, smtplib.SMTP):
+            smtp.close()
+            setattr(backend, name, None)

@@ -1,0 +1,42 @@
+"""Where a batch goes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from .. import compat, conf, digest
+from ..delivery import Target
+from ..models import Batch
+
+if TYPE_CHECKING:
+    from django.core.mail.backends.base import BaseEmailBackend
+
+
+def target_of(batch: Batch) -> Target:
+    """The target of its handler in this process, else what its row says."""
+    handler = conf.find_buffer(batch.buffer)
+    return handler.target if handler is not None else StoredTarget(batch)
+
+
+class StoredTarget:
+    """The target of a batch whose handler isn't configured in this process."""
+
+    include_html = False
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self.using: str | None = batch.using or None
+
+    def get_recipients(self) -> list[str]:
+        return list(self._batch.recipients) or compat.addresses("ADMINS")
+
+    def get_sender(self) -> str:
+        return self._batch.sender or str(settings.SERVER_EMAIL)
+
+    def get_connection(self) -> BaseEmailBackend:
+        return compat.get_connection(using=self.using)
+
+    def get_digest_subject(self, report: digest.Report) -> str:
+        return f"{settings.EMAIL_SUBJECT_PREFIX}{digest.subject(report)}"
