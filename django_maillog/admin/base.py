@@ -1,0 +1,161 @@
+"""What all our admin classes share: rows that nobody adds or edits, pages of our own, actions by POST alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext as _
+
+M = TypeVar("M", bound=Model)
+Response = HttpResponse | TemplateResponse
+
+# Where the next thing to do is in the list of batches or groups, not among a hundred pages of old ones.
+MOST_COUNTED = 10_000
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin
+else:
+
+    class ModelAdmin(admin.ModelAdmin):
+        """Django's class, which can't be subscripted at run time."""
+
+        def __class_getitem__(cls, item):
+            return cls
+
+
+class RowsAdmin(ModelAdmin[M]):
+    """An admin of rows that only the pipeline writes: people look, and press buttons if they may."""
+
+    page_template: ClassVar[str]
+    # What a button or a list action does: the end of its URL (or the action's name) and the permission it takes.
+    buttons: ClassVar[dict[str, str]] = {}
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    list_max_show_all = 0
+
+    class Media:
+        css = {"all": ["django_maillog/admin.css"]}
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def may(self, request: HttpRequest, permission: str) -> bool:
+        """Whether the person has one of this model's own permissions, and may see its rows."""
+        named = f"{self.opts.app_label}.{permission}"
+        return self.has_view_permission(request) and request.user.has_perm(named)  # type: ignore[union-attr]
+
+    def page_queryset(self) -> QuerySet[M]:
+        """Whole rows for a page of one; the lists load less."""
+        return self.model._default_manager.all()
+
+    def page_context(self, request: HttpRequest, row: M) -> dict[str, Any]:
+        """What the page of one row shows."""
+        raise NotImplementedError
+
+    def press(self, request: HttpRequest, row: M, button: str) -> None:
+        """Do what a button of the page says, and tell the person."""
+        raise NotImplementedError
+
+    def get_urls(self) -> list[URLPattern]:
+        return [*(self.button_url(button) for button in self.buttons), *super().get_urls()]
+
+    def button_url(self, button: str) -> URLPattern:
+        return self.row_url(button, self.button_view, {"button": button})
+
+    def row_url(self, name: str, view: Callable[..., Any], arguments: dict[str, Any] | None = None) -> URLPattern:
+        """A URL of this admin below a row's: ``<pk>/<name>/``."""
+        full_name = f"{self.opts.app_label}_{self.opts.model_name}_{name.replace('.', '_')}"
+        return path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), arguments, name=full_name)
+
+    def button_view(self, request: HttpRequest, pk: int, button: str) -> HttpResponse:
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not self.may(request, self.buttons[button]):
+            raise PermissionDenied
+        row = self.page_queryset().filter(pk=pk).first()
+        if row is None:
+            return self.gone(request, pk)
+        self.press(request, row, button)
+        return HttpResponseRedirect(self.page_url(row))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> Response:
+        """The page of one row: a page to read, where Django has a form."""
+        if request.method not in ("GET", "HEAD") or not self.has_view_permission(request):
+            raise PermissionDenied
+        row = self.page_queryset().filter(pk=object_id).first() if object_id.isdecimal() else None
+        if row is None:
+            return self.gone(request, object_id)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": str(row),
+            "opts": self.opts,
+            "original": row,
+            "media": self.media,
+            "has_view_permission": True,
+            "add": False,
+            "change": True,
+            "is_popup": False,
+            "may_delete": self.has_delete_permission(request, row),
+            **self.page_context(request, row),
+        }
+        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        return TemplateResponse(request, self.page_template, context)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Response:
+        """Django ignores an action which the person may not take; we refuse it aloud."""
+        if request.method == "POST" and not set(request.POST.getlist("action")) <= {"", *self.get_actions(request)}:
+            raise PermissionDenied
+        return super().changelist_view(request, extra_context)
+
+    def gone(self, request: HttpRequest, key: object) -> HttpResponseRedirect:
+        """Back to the list from a row that isn't there (any more)."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        said = _("There is no %(name)s %(key)s: it was deleted, or it never was.")
+        self.message_user(request, said % {"name": self.opts.verbose_name, "key": key}, messages.WARNING)
+        return HttpResponseRedirect(self.url("changelist"))
+
+    def page_url(self, row: Model) -> str:
+        return self.url("change", row.pk)
+
+    def url(self, name: str, *args: object) -> str:
+        full_name = f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}"
+        return reverse(full_name, args=args, current_app=self.admin_site.name)
+
+
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # can't be subscripted at run time
+    """A paginator that counts no further than its last page of interest."""
+
+    @cached_property
+    def count(self) -> int:
+        # The order stays in the subquery, so that the database walks an index for just these rows.
+        return self.object_list[:MOST_COUNTED].count()  # type: ignore[union-attr, call-arg]
+
+
+def framed(content: str) -> HttpResponse:
+    """A page of somebody else's HTML: no scripts, nothing from elsewhere, an origin of its own."""
+    response = HttpResponse(content)
+    response["Content-Security-Policy"] = (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; sandbox"
+    )
+    response["X-Frame-Options"] = "SAMEORIGIN"
+    response["X-Content-Type-Options"] = "nosniff"
+    response["Referrer-Policy"] = "no-referrer"
+    return response

@@ -1,0 +1,362 @@
+"""Batches in the admin: which mails wait, went out or failed, what is in them, and what can be done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Max, Min, Model, QuerySet, Sum
+from django.db.models.functions import TruncDay, TruncHour, TruncMinute
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.defaultfilters import truncatechars
+from django.urls import URLPattern
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from .. import conf, digest, queue
+from ..models import Batch, Group, Outcome, Record, Status
+from . import charts, words
+from .base import Response, RowsAdmin, framed
+from .filters import BufferFilter, LevelFilter
+from .overview import overview
+from .steps import STEPS, Told
+
+# One request sends no more mails than this.
+MOST_AT_ONCE = 20
+GROUPS_SHOWN = 20
+BARS = 40
+
+
+@admin.register(Batch)
+class BatchAdmin(RowsAdmin[Batch]):
+    """The list of mails, and the page of one."""
+
+    change_list_template = "admin/django_maillog/batches.html"
+    page_template = "admin/django_maillog/batch.html"
+    buttons = {name: "flush_batch" for name in STEPS}
+    list_display = (
+        "subject_line",
+        "state",
+        "buffer",
+        "level_badge",
+        "group_count",
+        "record_count",
+        "opened",
+        "due_or_sent",
+        "recipient_list",
+    )
+    list_filter = ("status", BufferFilter, LevelFilter, "opened_at")
+    search_fields = ("subject",)
+    search_help_text = gettext_lazy("Searches the subjects.")
+    date_hierarchy = "opened_at"
+    ordering = ("-opened_at",)
+    sortable_by = ("opened", "record_count", "group_count")
+    list_per_page = 50
+    actions = ("flush_now", "retry_now", "cancel", "send_again")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Batch]:
+        return super().get_queryset(request).defer("text", "html", "last_error")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Superusers may delete what was sent."""
+        superuser = bool(request.user.is_active and request.user.is_superuser)
+        return superuser and (obj is None or (isinstance(obj, Batch) and obj.status == Status.SENT))
+
+    def has_flush_permission(self, request: HttpRequest) -> bool:
+        return self.may(request, "flush_batch")
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Counts instead of a list of thousands of records; what was not sent is not deleted."""
+        batches = list(objs)
+        kept = [words.subject(batch) for batch in batches if batch.status != Status.SENT]
+        counts = {str(self.opts.verbose_name_plural): len(batches)}
+        return [words.subject(batch) for batch in batches], counts, set(), kept
+
+    def get_urls(self) -> list[URLPattern]:
+        each = {"mail.html": self.html_view, "mail.txt": self.text_view, "mail.eml": self.eml_view}
+        views = [self.row_url(name, view) for name, view in each.items()]
+        return [*views, *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Response:
+        now = timezone.now()
+        context: dict[str, Any] = {"now": now, "may_flush": self.has_flush_permission(request)}
+        # Whoever filters, searches or leafs has seen the strip.
+        if request.method == "GET" and not request.GET:
+            context["overview"] = overview(now)
+        return super().changelist_view(request, {**context, **(extra_context or {})})
+
+    # The columns of the list
+
+    @admin.display(description=gettext_lazy("status"), ordering="status")
+    def state(self, batch: Batch) -> SafeString:
+        return words.status_badge(batch, timezone.now())
+
+    @admin.display(description=gettext_lazy("subject"))
+    def subject_line(self, batch: Batch) -> str:
+        return truncatechars(words.subject(batch), 120)
+
+    @admin.display(description=gettext_lazy("level"), ordering="level")
+    def level_badge(self, batch: Batch) -> SafeString:
+        return words.level_badge(batch.level)
+
+    @admin.display(description=gettext_lazy("opened"), ordering="opened_at")
+    def opened(self, batch: Batch) -> SafeString:
+        return words.when(batch.opened_at, timezone.now())
+
+    @admin.display(description=gettext_lazy("due or sent"))
+    def due_or_sent(self, batch: Batch) -> SafeString:
+        now = timezone.now()
+        if batch.sent_at:
+            return format_html(_("sent {}"), words.when(batch.sent_at, now))
+        if batch.status == Status.OPEN and batch.due_at:
+            return format_html(_("due {}"), words.when(batch.due_at, now))
+        if batch.status == Status.READY and batch.next_attempt_at:
+            return format_html(_("due {}"), words.when(batch.next_attempt_at, now))
+        return words.when(None, now)
+
+    @admin.display(description=gettext_lazy("recipients"))
+    def recipient_list(self, batch: Batch) -> str:
+        shown = batch.recipients[:2]
+        more = len(batch.recipients) - len(shown)
+        return ", ".join(shown) + (_(" and %(number)d more") % {"number": more} if more else "")
+
+    # The actions: on the page, and in the list
+
+    def press(self, request: HttpRequest, row: Batch, button: str) -> None:
+        self.tell(request, row, button, STEPS[button].take(row, timezone.now()))
+
+    @admin.action(permissions=["flush"], description=gettext_lazy("Flush now"))
+    def flush_now(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
+        self.take(request, queryset, "flush")
+
+    @admin.action(permissions=["flush"], description=gettext_lazy("Retry now"))
+    def retry_now(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
+        self.take(request, queryset, "retry")
+
+    @admin.action(permissions=["flush"], description=gettext_lazy("Cancel"))
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
+        self.take(request, queryset, "cancel")
+
+    @admin.action(permissions=["flush"], description=gettext_lazy("Send again"))
+    def send_again(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
+        self.take(request, queryset, "again")
+
+    def take(self, request: HttpRequest, queryset: QuerySet[Batch], name: str) -> None:
+        """One step for each chosen batch that it fits; the others are counted."""
+        chosen = list(self.page_queryset().filter(pk__in=list(queryset.values_list("pk", flat=True)[: MOST_AT_ONCE + 1])))
+        if len(chosen) > MOST_AT_ONCE:
+            said = _("Choose at most %(number)d batches at once. Nothing was done.")
+            return self.message_user(request, said % {"number": MOST_AT_ONCE}, messages.ERROR)
+        step = STEPS[name]
+        fitting = [batch for batch in chosen if step.fits(batch)]
+        for batch in fitting:
+            self.tell(request, batch, name, step.take(batch, timezone.now()))
+        if left := len(chosen) - len(fitting):
+            said = ngettext(
+                "%(step)s: nothing to do for %(number)d batch in its state.",
+                "%(step)s: nothing to do for %(number)d batches in their state.",
+                left,
+            )
+            self.message_user(request, said % {"step": step.label, "number": left}, messages.WARNING)
+        return None
+
+    def tell(self, request: HttpRequest, batch: Batch, name: str, told: Told) -> None:
+        """The message for the person who did it, and a line in the batch's history for the others."""
+        self.message_user(request, told.text, told.level)
+        self.log_change(request, batch, f"{STEPS[name].label}: {told.text}")
+
+    # The page of one batch
+
+    def page_context(self, request: HttpRequest, row: Batch) -> dict[str, Any]:
+        now = timezone.now()
+        fitting = {name: step.label for name, step in STEPS.items() if step.fits(row)}
+        return {
+            "title": words.subject(row),
+            "state": words.status_badge(row, now),
+            "buttons": fitting if self.has_flush_permission(request) else {},
+            "orphaned": row.status in _WAITING and conf.find_buffer(row.buffer) is None,
+            "facts": list(_facts(row, now)),
+            "timeline": list(_timeline(row, now)),
+            "groups": _groups(row, now),
+            "groups_shown": GROUPS_SHOWN,
+            "has_mail": _is_rendered(row) or _can_be_rendered(row),
+            "is_preview": not _is_rendered(row),
+            "headers": _headers(row, now),
+        }
+
+    def html_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The mail's HTML, for the frame on the page."""
+        mail, problem = _mail(self.visible(request, pk))
+        return framed(mail.html if mail else format_html("<pre>{}</pre>", problem))
+
+    def text_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The mail's subject and text."""
+        mail, problem = _mail(self.visible(request, pk))
+        response = framed(f"{mail.subject}\n\n{mail.text}" if mail else problem)
+        response["Content-Type"] = "text/plain; charset=utf-8"
+        return response
+
+    def eml_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The whole message, for a mail client."""
+        batch = self.visible(request, pk)
+        if not _is_rendered(batch) and not _can_be_rendered(batch):
+            raise Http404
+        response = HttpResponse(queue.eml(batch), content_type="message/rfc822")
+        response["Content-Disposition"] = f'attachment; filename="maillog-{batch.pk}.eml"'
+        response["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    def visible(self, request: HttpRequest, pk: int) -> Batch:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        batch = self.page_queryset().filter(pk=pk).first()
+        if batch is None:
+            raise Http404
+        return batch
+
+
+_WAITING = (Status.OPEN, Status.READY, Status.SENDING)
+
+
+def _is_rendered(batch: Batch) -> bool:
+    return bool(batch.text or batch.html)
+
+
+def _can_be_rendered(batch: Batch) -> bool:
+    return batch.status in _WAITING and batch.record_count > 0
+
+
+def _mail(batch: Batch) -> tuple[digest.Digest | None, str]:
+    """The mail exactly as it was sent, or as it would be sent now; else what is wrong with it."""
+    if _is_rendered(batch):
+        return digest.Digest(subject=batch.subject, text=batch.text, html=batch.html), ""
+    if not _can_be_rendered(batch):
+        raise Http404
+    try:
+        return queue.preview(batch), ""
+    except Exception as error:  # the project's templates may raise anything, and the reader wants to know what
+        return None, _("The mail can’t be rendered: %(problem)s") % {"problem": f"{type(error).__name__}: {error}"}
+
+
+def _facts(batch: Batch, now: datetime) -> Iterable[tuple[str, Any]]:
+    """(label, value) of what the timeline doesn't tell."""
+    yield _("Buffer"), batch.buffer
+    yield _("Highest level"), words.level_badge(batch.level)
+    yield _("Records"), batch.record_count
+    if batch.silenced_count:
+        yield _("Of silenced groups"), batch.silenced_count
+    if batch.lost_count:
+        yield _("Only counted"), batch.lost_count
+    yield _("Groups"), batch.group_count
+    if batch.first_at and batch.last_at:
+        yield _("Covers"), format_html("{} – {}", words.when(batch.first_at, now), words.when(batch.last_at, now))
+    if batch.using:
+        yield _("Mailer"), batch.using
+    yield _("Recipients"), ", ".join(batch.recipients) or _("chosen when it is sealed")
+
+
+def _timeline(batch: Batch, now: datetime) -> Iterable[tuple[str, SafeString, str, str]]:
+    """(kind, time, what happened, details) from the first record to the last try, and what comes next."""
+    yield "open", words.when(batch.opened_at, now), _("Opened"), ""
+    if batch.status == Status.OPEN and batch.due_at:
+        yield "due", words.when(batch.due_at, now), _("Due"), words.reason(batch.reason)
+    if batch.sealed_at:
+        yield "ready", words.when(batch.sealed_at, now), _("Sealed"), words.reason(batch.reason)
+    for attempt in batch.attempt_set.order_by("tried_at", "pk"):
+        kind = {Outcome.SENT: "sent", Outcome.RETRY: "retrying"}.get(Outcome(attempt.outcome), "failed")
+        title = {
+            Outcome.SENT: _("Sent"),
+            Outcome.RETRY: _("Tried, to be tried again"),
+            Outcome.FAILED: _("Tried, failed for good"),
+        }[Outcome(attempt.outcome)]
+        yield kind, words.when(attempt.tried_at, now), title, attempt.error
+    if batch.status == Status.READY and batch.next_attempt_at:
+        yield "due", words.when(batch.next_attempt_at, now), _("Next try"), ""
+    if batch.status == Status.CANCELLED:
+        yield "cancelled", words.when(None, now), _("Cancelled"), ""
+
+
+def _groups(batch: Batch, now: datetime) -> list[dict[str, Any]]:
+    """The batch's most frequent groups, each with its count and the bar of its times: two queries."""
+    records = Record.objects.filter(batch=batch, silenced=False).order_by()
+    rows = list(
+        records.values("group")
+        .annotate(number=Sum("count"), first=Min("first_at"), last=Max("last_at"), rows=Count("pk"))
+        .order_by("-number", "group")[:GROUPS_SHOWN]
+    )
+    groups = Group.objects.in_bulk([row["group"] for row in rows])
+    bars = _bars(records.filter(group__in=groups), rows)
+    return [
+        {
+            "group": groups[row["group"]],
+            "level": words.level_badge(groups[row["group"]].level),
+            "number": row["number"],
+            "first": words.when(row["first"], now),
+            "last": words.when(row["last"], now),
+            "bar": bars[row["group"]],
+        }
+        for row in rows
+        if row["group"] in groups
+    ]
+
+
+def _bars(records: QuerySet[Record], rows: list[dict[str, Any]]) -> dict[int, SafeString]:
+    """A small chart a group, all over the same stretch of time; the database counts by minute, hour or day."""
+    if not rows:
+        return {}
+    start, end = min(row["first"] for row in rows), max(row["last"] for row in rows)
+    length = end - start
+    trunc = TruncMinute if length <= timedelta(hours=1) else TruncHour if length <= timedelta(days=3) else TruncDay
+    moments = (
+        records.annotate(moment=trunc("last_at", tzinfo=timezone.get_default_timezone()))
+        .values("group", "moment")
+        .annotate(number=Sum("count"))
+        .values_list("group", "moment", "number")
+    )
+    size = max(length / BARS, timedelta(seconds=1))
+    starts = charts.buckets(start, size, BARS)
+    spans: dict[int, list[tuple[datetime, int]]] = {row["group"]: [] for row in rows}
+    for group, moment, number in moments:
+        spans[group].append((moment, number))
+    return {
+        group: charts.chart(
+            [
+                charts.Column(f"{words.clock(at, end)} – {number}", {"bar": number})
+                for at, number in zip(starts, charts.place(found, starts, size), strict=True)
+            ],
+            label=_("its records over the time of this batch"),
+        )
+        for group, found in spans.items()
+    }
+
+
+def _headers(batch: Batch, now: datetime) -> dict[str, str]:
+    """The mail's headers, without building what is attached to it."""
+    sealed_at = batch.sealed_at or now
+    report = digest.Report(
+        buffer=batch.buffer,
+        reason=batch.reason,
+        groups=[],
+        record_count=batch.record_count,
+        group_count=batch.group_count,
+        level=batch.level,
+        opened_at=batch.opened_at,
+        first_at=batch.first_at or batch.opened_at,
+        last_at=batch.last_at or sealed_at,
+        sealed_at=sealed_at,
+        message_id=batch.message_id,
+        batch_id=batch.pk,
+    )
+    addressed = {
+        "From": batch.sender,
+        "To": ", ".join(batch.recipients),
+        "Subject": batch.subject,
+    }
+    headers = {**addressed, **digest.headers(report)}
+    return {name: value for name, value in headers.items() if value}

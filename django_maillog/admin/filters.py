@@ -1,0 +1,180 @@
+"""The filters beside the lists; none of them asks the table of records what there is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest
+from django.template.defaultfilters import truncatechars
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy
+
+from ..models import Batch, Group, Segment
+from . import words
+
+Choices = Iterable[tuple[str, str | Promise]]
+# More choices than this make a list, not a filter.
+MOST_CHOICES = 50
+
+
+class LevelFilter(admin.SimpleListFilter):
+    """By exact level, as the rows hold it; the standard ones only."""
+
+    title = gettext_lazy("level")
+    parameter_name = "level"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
+        return [(str(level), logging.getLevelName(level)) for level in words.LEVELS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
+        value = self.value()
+        return queryset.filter(level=int(value)) if value and value.isdecimal() else queryset
+
+
+class DistinctFilter(admin.SimpleListFilter):
+    """By the values that ``field`` of ``source`` has; the list's own column is ``column``."""
+
+    source: type[Model]
+    field: str
+    column: str
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
+        names = self.source._default_manager.order_by(self.field).values_list(self.field, flat=True).distinct()
+        return [(name, name) for name in names[:MOST_CHOICES]]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
+        value = self.value()
+        # PostgreSQL refuses NUL, which no name has.
+        return queryset.filter(**{self.column: value}) if value and "\0" not in value else queryset
+
+
+class BufferFilter(DistinctFilter):
+    """Batches by buffer."""
+
+    title = gettext_lazy("buffer")
+    parameter_name = "buffer"
+    source = Batch
+    field = column = "buffer"
+
+
+class GroupBufferFilter(BufferFilter):
+    """Groups by buffer."""
+
+    source = Group
+
+
+class LoggerFilter(DistinctFilter):
+    """Groups by logger."""
+
+    title = gettext_lazy("logger")
+    parameter_name = "logger"
+    source = Group
+    field = column = "logger"
+
+
+class RecordBufferFilter(BufferFilter):
+    """Records by the buffer of their group."""
+
+    source = Group
+    column = "group__buffer"
+
+
+class StateFilter(admin.SimpleListFilter):
+    """Groups by what people said of them."""
+
+    title = gettext_lazy("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
+        return [
+            ("new", gettext_lazy("new today")),
+            ("active", gettext_lazy("active")),
+            ("silenced", gettext_lazy("silenced")),
+            ("resolved", gettext_lazy("resolved")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
+        now = timezone.now()
+        silenced = Q(silenced_at__isnull=False) & (Q(silenced_until__isnull=True) | Q(silenced_until__gt=now))
+        midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
+        match self.value():
+            case "new":
+                return queryset.filter(first_seen_at__gte=midnight)
+            case "active":
+                # Not exclude(): NULL is neither.
+                loud = Q(silenced_at__isnull=True) | Q(silenced_until__lte=now)
+                return queryset.filter(loud, resolved_at__isnull=True)
+            case "silenced":
+                return queryset.filter(silenced)
+            case "resolved":
+                return queryset.filter(resolved_at__isnull=False)
+        return queryset
+
+
+class TimeFilter(admin.SimpleListFilter):
+    """Records by when they came."""
+
+    title = gettext_lazy("time")
+    parameter_name = "time"
+    hours = {"1": gettext_lazy("the last hour"), "24": gettext_lazy("the last day"), "168": gettext_lazy("the last week")}
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
+        return self.hours.items()
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
+        value = self.value()
+        if value not in self.hours:
+            return queryset
+        return queryset.filter(last_at__gte=timezone.now() - timedelta(hours=int(value)))
+
+
+class RecordLoggerFilter(LoggerFilter):
+    """Records by logger; the names come from the groups."""
+
+
+class HostFilter(DistinctFilter):
+    """Records by host; the names come from the spool segments."""
+
+    title = gettext_lazy("host")
+    parameter_name = "host"
+    source = Segment
+    field = column = "host"
+
+
+class RowFilter(admin.SimpleListFilter):
+    """Records of one row of ``source``: on the page only while it is in use, since links lead here."""
+
+    source: type[Batch] | type[Group]
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
+        value = self.value() or ""
+        row = self.source._default_manager.filter(pk=value).first() if value.isdecimal() else None
+        return [(value, truncatechars(str(row), 60))] if row else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
+        value = self.value()
+        if not value:
+            return queryset
+        return queryset.filter(**{self.parameter_name: value}) if value.isdecimal() else queryset.none()
+
+
+class RecordGroupFilter(RowFilter):
+    """Records of one group."""
+
+    title = gettext_lazy("group")
+    parameter_name = "group"
+    source = Group
+
+
+class RecordBatchFilter(RowFilter):
+    """Records of one batch."""
+
+    title = gettext_lazy("batch")
+    parameter_name = "batch"
+    source = Batch

@@ -1,0 +1,174 @@
+"""The strip on top: what came in, what waits, what failed, and what needs a person."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import F, Min, Q, Sum
+from django.db.models.functions import Coalesce, Left
+from django.utils import formats, timezone
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from ..models import Batch, Status, Tally
+from . import charts, words
+
+HOURS = 24
+HOUR = timedelta(hours=1)
+# A worker looks every second or so, a cron job perhaps every few minutes.
+PATIENCE = timedelta(minutes=10)
+ERRORS_SHOWN = 3
+MOST_FAILED = 500
+
+
+@dataclass(frozen=True)
+class Card:
+    """An open batch, and what makes it due."""
+
+    batch: Batch
+    level: SafeString
+    due: SafeString
+    reason: str
+
+
+@dataclass(kw_only=True)
+class Overview:
+    """The state of the whole log at one moment."""
+
+    strip: SafeString
+    peak: str
+    since: datetime
+    levels: list[tuple[SafeString, int]]
+    pending_count: int
+    oldest_pending_at: datetime | None
+    failed_count: int
+    last_sent: Batch | None
+    warnings: list[str]
+    cards: list[Card]
+
+
+def overview(now: datetime) -> Overview:
+    """Six queries, none of which reads a record."""
+    start = last_hours(now, HOURS)
+    tallies = (
+        Tally.objects.filter(hour_at__gte=start)
+        .values("hour_at", "level")
+        .annotate(number=Sum("count"))
+        .values_list("hour_at", "level", "number")
+    )
+    strip, peak, totals = _strip(list(tallies), start)
+    pending = _pending(now)
+    failed = _failed()
+    return Overview(
+        strip=strip,
+        peak=peak,
+        since=start,
+        levels=[(words.level_badge(level), totals[level]) for level in words.LEVELS if totals[level]],
+        pending_count=pending["records"] or 0,
+        oldest_pending_at=pending["oldest"],
+        failed_count=sum(failed.values()),
+        last_sent=Batch.objects.filter(status=Status.SENT, sent_at__isnull=False)
+        .only("sent_at", "subject", "buffer")
+        .order_by("-sent_at")
+        .first(),
+        warnings=[*_failures(failed), *_overdue(pending, now)],
+        cards=_cards(now),
+    )
+
+
+def last_hours(now: datetime, hours: int) -> datetime:
+    """The start of the first of the last ``hours`` hours, the running one included."""
+    return now.replace(minute=0, second=0, microsecond=0) - HOUR * (hours - 1)
+
+
+def _cards(now: datetime) -> list[Card]:
+    fields = ("buffer", "status", "due_at", "reason", "record_count", "group_count", "level")
+    return [
+        Card(batch, words.level_badge(batch.level), words.when(batch.due_at, now), words.reason(batch.reason))
+        for batch in Batch.objects.open().only(*fields).order_by("buffer")
+    ]
+
+
+def _strip(
+    tallies: list[tuple[datetime, int, int]], start: datetime
+) -> tuple[SafeString, str, Counter[int]]:
+    """The chart, the highest rate in words, and how many records there were of each standard level."""
+    totals: Counter[int] = Counter()
+    starts = charts.buckets(start, HOUR, HOURS)
+    by_hour: dict[datetime, Counter[str]] = {moment: Counter() for moment in starts}
+    for hour_at, level, number in tallies:
+        name = words.level_class(level)
+        totals[getattr(logging, name.upper())] += number
+        by_hour.get(hour_at, by_hour[starts[-1]])[name] += number
+    names = [words.level_class(level) for level in words.LEVELS]
+    columns = [
+        charts.Column(_hour_label(moment, counts), {name: counts[name] for name in names})
+        for moment, counts in by_hour.items()
+    ]
+    peak = rate(max(column.total for column in columns))
+    total = sum(totals.values())
+    label = ngettext(
+        "%(number)s record in the last 24 hours", "%(number)s records in the last 24 hours", total
+    ) % {"number": formats.number_format(total, force_grouping=True)}
+    return charts.chart(columns, label=label, step=10, height=40), peak, totals
+
+
+def rate(per_hour: int) -> str:
+    """Records an hour as records a minute, in words."""
+    per_minute = per_hour / 60
+    digits = 0 if per_minute >= 10 or not per_hour else 1 if per_minute >= 0.1 else 2
+    return _("%(rate)s a minute") % {"rate": formats.number_format(per_minute, digits)}
+
+
+def _hour_label(moment: datetime, counts: Counter[str]) -> str:
+    clock = formats.date_format(timezone.localtime(moment), "H:i")
+    if not (total := sum(counts.values())):
+        return f"{clock} – 0"
+    each = ", ".join(f"{number} {name.upper()}" for name, number in counts.items())
+    return f"{clock} – {rate(total)} ({each})"
+
+
+def _pending(now: datetime) -> dict[str, object]:
+    """Of all batches that still have to go out: records, the oldest, and what is overdue for how long."""
+    due = Q(status=Status.OPEN, due_at__lte=now) | Q(status=Status.READY, next_attempt_at__lte=now)
+    late = due | Q(status=Status.SENDING, claimed_until__lte=now)
+    return Batch.objects.undelivered().aggregate(
+        records=Sum("record_count"),
+        oldest=Min(Coalesce("first_at", "opened_at"), filter=Q(record_count__gt=0)),
+        late_records=Sum("record_count", filter=late),
+        late_since=Min(Coalesce(F("next_attempt_at"), F("due_at"), F("claimed_until")), filter=late),
+    )
+
+
+def _failed() -> Counter[str]:
+    """How many batches failed with each first line of an error."""
+    starts = Batch.objects.filter(status=Status.FAILED).annotate(start=Left("last_error", 200))
+    return Counter((start.strip().splitlines() or [""])[0] for start in starts.values_list("start", flat=True)[:MOST_FAILED])
+
+
+def _failures(failed: Counter[str]) -> list[str]:
+    return [
+        ngettext("%(number)d batch failed: %(error)s", "%(number)d batches failed: %(error)s", number)
+        % {"number": number, "error": error or _("no reason was given")}
+        for error, number in failed.most_common(ERRORS_SHOWN)
+    ]
+
+
+def _overdue(pending: dict[str, object], now: datetime) -> list[str]:
+    since, number = pending["late_since"], pending["late_records"] or 0
+    if not isinstance(since, datetime) or not isinstance(number, int) or now - since < PATIENCE:
+        return []
+    said = ngettext(
+        "Nothing was flushed for %(time)s although %(number)s record is due: is any process's worker running, "
+        "or flush_maillogs?",
+        "Nothing was flushed for %(time)s although %(number)s records are due: is any process's worker running, "
+        "or flush_maillogs?",
+        number,
+    )
+    waited = timesince(since, now, depth=1)
+    return [said % {"time": waited, "number": formats.number_format(number, force_grouping=True)}]

@@ -1,0 +1,197 @@
+"""Records in the admin: a list that walks indexes only, and the page of one record."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.defaultfilters import truncatechars
+from django.urls import URLPattern
+from django.utils import formats, timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import format_lazy
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from ..models import Record
+from . import words
+from .base import BoundedPaginator, RowsAdmin, framed
+from .filters import (
+    HostFilter,
+    LevelFilter,
+    RecordBatchFilter,
+    RecordBufferFilter,
+    RecordGroupFilter,
+    RecordLoggerFilter,
+    TimeFilter,
+)
+from .frames import sections
+
+# A search or a filter without an index of its own reads no more rows than this, the newest ones.
+WINDOW = 20_000
+INDEXED = ("batch", "group", "level")
+LISTED = ("level", "logger", "message", "count", "host", "last_at", "group__title")
+
+
+class RecordChangeList(ChangeList):
+    """A list that never reads the whole table, whatever is searched, filtered or forged."""
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[str]:
+        """Newest first, as in the indexes: no other order can be asked for."""
+        return ["-last_at", "-pk"]
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: list[str] | None = None) -> QuerySet[Any]:
+        self.window = self._narrow()
+        return super().get_queryset(request, exclude_parameters)
+
+    def _narrow(self) -> int:
+        """Keep to the newest rows unless one index serves all that is asked; returns how many, 0 for all."""
+        asked = {name for name in self.params if name not in ("p", "q", "time", "o", "all")}
+        indexed = next((name for name in INDEXED if self._value(name)), None)
+        if not self.query and asked <= {indexed}:
+            return 0
+        rows = Record.objects.order_by("-last_at")
+        if indexed:
+            rows = rows.filter(**{indexed: self._value(indexed)})
+        oldest = rows.values_list("last_at", flat=True)[WINDOW : WINDOW + 1].first()
+        if oldest is None:
+            return 0
+        self.root_queryset = self.root_queryset.filter(last_at__gte=oldest)
+        return WINDOW
+
+    def _value(self, name: str) -> str:
+        value = str(self.params.get(name, ""))
+        return value if value.isdecimal() and len(value) < 19 else ""
+
+
+@admin.register(Record)
+class RecordAdmin(RowsAdmin[Record]):
+    """The list of records, and the page of one."""
+
+    change_list_template = "admin/django_maillog/records.html"
+    page_template = "admin/django_maillog/record.html"
+    list_display = ("level_badge", "time", "logger", "line", "count", "host")
+    list_display_links = ("line",)
+    list_filter = (
+        RecordGroupFilter,
+        RecordBatchFilter,
+        TimeFilter,
+        LevelFilter,
+        RecordBufferFilter,
+        RecordLoggerFilter,
+        HostFilter,
+    )
+    search_help_text = format_lazy(gettext_lazy("Searches the messages of the newest {number} rows."), number=f"{WINDOW:,}")
+    list_select_related = ("group",)
+    search_fields = ("message",)
+    ordering = ("-last_at",)
+    sortable_by = ()
+    paginator = BoundedPaginator
+    list_per_page = 100
+    actions = None
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Record]:
+        return super().get_queryset(request).only(*LISTED)
+
+    def page_queryset(self) -> QuerySet[Record]:
+        return Record.objects.select_related("group", "batch").defer("batch__text", "batch__html", "batch__last_error")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return RecordChangeList
+
+    def get_urls(self) -> list[URLPattern]:
+        return [self.row_url("report.html", self.report_view), *super().get_urls()]
+
+    def report_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Django's technical report, if the record brought one."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        html = Record.objects.filter(pk=pk).values_list("html", flat=True).first()
+        if not html:
+            raise Http404
+        return framed(html)
+
+    # The columns of the list
+
+    @admin.display(description=gettext_lazy("level"))
+    def level_badge(self, record: Record) -> SafeString:
+        return words.level_badge(record.level)
+
+    @admin.display(description=gettext_lazy("time"))
+    def time(self, record: Record) -> SafeString:
+        return words.when(record.last_at, timezone.now())
+
+    @admin.display(description=gettext_lazy("message"))
+    def line(self, record: Record) -> str:
+        return first_line(record) or _("(no message)")
+
+    # The page of one record
+
+    def page_context(self, request: HttpRequest, row: Record) -> dict[str, Any]:
+        return {
+            "title": truncatechars(row.group.title, 200),
+            "sample": record_context(row),
+            "batch_subject": words.subject(row.batch),
+            "batch_state": words.status_badge(row.batch, timezone.now()),
+        }
+
+
+def first_line(record: Record) -> str:
+    """The message's first line, else the title of the record's group."""
+    return truncatechars(record.message.strip().partition("\n")[0], 140) or record.group.title
+
+
+def record_context(record: Record) -> dict[str, Any]:
+    """What the template of one record in full shows."""
+    now = timezone.now()
+    details = dict(record.details or {})
+    request = dict(record.request or {})
+    tables = [(name, _pairs(request.pop(name))) for name in ("GET", "POST", "META") if isinstance(request.get(name), dict)]
+    return {
+        "record": record,
+        "level": words.level_badge(record.level),
+        "facts": [(label, value) for label, value in _facts(record, details, now) if value not in ("", None)],
+        "sections": sections(record.traceback) if record.traceback else [],
+        "stack": details.get("stack_info", ""),
+        "formatted": details.get("formatted", ""),
+        "request": _pairs(request),
+        "tables": [(name, pairs) for name, pairs in tables if pairs],
+        "extra": _pairs(record.extra or {}),
+        "messages": sorted(record.messages.items(), key=lambda item: -item[1]),
+        "cut": ", ".join(map(str, details.get("cut") or ())),
+    }
+
+
+def _facts(record: Record, details: dict[str, Any], now: Any) -> list[tuple[str, Any]]:
+    """(label, value) of where a record came from."""
+    moment = words.when(record.first_at, now)
+    if record.last_at != record.first_at:
+        moment = format_html("{} – {}", moment, words.when(record.last_at, now))
+    thread, task = details.get("thread"), details.get("task")
+    return [
+        (_("Time"), moment),
+        (_("Logger"), record.logger),
+        (_("Records"), formats.number_format(record.count, force_grouping=True) if record.count > 1 else ""),
+        (_("Where"), record.where),
+        (_("Host"), record.host),
+        (_("Process"), f"{record.process} {details.get('process_name') or ''}".strip()),
+        (_("Thread"), f"{thread} / {task}" if thread and task else thread or task),
+        (_("Template"), details.get("template") if details.get("template") != record.message else ""),
+    ]
+
+
+def _pairs(values: Any) -> list[tuple[str, str]]:
+    """The items of a JSON object, each value as text."""
+    if not isinstance(values, dict):
+        return [("", _text(values))]
+    return [(str(name), _text(value)) for name, value in values.items()]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2, default=str)

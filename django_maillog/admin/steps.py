@@ -1,0 +1,97 @@
+"""What the buttons of a batch do, and how the outcome is told; all of it happens in ``queue``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.contrib import messages
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from .. import queue
+from ..models import Batch, Status
+from . import words
+
+
+@dataclass(frozen=True)
+class Told:
+    """A message for the person: how it ended (a level of ``django.contrib.messages``), and in words."""
+
+    level: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that a person can do with a batch in one of ``statuses``."""
+
+    label: str | Promise
+    statuses: frozenset[str]
+    run: Callable[[Batch, datetime], Told]
+
+    def fits(self, batch: Batch) -> bool:
+        return batch.status in self.statuses
+
+    def take(self, batch: Batch, now: datetime) -> Told:
+        """Do it, unless the batch is past it by now."""
+        if not self.fits(batch):
+            said = _("“%(subject)s” is %(status)s: nothing to do.")
+            return Told(messages.WARNING, said % {"subject": words.subject(batch), "status": batch.get_status_display()})
+        return self.run(batch, now)
+
+
+def outcome(batch: Batch, now: datetime) -> Told:
+    """How a try to deliver a batch ended, with what the mail server said."""
+    facts = {"subject": words.subject(batch), "error": batch.last_error.strip() or _("nothing was said")}
+    if batch.status == Status.SENT:
+        facts["recipients"] = ", ".join(batch.recipients)
+        return Told(messages.SUCCESS, _("“%(subject)s” was sent to %(recipients)s.") % facts)
+    if batch.status == Status.FAILED:
+        return Told(messages.ERROR, _("“%(subject)s” failed for good: %(error)s") % facts)
+    if batch.status == Status.READY and batch.attempts and batch.next_attempt_at:
+        facts["time"] = words.clock(batch.next_attempt_at, now)
+        return Told(messages.ERROR, _("“%(subject)s” was not sent, and is retried at %(time)s: %(error)s") % facts)
+    if batch.status == Status.SENDING:
+        return Told(messages.INFO, _("“%(subject)s” is being sent by another process right now.") % facts)
+    facts["status"] = batch.get_status_display()
+    return Told(messages.WARNING, _("“%(subject)s” is %(status)s.") % facts)
+
+
+def _flush(batch: Batch, now: datetime) -> Told:
+    flushed = queue.flush_batch(batch)
+    if flushed.status == Status.OPEN:
+        facts = {"subject": words.subject(batch)}
+        return Told(messages.WARNING, _("“%(subject)s” has no records, or nobody to send them to.") % facts)
+    return outcome(flushed, now)
+
+
+def _retry(batch: Batch, now: datetime) -> Told:
+    queue.retry(batch, now)
+    batch.refresh_from_db()
+    return outcome(queue.flush_batch(batch), now)
+
+
+def _cancel(batch: Batch, now: datetime) -> Told:
+    facts = {"subject": words.subject(batch)}
+    if queue.cancel(batch):
+        return Told(messages.SUCCESS, _("“%(subject)s” was cancelled: it will not be sent.") % facts)
+    return Told(messages.WARNING, _("“%(subject)s” could not be cancelled any more.") % facts)
+
+
+def _send_again(batch: Batch, now: datetime) -> Told:
+    copy = queue.send_again(batch, now)
+    if copy is None:
+        facts = {"subject": words.subject(batch)}
+        return Told(messages.WARNING, _("“%(subject)s” holds no mail that could be sent again.") % facts)
+    return outcome(queue.flush_batch(copy), now)
+
+
+STEPS = {
+    "flush": Step(gettext_lazy("Flush now"), frozenset([Status.OPEN]), _flush),
+    "retry": Step(gettext_lazy("Retry now"), frozenset([Status.READY, Status.FAILED]), _retry),
+    "cancel": Step(gettext_lazy("Cancel"), frozenset([Status.OPEN, Status.READY, Status.FAILED]), _cancel),
+    "again": Step(gettext_lazy("Send again"), frozenset([Status.SENT, Status.FAILED]), _send_again),
+}

@@ -1,0 +1,88 @@
+"""How the admin writes what the rows hold: levels, times, states; everything is escaped here."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+
+from django.utils import formats, timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from ..models import Batch, Group, Status
+
+LEVELS = [logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG]
+
+
+def level_class(level: int) -> str:
+    """The CSS class of a level: that of the highest standard level which it reaches."""
+    for standard in LEVELS:
+        if level >= standard:
+            return logging.getLevelName(standard).lower()
+    return "debug"
+
+
+def badge(word: object, kind: str) -> SafeString:
+    """A coloured label that says its word, too."""
+    return format_html('<span class="maillog-badge maillog-{}">{}</span>', kind, word)
+
+
+def level_badge(level: int) -> SafeString:
+    return badge(logging.getLevelName(level), level_class(level))
+
+
+def clock(moment: datetime, now: datetime) -> str:
+    """A time as short as it can be told: "14:05" today, "21 Nov 14:05" this year, else with the year."""
+    local, today = timezone.localtime(moment), timezone.localtime(now)
+    if local.date() == today.date():
+        return formats.date_format(local, "H:i")
+    return formats.date_format(local, "j M H:i" if local.year == today.year else "j M Y H:i")
+
+
+def when(moment: datetime | None, now: datetime) -> SafeString:
+    """A time for people, with the exact one for machines and for the pointer."""
+    if moment is None:
+        return format_html("{}", "–")
+    local = timezone.localtime(moment)
+    exact = formats.date_format(local, "Y-m-d H:i:s T")
+    return format_html('<time datetime="{}" title="{}">{}</time>', local.isoformat(), exact, clock(moment, now))
+
+
+def status_badge(batch: Batch, now: datetime) -> SafeString:
+    """The state of a batch, "retrying at 14:05" included."""
+    if batch.status == Status.READY and batch.attempts and batch.next_attempt_at:
+        return badge(_("retrying at %(time)s") % {"time": clock(batch.next_attempt_at, now)}, "retrying")
+    return badge(batch.get_status_display(), batch.status)
+
+
+def group_badge(group: Group, now: datetime) -> SafeString:
+    """The state of a group: active, silenced (until when), resolved."""
+    if group.is_silenced(now):
+        if group.silenced_until is None:
+            return badge(_("silenced for ever"), "silenced")
+        return badge(_("silenced until %(time)s") % {"time": clock(group.silenced_until, now)}, "silenced")
+    if group.resolved_at is not None:
+        return badge(_("resolved"), "resolved")
+    return badge(_("active"), "active")
+
+
+def reason(code: str) -> str:
+    """Why a batch is due, in words."""
+    known = {
+        "level": _("a record at the flush level"),
+        "capacity": _("the batch is full"),
+        "new": _("something new broke"),
+        "regressed": _("something broke again"),
+        "variant": _("a new variant of a known error"),
+        "volume": _("an error became frequent"),
+        "repeat": _("a reminder of known errors"),
+        "flush": _("somebody asked for it"),
+        "outage": _("the database was away"),
+    }
+    return known.get(code, code)
+
+
+def subject(batch: Batch) -> str:
+    """The subject of a batch, or what stands for it until it is sealed."""
+    return batch.subject or _("Next mail of %(buffer)s") % {"buffer": batch.buffer}

@@ -1,0 +1,22 @@
+"""The strip on the app's page in the admin, where Django offers no other way in than a tag."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.utils import timezone
+
+from ..admin.overview import overview
+
+register = template.Library()
+
+
+@register.inclusion_tag("admin/django_maillog/includes/overview.html", takes_context=True)
+def maillog_overview(context: template.Context) -> dict[str, Any]:
+    """The overview, for those who may see batches."""
+    user = getattr(context.get("request"), "user", None)
+    if user is None or not user.has_perm("django_maillog.view_batch"):
+        return {}
+    now = timezone.now()
+    return {"overview": overview(now), "now": now}
