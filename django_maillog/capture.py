@@ -1,6 +1,8 @@
-"""What is kept of a record's extra fields and request: plain values, without secrets, asking nothing of user code.
+"""What is kept of a record's extra fields and request: plain values without secrets.
 
-Nothing here runs SQL or reads a socket: an object is shown by its class unless its type is known to be harmless.
+Nothing here runs SQL or reads a socket: an object is shown by its class unless its type is known to be
+harmless.
+Django's exception reporter filter (the project's) says which keys are secret, in URLs within texts, too.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ import re
 import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import quote, unquote, unquote_plus
+
+from django.utils.functional import LazyObject
 
 from .fingerprint import route_of
 from .text import class_name, safe_text, text_of
@@ -90,8 +94,9 @@ class _Plain:
         else:
             text = _class_of(value, kind)
         limit = min(_TEXT_LIMIT, max(self.left, 20))
+        text = text_of(text)
         plain = safe_text(text, limit)
-        self.cut = self.cut or plain.endswith("…") or " characters cut …" in plain
+        self.cut = self.cut or len(text) > limit
         self.left -= len(plain)
         return plain
 
@@ -134,7 +139,7 @@ def _class_of(value: object, kind: type) -> str:
 
 
 def cleanser(request: object) -> Cleanse:
-    """Return ``cleanse(key, value)`` of the project's exception reporter filter; without one, everything is hidden."""
+    """Return ``cleanse(key, value)`` of the project's reporter filter; without one, it hides everything."""
     try:
         reporter_filter = _reporter_filter(request)
     except Exception:  # settings or apps aren't ready, or the project's filter can't be imported
@@ -149,7 +154,7 @@ def cleanser(request: object) -> Cleanse:
     return cleanse
 
 
-def _reporter_filter(request: object) -> Any:
+def _reporter_filter(request: Any) -> Any:
     from django.views.debug import get_exception_reporter_filter
 
     return get_exception_reporter_filter(request)
@@ -171,7 +176,7 @@ def extra_of(record: logging.LogRecord, cleanse: Cleanse) -> tuple[dict[str, Any
             value = plain.of(record.__dict__[name])
         except Exception:  # a container that another thread is changing, a metaclass of its own
             value = f"<{type(record.__dict__.get(name)).__name__}>"
-        extra[key] = _plainly(cleanse(key, value))
+        extra[key] = _plainly(_cleanse_urls_in(cleanse(key, value), cleanse))
     return extra, plain.cut
 
 
@@ -182,14 +187,27 @@ def _plainly(value: Any) -> Any:
     return _Plain(2 * _EXTRA_LIMIT).of(value)
 
 
+def _cleanse_urls_in(value: Any, cleanse: Cleanse) -> Any:
+    if type(value) is str:
+        return cleanse_urls(value, cleanse) if "?" in value else value
+    if type(value) is list:
+        return [_cleanse_urls_in(item, cleanse) for item in value]
+    if type(value) is dict:
+        return {key: _cleanse_urls_in(item, cleanse) for key, item in value.items()}
+    return value
+
+
 def http_request(request: object) -> Any:
     """Return the HttpRequest that a record carries, also inside a REST framework's, else None."""
     from django.http import HttpRequest
 
-    for candidate in (request, getattr(request, "__dict__", {}).get("_request")):
-        if issubclass(type(candidate), HttpRequest):
-            return candidate
-    return None
+    if request is None or issubclass(type(request), HttpRequest):
+        return request
+    try:
+        inner = vars(request).get("_request")
+    except Exception:  # no __dict__, or one of its own making
+        return None
+    return inner if issubclass(type(inner), HttpRequest) else None
 
 
 def request_line(record: logging.LogRecord) -> dict[str, Any]:
@@ -198,12 +216,14 @@ def request_line(record: logging.LogRecord) -> dict[str, Any]:
     if request is None:
         return {}
     line: dict[str, Any] = {}
-    if request.method:
-        line["method"] = safe_text(request.method, 20)
-    line["path"] = safe_text(request.path, 2_000)
+    fields = vars(request)
+    if fields.get("method"):
+        line["method"] = safe_text(fields["method"], 20)
+    if fields.get("path"):
+        line["path"] = safe_text(fields["path"], 2_000)
     status = record.__dict__.get("status_code")
-    if type(status) is int:
-        line["status_code"] = status
+    if isinstance(status, int):
+        line["status_code"] = int(status)
     return line
 
 
@@ -232,11 +252,12 @@ def _route(request: Any, cleanse: Cleanse) -> str:
 
 def _user(request: Any, cleanse: Cleanse) -> str:
     """Return the user's name and key, if they are loaded."""
-    user = request.__dict__.get("_cached_user") or request.__dict__.get("user")
-    if "_wrapped" in getattr(type(user), "__dict__", {}) or type(user).__name__ == "SimpleLazyObject":
+    fields = vars(request)
+    user = next((fields[name] for name in ("_cached_user", "_acached_user", "user") if name in fields), None)
+    if issubclass(type(user), LazyObject):
         user = object.__getattribute__(user, "__dict__").get("_wrapped")
-    kind = type(user)
-    if user is None or kind is object:
+    kind: Any = type(user)
+    if user is None or kind is object:  # a lazy object that nobody asked yet wraps a bare one
         return ""
     if getattr(kind, "_meta", None) is None:
         return kind.__name__
@@ -256,7 +277,8 @@ def _get(request: Any, cleanse: Cleanse) -> dict[str, Any]:
 
 def _post(request: Any, cleanse: Cleanse) -> dict[str, Any]:
     """Return the POST data if the view has parsed it: reading it now could wait for the client."""
-    if "_post" not in request.__dict__ or request.__dict__.get("_post_parse_error"):
+    fields = vars(request)
+    if fields.get("_post_parse_error") or not ("_post" in fields or "POST" in fields):
         return {}
     return _values(_reporter_filter(request).get_post_parameters(request), cleanse)
 
@@ -266,13 +288,14 @@ def _values(values: Any, cleanse: Cleanse) -> dict[str, Any]:
     for key in itertools.islice(values, _MAX_ITEMS + 1):
         items = values.getlist(key) if hasattr(values, "getlist") else [values[key]]
         name = text_of(key)
-        plain[name] = cleanse(name, items[0] if len(items) == 1 else items)
+        plain[name] = _cleanse_urls_in(cleanse(name, items[0] if len(items) == 1 else items), cleanse)
     return plain
 
 
-# Of META only what a client or the server said of this request: some servers mix the process's environment into it.
+# Only what a client or the server said of this request: some servers mix the process's environment into META.
 _META = re.compile(
-    r"HTTP_\w+|CONTENT_(?:TYPE|LENGTH)|QUERY_STRING|REMOTE_(?:ADDR|HOST|PORT|USER)|REQUEST_URI|SERVER_(?:NAME|PORT|PROTOCOL)"
+    r"HTTP_\w+|CONTENT_(?:TYPE|LENGTH)|QUERY_STRING|REMOTE_(?:ADDR|HOST|PORT|USER)|REQUEST_URI"
+    r"|SERVER_(?:NAME|PORT|PROTOCOL)"
 )
 
 
@@ -283,24 +306,33 @@ def _meta(request: Any, cleanse: Cleanse) -> dict[str, Any]:
         value = text_of(meta[key])
         if not value or key == "HTTP_COOKIE" or os.environ.get(key) == value:
             continue
-        value = cleanse(key, value)
         if key == "QUERY_STRING":
-            value = cleanse_query(text_of(value), cleanse)
-        elif "?" in value:
-            base, _, query = text_of(value).partition("?")
-            value = f"{base}?{cleanse_query(query, cleanse)}"
-        plain[key] = value
+            value = _cleanse_query(value, cleanse)
+        plain[key] = _cleanse_urls_in(cleanse(key, value), cleanse)
     return plain
 
 
-def cleanse_query(query: str, cleanse: Cleanse) -> str:
-    """Return a query string with the values that the filter hides by their key as stars."""
-    parts = []
-    for part in query[:_TEXT_LIMIT].split("&"):
-        key, equals, value = part.partition("=")
-        hidden = equals and cleanse(unquote_plus(key), value) != value
-        parts.append(f"{key}={STARS}" if hidden else part)
-    return "&".join(parts) + ("…" if len(query) > _TEXT_LIMIT else "")
+def _cleanse_query(query: str, cleanse: Cleanse) -> str:
+    return cleanse_urls(f"?{query[:_TEXT_LIMIT]}", cleanse)[1:]
+
+
+_PARAMETER = re.compile(r"""([?&;#])([^=?&;#\s"'<>]{1,100}+)=([^&;#\s"'<>]++)""")
+
+
+def cleanse_urls(text: str, cleanse: Cleanse, depth: int = 0) -> str:
+    """Return a text with the values of secret query parameters in it as stars."""
+
+    def stars(match: re.Match[str]) -> str:
+        start, key, value = match.groups()
+        if cleanse(unquote_plus(key), value) != value:
+            return f"{start}{key}={STARS}"
+        inner = unquote(value)  # a URL may be a parameter of another
+        if depth < 3 and "?" in inner:
+            cleansed = cleanse_urls(inner, cleanse, depth + 1)
+            value = value if cleansed == inner else quote(cleansed, safe="/*")
+        return f"{start}{key}={value}"
+
+    return _PARAMETER.sub(stars, text)
 
 
 _DETAILS: tuple[tuple[str, Callable[[Any, Cleanse], Any], int], ...] = (

@@ -1,7 +1,9 @@
 """Which bug a record is about, and what causes it (design, section 5), from code objects, without formatting.
 
-Two refinements: recursion is folded through other functions, too, so that its depth never counts; and where no frame is the
-project's own (it may be installed as a package), every frame counts as such.
+Three refinements. Recursion is folded through other functions, too, so that its depth never counts. The line is
+that of the innermost in-app frame: two calls of one library from one function differ, and a library's own lines,
+which change with its version, don't count. Where no frame is in-app (the project is installed as a package), all
+are.
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ import sysconfig
 from collections.abc import Iterator
 from hashlib import blake2b
 from types import CodeType, FrameType, TracebackType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from .text import class_name, exception_of, message_of, next_link, text_of
+from .text import exception_of, message_of, next_link, text_of
 
 _MAX_LINKS = 10
 _MAX_VISITS = 1_000  # exceptions looked at for one record, members of groups included
@@ -267,7 +269,7 @@ def _of_message(record: logging.LogRecord) -> Key:
     route = "" if request is None else route_of(request)
     identity = (record.name, record.funcName, is_template, text, status, route)
     # What is not worth remembering: large texts, and statuses that are no numbers.
-    rememberable = len(text) <= 1_000 and (status is None or type(status) is int)
+    rememberable = len(text) <= 1_000 and (status is None or isinstance(status, int))
     known = _messages.get(identity) if rememberable else None
     if known is not None:
         return known
@@ -293,50 +295,46 @@ _PLACEHOLDER = re.compile(
 
 @functools.lru_cache(maxsize=1024)
 def _has_words(template: str) -> bool:
-    """Say whether a template has at least four letters of its own: "%s: %s" says nothing about its error."""
+    """Say whether a template has four letters of its own: "%s: %s" says nothing about its error."""
     return sum(map(str.isalpha, _PLACEHOLDER.sub("", template[:1_000]))) >= 4
 
 
 # Each pattern starts at a place of its own and never backs up over what it took, so time stays linear.
 _QUOTED = re.compile(
-    r"""(?<!\w)'[^'\n]*+(?:'(?!\w)|(?=\n|\Z))|"[^"\n]*+(?:"|(?=\n|\Z))|`[^`\n]*+(?:`|(?=\n|\Z))|“[^”\n]*+”?|«[^»\n]*+»?"""
+    r"""(?<!\w)'[^'\n]*+(?:'(?!\w)|(?=\n|\Z))|"[^"\n]*+"?|`[^`\n]*+`?"""  # an opening quote alone counts, too
+    r"""|“[^”\n]*+”?|«[^»\n]*+»?"""
 )
 _SUSPECT = re.compile(r"[\d/\\@]|::")
 _VALUE = re.compile(
     r"""
-      (?P<uuid>(?<![0-9A-Za-z])[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}(?![0-9A-Za-z]))
-    | (?P<time>(?<![\w:.])\d{1,2}:\d\d(?::\d\d)?(?:[.,]\d++)?(?:Z|[+-]\d\d:?\d\d)?(?![\w:]))
-    | (?P<address>(?<![\w.+-])[\w.+-]{1,64}+@[\w.-]++ | \b0[xX][0-9a-fA-F]++
-        | (?<![\w:])[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7}+(?:%\w++)?(?![\w:]))
-    | (?P<url>(?<![\w+.-])[A-Za-z][A-Za-z0-9+.-]{1,30}+://\S++)
-    | (?P<path>(?<![\w./\\-])(?:[A-Za-z]:|~|\.{1,2}|[\w.@%+-]++)?(?:[/\\]+[^\s/\\"'<>|?*,;()\[\]{}]*+)++)
-    | (?P<date>(?<!\d)\d{4}-\d\d-\d\d(?:[T_]\d\d:?\d\d(?::?\d\d(?:[.,]\d++)?)?(?:Z|[+-]\d\d:?\d\d)?)?)
-    | (?P<hash>\b(?=[0-9a-fA-F]{7})[a-fA-F]*+\d[0-9a-fA-F]*+\b | \b(?=[0-9A-Za-z]{16})[A-Za-z]*+\d[0-9A-Za-z]*+\b)
-    | (?P<number>(?:(?<![\w-])[-+])?\d++(?:[.,:]\d++)*+(?:[eE][-+]?\d++)?)
+      (?<![0-9A-Za-z])[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}(?![0-9A-Za-z])  # UUID
+    | (?<!\d)\d{4}-\d\d-\d\d(?:[T_]\d\d:?\d\d(?::?\d\d(?:[.,]\d++)?)?(?:Z|[-+]\d\d:?\d\d)?)?  # date
+    | (?<![\w:.])\d{1,2}:\d\d(?::\d\d)?(?:[.,]\d++)?(?:Z|[-+]\d\d:?\d\d)?(?![\w:])  # time
+    | (?<![\w.+-])[\w.+-]{1,64}+@[\w.-]++  # mail address
+    | \b0[xX][0-9a-fA-F]++  # memory address
+    | (?<![\w:])[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7}+(?:%\w++)?(?![\w:])  # IPv6 address
+    | (?<![\w+.-])[A-Za-z][A-Za-z0-9+.-]{1,30}+://\S++  # URL
+    | (?<![\w./\\@%+~:-])(?:[A-Za-z]:|[\w.@%+~-]++)?
+      (?:[/\\]++[^\s/\\"'<>|?*,;()\[\]{}]*+)++(?:\?\S*+)?  # path
+    | \b(?=[0-9a-fA-F]{7})[a-fA-F]*+\d[0-9a-fA-F]*+\b  # hash
+    | \b(?=[0-9A-Za-z]{16})[A-Za-z]*+\d[0-9A-Za-z]*+\b  # token
+    | (?:(?<![\w-])[-+])?\d++(?:[.,:]\d++)*+(?:[eE][-+]?\d++)?  # number
     """,
     re.VERBOSE,
 )
-_NAMED_DAYS = re.compile(
-    r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
-    r"(?:day|sday|nesday|rsday|urday|uary|ruary|ch|il|e|y|ust|t|tember|ober|ember)?,?"
-)
+_DAYS = frozenset(re.findall("...", "MonTueWedThuFriSatSunJanFebMarAprMayJunJulAugSepOctNovDec"))
+_REST_OF_DAY = re.compile(r"(?:day|sday|nesday|rsday|urday|uary|ruary|ch|il|e|y|ust|t|tember|ober|ember)?,?")
 
 
 def normalise(message: str) -> str:
-    """Return a message with its numbers, hashes, UUIDs, addresses, dates, paths and quoted values replaced by their kinds."""
+    """Return a message whose numbers, hashes, UUIDs, addresses, dates, paths and quoted values are replaced."""
     text = message[:_COMPARED]
     if "'" in text or '"' in text or "`" in text or not text.isascii():
-        text = _QUOTED.sub("<quoted>", text)
+        text = _QUOTED.sub("<*>", text)
     words = text.split()
     for index, word in enumerate(words):
-        if word.isalpha() and len(word) not in (3, 4):
-            continue
-        if _SUSPECT.search(word):
-            words[index] = _VALUE.sub(_kind, word)
-        elif _NAMED_DAYS.fullmatch(word):
-            words[index] = "<date>"
+        if word[:3] in _DAYS and _REST_OF_DAY.fullmatch(word, 3):
+            words[index] = "<*>"
+        elif not word.isalpha() and _SUSPECT.search(word):
+            words[index] = _VALUE.sub("<*>", word)
     return " ".join(words)[:_KEPT]
-
-
-def _kind(match: re.Match[str]) -> str:
-    return f"<{match.lastgroup}>"

@@ -1,7 +1,7 @@
-"""A LogRecord as a prepared value: a plain JSON-able dict, made in the logging thread, without SQL and without waiting.
+"""A LogRecord as a prepared value: a plain JSON-able dict, made in the logging thread, without waiting.
 
-A full value tells everything (design, section 4); a repeat's only its time, message and request line. Whatever a record
-holds, preparing and encoding it never raise.
+A full value tells everything (design, section 4), a repeat's only its time, message and request line.
+Whatever a record holds, preparing and encoding it never raise.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .capture import cleanser, extra_of, request_details, request_line
+from .capture import cleanse_urls, cleanser, extra_of, request_details, request_line
 from .fingerprint import Key, fingerprint
 from .text import (
     MESSAGE_LIMIT,
+    TITLE_LIMIT,
     TRACEBACK_LIMIT,
     class_name,
     exception_of,
@@ -56,28 +57,30 @@ def prepare(
     html: Callable[[logging.LogRecord], str] | None = None,
 ) -> dict[str, Any]:
     """Return a record's prepared value: all of it, or what a repeat of a known fingerprint needs."""
+    message = message_of(record)
     try:
-        value = _brief(record, key)
+        value = _brief(record, key, message)
     except Exception:  # a record that isn't one: fields missing or of other types
-        value = _minimal(record, key)
+        value = _minimal(record, key, message)
     if full:
-        _complete(value, record, formatter, html)
+        value["full"] = True
+        _attempt(_complete, value, record, message, formatter, html)
     return value
 
 
-def _brief(record: logging.LogRecord, key: Key) -> dict[str, Any]:
+def _brief(record: logging.LogRecord, key: Key, message: str) -> dict[str, Any]:
     exc, _ = exception_of(record)
-    message = safe_text(message_of(record), MESSAGE_LIMIT)
     created = float(record.created)
     level = int(record.levelno)
     if not (math.isfinite(created) and -_INTEGER_LIMIT < level < _INTEGER_LIMIT):
         raise ValueError(f"time {created}, level {level}")
+    text = _clean(message, MESSAGE_LIMIT, record)
     value: dict[str, Any] = {
         "time": created,
         "level": level,
         "logger": safe_text(record.name, _NAME_LIMIT),
-        "message": message,
-        "title": one_line(message) if exc is None else _title(exc),
+        "message": text,
+        "title": (one_line(text) or "(empty message)") if exc is None else _title(exc, record),
         "fingerprint": key.fingerprint,
         "cause": key.cause,
         "host": _host(),
@@ -90,16 +93,16 @@ def _brief(record: logging.LogRecord, key: Key) -> dict[str, Any]:
     return value
 
 
-def _minimal(record: logging.LogRecord, key: Key) -> dict[str, Any]:
+def _minimal(record: logging.LogRecord, key: Key, message: str) -> dict[str, Any]:
     fields = record.__dict__
     created, level = fields.get("created"), fields.get("levelno")
-    message = safe_text(message_of(record), MESSAGE_LIMIT)
+    text = _clean(message, MESSAGE_LIMIT, record)
     return {
         "time": created if type(created) is float and math.isfinite(created) else time.time(),
         "level": level if type(level) is int and 0 <= level < _INTEGER_LIMIT else logging.ERROR,
         "logger": safe_text(fields.get("name"), _NAME_LIMIT),
-        "message": message,
-        "title": one_line(message),
+        "message": text,
+        "title": one_line(text) or "(empty message)",
         "fingerprint": key.fingerprint,
         "cause": key.cause,
         "host": _host(),
@@ -107,10 +110,19 @@ def _minimal(record: logging.LogRecord, key: Key) -> dict[str, Any]:
     }
 
 
-def _title(exc: BaseException) -> str:
+def _clean(text: str, limit: int, record: logging.LogRecord) -> str:
+    """Return a storable text of at most ``limit`` characters, secret parameters of URLs in it as stars."""
+    if "?" in text and "=" in text:
+        # Before the cut, which could separate a key from its value; beyond this nobody will see the text.
+        ends = text if len(text) <= 2 * limit else safe_text(text, 2 * limit)
+        text = cleanse_urls(ends, cleanser(record.__dict__.get("request")))
+    return safe_text(text, limit)
+
+
+def _title(exc: BaseException, record: logging.LogRecord) -> str:
     name = class_name(type(exc))
-    line = one_line(text_of(exc))
-    return one_line(f"{name}: {line}" if line else name)
+    line = one_line(_clean(text_of(exc), MESSAGE_LIMIT, record))
+    return safe_text(one_line(f"{name}: {line}" if line else name), TITLE_LIMIT)
 
 
 def _attempt(read: Callable[..., Any], *args: Any) -> Any:
@@ -123,36 +135,37 @@ def _attempt(read: Callable[..., Any], *args: Any) -> Any:
 def _complete(
     value: dict[str, Any],
     record: logging.LogRecord,
+    message: str,
     formatter: logging.Formatter | None,
     html: Callable[[logging.LogRecord], str] | None,
 ) -> None:
-    cut: list[str] = []
     fields = record.__dict__
+    cut = ["message"] if len(message) > MESSAGE_LIMIT else []
 
-    def put(name: str, text: object, limit: int) -> None:
-        if text is None or text == "":
+    def put(name: str, content: object, limit: int) -> None:
+        if content is None or content == "":
             return
-        value[name] = safe_text(text, limit)
-        if type(text) is str and len(text) > limit:
+        text = text_of(content)
+        value[name] = _clean(text, limit, record)
+        if len(text) > limit:
             cut.append(name)
 
-    value["full"] = True
-    if type(fields.get("lineno")) is int:
-        value["lineno"] = fields["lineno"]
+    value["cut"] = cut  # first, so that it is there whatever follows
     for name, field, limit in _FIELDS:
         _attempt(put, name, fields.get(field), limit)
+    if type(fields.get("lineno")) is int:
+        value["lineno"] = fields["lineno"]
     exc, tb = exception_of(record)
-    if exc is not None:
+    if exc is None:
+        _attempt(put, "traceback", fields.get("exc_text"), TRACEBACK_LIMIT)
+    else:
         text = text_of(exc)
         value["exception"] = {
             "type": safe_text(class_name(type(exc)), _NAME_LIMIT),
-            "value": safe_text(text, MESSAGE_LIMIT),
+            "value": _clean(text, MESSAGE_LIMIT, record),
         }
+        cut += ["exception"] if len(text) > MESSAGE_LIMIT else []
         put("traceback", traceback_text(exc, tb), TRACEBACK_LIMIT)
-    else:
-        _attempt(put, "traceback", fields.get("exc_text"), TRACEBACK_LIMIT)
-    if len(value["message"]) == MESSAGE_LIMIT:
-        cut.append("message")
     cleanse = cleanser(fields.get("request"))
     extra, extra_cut = _attempt(extra_of, record, cleanse) or ({}, False)
     if extra:
@@ -163,11 +176,14 @@ def _complete(
     cut += ["extra"] * extra_cut + ["request"] * request_cut
     if formatter is not None:
         # A copy: formatters keep what they made on the record, for other handlers to find.
-        put("formatted", _attempt(formatter.format, copy.copy(record)), _FORMATTED_LIMIT)
+        put("formatted", _attempt(lambda: formatter.format(copy.copy(record))), _FORMATTED_LIMIT)
     if html is not None:
-        put("html", _attempt(html, record), _HTML_LIMIT)
-    if cut:
-        value["cut"] = cut
+        report = _attempt(html, record)
+        if report:
+            value["html"] = safe_text(report, _HTML_LIMIT)
+            cut += ["html"] if len(value["html"]) < len(report) else []
+    if not cut:
+        del value["cut"]
 
 
 _FIELDS = (
@@ -187,46 +203,46 @@ _dumps = json.JSONEncoder(
 
 
 def encode(value: dict[str, Any]) -> bytes:
-    """Return one JSON line in UTF-8, with its newline, without NUL or surrogates, at most about 256 kB besides HTML."""
+    """Return one JSON line in UTF-8, newline included, without NUL or surrogates, of at most 256 kB besides HTML."""
     try:
         text = _dumps(value)
         line = text.encode()
     except Exception:  # surrogates, or values that JSON has no words for
         return _encode_anything(value)
-    if len(line) > _LINE_LIMIT and len(line) - len(value.get("html", "")) > _LINE_LIMIT or "\\u0000" in text:
+    if "\\u0000" in text or (
+        len(line) > _LINE_LIMIT and len(line) - len(value.get("html", "")) > _LINE_LIMIT
+    ):
         return _encode_anything(value)
     return line + b"\n"
 
 
 def _encode_anything(value: dict[str, Any]) -> bytes:
     html = value.get("html")
+    rest = {safe_text(name, 100): item for name, item in value.items() if name != "html"}
     for limit in (TRACEBACK_LIMIT, 16_000, 4_000, 1_000):
-        plain = {
-            safe_text(name, 100): _bounded(item, limit, 8) for name, item in value.items() if name != "html"
-        }
+        plain = {name: _bounded(item, limit, depth=8) for name, item in rest.items()}
         line = _dumps(plain).encode()
         if len(line) <= _LINE_LIMIT:
             break
-    else:
-        plain = {name: item for name, item in plain.items() if type(item) in (str, int, float, bool)}
+    else:  # it isn't texts that make it large
+        plain = {name: item for name, item in plain.items() if type(item) not in (dict, list)}
         line = _dumps(plain).encode()
     if html is not None:
-        plain["html"] = safe_text(html, _HTML_LIMIT)
-        line = _dumps(plain).encode()
+        line = _dumps({**plain, "html": safe_text(html, _HTML_LIMIT)}).encode()
     return line + b"\n"
 
 
-def _bounded(value: Any, limit: int, depth: int) -> Any:
+def _bounded(value: Any, limit: int, *, depth: int) -> Any:
     kind = type(value)
-    if (
-        value is None
-        or kind is bool
-        or (kind is int and value.bit_length() <= 64)
-        or (kind is float and math.isfinite(value))
-    ):
+    if value is None or kind is bool or (kind is int and value.bit_length() <= 64):
+        return value
+    if kind is float and math.isfinite(value):
         return value
     if depth and kind is dict:
-        return {safe_text(name, 200): _bounded(item, limit, depth - 1) for name, item in value.items()}
+        return {
+            safe_text(name, _NAME_LIMIT): _bounded(item, limit, depth=depth - 1)
+            for name, item in value.items()
+        }
     if depth and kind in (list, tuple):
-        return [_bounded(item, limit, depth - 1) for item in value]
+        return [_bounded(item, limit, depth=depth - 1) for item in value]
     return safe_text(value, limit)

@@ -13,9 +13,9 @@ MESSAGE_LIMIT = 8_000
 TITLE_LIMIT = 200
 TRACEBACK_LIMIT = 64_000
 
-# Up to here the traceback module prints the exception itself; beyond, only the two ends of everything are printed.
+# Up to here the traceback module prints an exception itself; beyond, both ends of everything are printed.
 _MAX_FRAMES = 1_000
-_MAX_LINKS = 50
+_MAX_LINKS = 200  # members of groups included
 _END_FRAMES = 200
 _END_LINKS = 10
 _MAX_MEMBERS = 15
@@ -30,7 +30,7 @@ def text_of(value: object) -> str:
     if type(value) is str:
         return value
     try:
-        return str.__str__(value if issubclass(type(value), str) else str(value))  # type: ignore[arg-type]
+        return str.__str__(value if issubclass(type(value), str) else str(value))
     except Exception as error:  # the value's own code: it may do anything
         return f"<{class_name(type(value))}: str() raised {class_name(type(error))}>"
 
@@ -66,9 +66,11 @@ def one_line(text: str, limit: int = TITLE_LIMIT) -> str:
 
 
 def class_name(kind: type) -> str:
-    """Return a class's name as tracebacks print it: with its module unless that is ``builtins`` or ``__main__``."""
-    module = kind.__module__
-    name = kind.__qualname__
+    """Return a class's name as tracebacks print it: with its module, but for builtins and ``__main__``."""
+    try:
+        module, name = kind.__module__, kind.__qualname__
+    except Exception:  # a metaclass of its own
+        return "object"
     return name if module in ("builtins", "__main__") else f"{module}.{name}"
 
 
@@ -77,10 +79,8 @@ def message_of(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
     except Exception as error:  # wrong arguments, or an argument's own code
-        template = text_of(record.__dict__.get("msg"))
-        return (
-            f"{template} (its arguments could not be formatted: {class_name(type(error))}: {text_of(error)})"
-        )
+        wrong = f"{class_name(type(error))}: {text_of(error)}"
+        return f"{text_of(record.__dict__.get('msg'))} (its arguments could not be formatted: {wrong})"
 
 
 def exception_of(record: logging.LogRecord) -> tuple[BaseException | None, TracebackType | None]:
