@@ -57,18 +57,18 @@ def refuse_mailer(*, using: str | None, email_backend: str | None) -> None:
     """Raise ImproperlyConfigured if the mailer asked for can't be had with this Django and these settings."""
     if using and email_backend:
         raise ImproperlyConfigured(
-            f"using={using!r} and email_backend={email_backend!r} exclude each other: give one of them."
+            "The 'email_backend' argument is not compatible with 'using'. "
+            f"Give one of email_backend={email_backend!r} and using={using!r}."
         )
     if email_backend and mailers_configured():
         raise ImproperlyConfigured(
-            f"email_backend={email_backend!r} can't be used when settings.MAILERS is defined: "
-            f"name a mailer with 'using' instead, one of {', '.join(map(repr, settings.MAILERS)) or 'none so far'}."
+            "The 'email_backend' argument is not valid when settings.MAILERS is defined. Instead of "
+            f"{email_backend!r} name a mailer with 'using', one of {sorted(settings.MAILERS)}."
         )
     if using and not mailers_configured():
         raise ImproperlyConfigured(
             f"using={using!r} names a mailer, which needs Django 6.1 and settings.MAILERS "
-            f"(this is Django {django.get_version()} {'without' if HAS_MAILERS else 'which ignores'} MAILERS): "
-            "define it there, or leave 'using' out."
+            f"(this is Django {django.get_version()}): define it there, or leave 'using' out."
         )
 
 
@@ -98,7 +98,7 @@ def smtp_connection(
     timeout: float | None,
     secure: tuple[str, ...] | None,
 ) -> BaseEmailBackend:
-    """A connection from the arguments of the stdlib's ``SMTPHandler``; the project's settings play no part."""
+    """A connection from the arguments of the stdlib's ``SMTPHandler``, whatever the project's settings."""
     options: dict[str, Any] = {
         "host": host,
         "port": port or 25,
@@ -125,7 +125,7 @@ def has_timeout(connection: BaseEmailBackend) -> bool:
 
 
 def addresses(setting: str) -> list[str]:
-    """The addresses in ``ADMINS`` or ``MANAGERS``: strings (Django 6.0), or (name, address) pairs (before)."""
+    """The addresses in ``ADMINS`` or ``MANAGERS``: strings (Django 6.0) or (name, address) pairs (before)."""
     value = getattr(settings, setting)
     if isinstance(value, (str, Promise)) or not isinstance(value, Iterable):
         raise ImproperlyConfigured(_addresses_error(setting, value))

@@ -9,7 +9,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-
 from typing import cast
 
 from django.apps import apps

@@ -19,7 +19,7 @@ def is_shutdown(frame: FrameType | None) -> bool:
 
 
 def is_reconfiguration(frame: FrameType | None) -> bool:
-    """Whether a new logging configuration is among a call's callers: the process goes on, logging is locked."""
+    """Whether a new logging configuration is among a call's callers: the process goes on, logging waits."""
     return _clear_handlers.__code__ in _codes(frame)
 
 

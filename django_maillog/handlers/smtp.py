@@ -34,7 +34,8 @@ _named: dict[str, SMTPHandler] = {}
 
 def is_ours(record: logging.LogRecord) -> bool:
     """Whether a record comes from django_maillog itself, or from what it is calling: no mails about mails."""
-    return conf.is_muted() or record.name == "django_maillog" or record.name.startswith("django_maillog.")
+    # A record made by hand may have no name, or anything for one.
+    return conf.is_muted() or f"{record.name}.".startswith("django_maillog.")
 
 
 class SMTPHandler(logging.handlers.SMTPHandler):
@@ -101,6 +102,11 @@ class SMTPHandler(logging.handlers.SMTPHandler):
                 "give one of them."
             )
         compat.refuse_mailer(using=self.using, email_backend=self.email_backend)
+        if compat.HAS_MAILERS and hasattr(self, "connection"):
+            raise AttributeError(
+                "The undocumented AdminEmailHandler.connection() method is no longer used. "
+                f"Rename it to get_connection() in {type(self).__qualname__}."
+            )
 
     def set_name(self, name: str | None) -> None:
         super().set_name(name)  # type: ignore[arg-type]
@@ -131,10 +137,7 @@ class SMTPHandler(logging.handlers.SMTPHandler):
     def get_connection(self) -> BaseEmailBackend:
         """A new connection, not opened yet, whose errors are raised."""
         if self.mailhost is None:
-            connection = compat.get_connection(using=self.using, email_backend=self.email_backend)
-            if self.timeout is not None and hasattr(connection, "timeout"):
-                connection.timeout = self.timeout
-            return connection
+            return self._project_connection() if compat.HAS_MAILERS else self.connection()
         return compat.smtp_connection(
             host=self.mailhost,
             port=self.mailport,
@@ -143,6 +146,18 @@ class SMTPHandler(logging.handlers.SMTPHandler):
             timeout=self.timeout,
             secure=self.secure,
         )
+
+    if not compat.HAS_MAILERS:
+
+        def connection(self) -> BaseEmailBackend:
+            """What ``AdminEmailHandler`` calls ``get_connection()`` up to Django 6.0, to call or to override."""
+            return self._project_connection()
+
+    def _project_connection(self) -> BaseEmailBackend:
+        connection = compat.get_connection(using=self.using, email_backend=self.email_backend)
+        if self.timeout is not None and hasattr(connection, "timeout"):
+            connection.timeout = self.timeout
+        return connection
 
     # One record's mail.
 
