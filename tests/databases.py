@@ -18,11 +18,9 @@ from tests.settings import SERVERS
 def server_url(kind: str) -> str:
     """The URL of the test server of this kind; without one the test is skipped, or fails if servers are required."""
     variable = SERVERS[kind]
-    url = os.environ.get(variable, "")
-    if url:
-        return url
-    reason = f"{variable} isn't set: no {kind} server to test with"
-    lack(reason)
+    if variable not in os.environ:
+        lack(f"{variable} isn't set: no {kind} server to test with")
+    return os.environ[variable]
 
 
 def lack(reason: str) -> NoReturn:

@@ -85,7 +85,7 @@ def running(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def top(module: str) -> str:
-    return module.split(".")[0]
+    return module.partition(".")[0]
 
 
 def test_every_module_has_a_row() -> None:
