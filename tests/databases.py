@@ -16,7 +16,7 @@ from tests.settings import SERVERS
 
 
 def server_url(kind: str) -> str:
-    """The URL of the test server of this kind; without one the test is skipped, or fails if servers are required."""
+    """The URL of the test server of this kind; without one the test is skipped, or fails (see `lack`)."""
     variable = SERVERS[kind]
     if variable not in os.environ:
         lack(f"{variable} isn't set: no {kind} server to test with")

@@ -99,10 +99,14 @@ else:
     EMAIL_PORT = _email["EMAIL_PORT"]
     EMAIL_TIMEOUT = 5
 
-# Naming Django's logger takes its own handlers off it: AdminEmailHandler would mail beside ours.
+# Naming Django's loggers takes Django's own handlers off them: mail_admins, and that of runserver.
 LOGGING = env.json(
     "MAILLOG_TEST_LOGGING",
-    default={"version": 1, "disable_existing_loggers": False, "loggers": {"django": {"level": "INFO"}}},
+    default={
+        "version": 1,
+        "disable_existing_loggers": False,
+        "loggers": {"django": {"level": "INFO"}, "django.server": {"propagate": False}},
+    },
 )
 
 

@@ -18,8 +18,8 @@ LOGGING: dict[str, Any] = {
     "disable_existing_loggers": False,
     "handlers": {"mail": {"class": "django_maillog.handlers.BufferingHandler", "level": "ERROR"}},
     "root": {"handlers": ["mail"], "level": "INFO"},
-    # Naming Django's logger takes its own handlers off it: AdminEmailHandler would mail beside ours.
-    "loggers": {"django": {"level": "INFO"}},
+    # Naming Django's loggers takes Django's own handlers off them: mail_admins, and that of runserver.
+    "loggers": {"django": {"level": "INFO"}, "django.server": {"propagate": False}},
 }
 SETUP = "import django; django.setup()\n"
 

@@ -50,6 +50,7 @@ TEMPLATES = [
 ]
 STATIC_URL = "static/"
 USE_TZ = True
+TIME_ZONE = "UTC"
 
 SERVER_EMAIL = "errors@shop.example"
 ADMIN_ADDRESS = env.str("ADMIN_ADDRESS", default="admin@shop.example")
@@ -92,11 +93,15 @@ LOGGING = {
             "group_wait": env.float("MAIL_GROUP_WAIT", default=30),
             "group_interval": env.float("MAIL_GROUP_INTERVAL", default=300),
             "repeat_interval": env.float("MAIL_REPEAT_INTERVAL", default=14400),
-        }
+        },
+        "console": {"class": "logging.StreamHandler"},
     },
-    "root": {"handlers": ["mail"], "level": "WARNING"},
-    # Naming Django's logger takes its own handlers off it, `mail_admins` among them.
-    "loggers": {"django": {"level": "INFO"}},
+    "root": {"handlers": ["mail", "console"], "level": "WARNING"},
+    # Naming Django's loggers takes Django's own handlers off them: mail_admins, and that of runserver.
+    "loggers": {
+        "django": {"level": "INFO"},
+        "django.server": {"handlers": ["console"], "propagate": False},
+    },
 }
 
 MAILLOG_SITE_URL = env.str("MAILLOG_SITE_URL", default="http://127.0.0.1:8000")

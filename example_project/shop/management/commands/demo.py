@@ -106,7 +106,7 @@ class Command(BaseCommand):
     def show(self, mail: EmailMessage) -> None:
         """Print a mail as a person would read it."""
         line = "=" * 78
-        head = [f"{name}: {mail[name]}" for name in ("From", "To", "Subject", "X-Maillog-Reason")]
+        head = [f"{name}: {mail[name].strip()}" for name in ("From", "To", "Subject", "X-Maillog-Reason")]
         text = mail.get_body(("plain",))
         attached = [f"[{part.get_filename()}]" for part in mail.iter_attachments()]
         body = text.get_content().rstrip() if text else ""
