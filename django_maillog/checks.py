@@ -1,0 +1,298 @@
+"""System checks: of the handlers that logging has, of those that settings.LOGGING describes, of settings."""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import logging.handlers
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.utils.module_loading import import_string
+
+from . import compat, conf, spool
+
+ADMINS_HINT = 'Set ADMINS = ["ada@example.com"] (up to Django 5.2: [("Ada", "ada@example.com")])'
+PACKAGE = f"{__package__}.handlers"
+COMMON_KEYS = {"class", "()", ".", "level", "formatter", "filters"}
+DEVELOPMENT_BACKENDS = {
+    f"django.core.mail.backends.{name}" for name in ("console", "dummy", "filebased", "locmem")
+}
+
+
+class Found(NamedTuple):
+    """A handler of ours.
+
+    ``described``: made here from settings.LOGGING, since logging doesn't have it; ``implicit``: the target that a
+    BufferingHandler makes where it is given none.
+    """
+
+    name: str
+    handler: Any
+    described: bool = False
+    implicit: bool = False
+
+
+@register("django_maillog")
+def check_maillog(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Everything that would keep mails from being written or sent."""
+    described, messages = described_handlers()
+    found = [*live_handlers(), *described]
+    for buffer in [item for item in found if _is_buffering(item.handler)]:
+        messages += check_buffer(buffer)
+    for target in _distinct_targets(found):
+        messages += check_target(target)
+    return [*messages, *check_settings(spooling=any(_is_buffering(item.handler) for item in found))]
+
+
+@register("django_maillog", deploy=True)
+def check_backends(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """No mail leaves a production site through a development backend."""
+    messages: list[CheckMessage] = []
+    for target in _distinct_targets([*live_handlers(), *described_handlers()[0]]):
+        backend = type(_connection(target.handler)).__module__
+        if backend in DEVELOPMENT_BACKENDS:
+            messages.append(
+                Warning(
+                    f"The handler {target.name!r} sends through a development backend ({backend}).",
+                    hint=f'{_mailer_hint(target.handler)} to use "django.core.mail.backends.smtp.EmailBackend".',
+                    id="django_maillog.W004",
+                )
+            )
+    return messages
+
+
+def check_buffer(item: Found) -> list[CheckMessage]:
+    """A BufferingHandler's target and its own fingerprint function."""
+    messages: list[CheckMessage] = []
+    try:
+        if not item.described:
+            item.handler.target  # noqa: B018  # looks the name up
+        elif isinstance(item.handler._target, str):
+            _described_target(item.handler._target)
+    except Exception as error:  # ImproperlyConfigured, or whatever a factory raises
+        messages.append(
+            Error(
+                f"The handler {item.name!r} has no usable target: {error}",
+                hint=f'Name a "{PACKAGE}.SMTPHandler" of LOGGING["handlers"] as target, or leave target out.',
+                id="django_maillog.E004",
+            )
+        )
+    fingerprint = item.handler._fingerprint
+    if isinstance(fingerprint, str) and not _is_callable(fingerprint):
+        messages.append(
+            Error(
+                f"The handler {item.name!r} has fingerprint={fingerprint!r}, no function that can be imported.",
+                hint="Give the dotted path of a function that takes a LogRecord and returns (fingerprint, cause).",
+                id="django_maillog.E009",
+            )
+        )
+    return messages
+
+
+def check_target(item: Found) -> list[CheckMessage]:
+    """An SMTPHandler's recipients, mailer and reporter."""
+    return [*_check_recipients(item), *_check_mailer(item), *_check_reporter(item)]
+
+
+def check_settings(*, spooling: bool) -> list[CheckMessage]:
+    """The MAILLOG_* settings, and where a BufferingHandler needs it, the spool folder."""
+    messages: list[CheckMessage] = []
+    for name, problem in conf.problems():
+        known = name in conf.DEFAULTS
+        hint = (
+            f"The default is {conf.DEFAULTS[name]!r}."
+            if known
+            else f"There are: {', '.join(sorted(conf.DEFAULTS))}."
+        )
+        kind, number = (Error, "E007") if known else (Warning, "W003")
+        messages.append(kind(problem, hint=hint, id=f"django_maillog.{number}"))
+    if not spooling or any(message.id == "django_maillog.E007" for message in messages):
+        return messages
+    try:
+        spool.private_folder(conf.spool_dir())
+    except OSError as error:
+        messages.append(
+            Error(
+                f"The spool folder can't be used: {error}",
+                hint="Set MAILLOG_SPOOL_DIR to a folder of this user's own, with mode 0700.",
+                id="django_maillog.E006",
+            )
+        )
+    return messages
+
+
+def _check_recipients(item: Found) -> Iterator[CheckMessage]:
+    try:
+        recipients = item.handler.get_recipients()
+    except Exception as error:  # ImproperlyConfigured, or a setting that isn't there
+        yield Error(
+            f"The handler {item.name!r} has no usable recipients: {error}",
+            hint=f"{ADMINS_HINT}.",
+            id="django_maillog.E008",
+        )
+        return
+    if not recipients:
+        yield Warning(
+            f"The handler {item.name!r} has nobody to mail to.",
+            hint=f"{ADMINS_HINT}, or give the handler toaddrs.",
+            id="django_maillog.W001",
+        )
+
+
+def _check_mailer(item: Found) -> Iterator[CheckMessage]:
+    handler = item.handler
+    if handler.email_backend and not _is_callable(handler.email_backend):
+        yield Error(
+            f"The handler {item.name!r} has email_backend={handler.email_backend!r}, which can't be imported.",
+            hint='Give the dotted path of a backend, as "django.core.mail.backends.smtp.EmailBackend".',
+            id="django_maillog.E003",
+        )
+        return
+    try:
+        connection = handler.get_connection()
+    except Exception as error:  # any backend's
+        yield Error(
+            f"The handler {item.name!r} has no usable mailer: {error}",
+            hint=_mailer_hint(handler) + ".",
+            id="django_maillog.E002",
+        )
+        return
+    # The worker sets a time-out of its own.
+    if not item.implicit and not compat.has_timeout(connection):
+        yield Warning(
+            f"The handler {item.name!r} uses a mailer without a time-out: a server that hangs holds up requests.",
+            hint=f"Give the handler timeout=10, or the mailer a time-out: {_timeout_hint(handler)}.",
+            id="django_maillog.W002",
+        )
+
+
+def _check_reporter(item: Found) -> Iterator[CheckMessage]:
+    try:
+        item.handler.reporter_class  # noqa: B018  # imports it
+    except Exception as error:  # ImproperlyConfigured, or what the module raises when it is imported
+        yield Error(
+            f"The handler {item.name!r} has no usable reporter: {error}",
+            hint='Give as reporter_class "django.views.debug.ExceptionReporter" or a subclass of it.',
+            id="django_maillog.E010",
+        )
+
+
+def live_handlers() -> list[Found]:
+    """Our handlers that logging has now, however they came there, targets and listeners' handlers included."""
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    waiting = [handler for logger in loggers for handler in getattr(logger, "handlers", [])]
+    waiting += [*logging._handlers.values(), *conf.buffers().values()]  # type: ignore[attr-defined]
+    found: dict[int, Found] = {}
+    while waiting:
+        handler = waiting.pop(0)
+        if id(handler) in found:
+            continue
+        found[id(handler)] = Found(getattr(handler, "name", None) or type(handler).__name__, handler)
+        waiting += [item for item in [*_held(handler)] if isinstance(item, logging.Handler)]
+    return [item for item in found.values() if _is_ours(type(item.handler))]
+
+
+def described_handlers() -> tuple[list[Found], list[CheckMessage]]:
+    """Our handlers that settings.LOGGING describes and logging doesn't have: what they would be, and what is wrong."""
+    found: list[Found] = []
+    messages: list[CheckMessage] = []
+    live = {item.name for item in live_handlers()}
+    for name, description in _descriptions().items():
+        kind = _class_of(description)
+        if name in live or kind is None:
+            continue
+        convert = logging.config.BaseConfigurator({}).convert
+        arguments = {key: convert(value) for key, value in description.items() if key not in COMMON_KEYS}
+        try:
+            found.append(Found(name, kind(**arguments), described=True))
+        except Exception as error:  # a wrong value, or a wrong argument
+            messages.append(
+                Error(
+                    f"The handler {name!r} can't be made: {error}",
+                    hint=f'Correct LOGGING["handlers"][{name!r}].',
+                    id="django_maillog.E005",
+                )
+            )
+    return found, messages
+
+
+def _descriptions() -> dict[str, dict[str, Any]]:
+    described = settings.LOGGING.get("handlers") if isinstance(settings.LOGGING, dict) else None
+    return {name: value for name, value in (described or {}).items() if isinstance(value, dict)}
+
+
+def _class_of(description: dict[str, Any]) -> type[logging.Handler] | None:
+    """The class of ours that a description names; None if it names something else, or a factory."""
+    named = description.get("()", description.get("class"))
+    try:
+        kind = import_string(named) if isinstance(named, str) else named
+    except ImportError:
+        return None
+    return kind if isinstance(kind, type) and _is_ours(kind) else None
+
+
+def _described_target(name: str) -> None:
+    descriptions = _descriptions()
+    kind = _class_of(descriptions.get(name, {}))
+    if kind is None or not hasattr(kind, "get_digest_subject"):
+        what = "is another kind of handler" if name in descriptions else "is not there"
+        raise ValueError(f"target={name!r} {what}.")
+
+
+def _distinct_targets(found: list[Found]) -> list[Found]:
+    """Each SMTPHandler once, whether it is a handler itself or the target of a buffer."""
+    targets = {id(item.handler): item for item in found if hasattr(item.handler, "get_digest_subject")}
+    for item in found:
+        target = getattr(item.handler, "_target", None)
+        if hasattr(target, "get_digest_subject"):
+            targets.setdefault(id(target), Found(item.name, target, implicit=True))
+    return list(targets.values())
+
+
+def _held(handler: Any) -> Iterator[Any]:
+    """The handlers behind a handler: a MemoryHandler's target, a QueueHandler's listener's."""
+    if isinstance(handler, logging.handlers.MemoryHandler):
+        yield handler.target
+    if isinstance(handler, logging.handlers.QueueHandler):
+        yield from getattr(getattr(handler, "listener", None), "handlers", ())
+
+
+def _is_ours(kind: type) -> bool:
+    return any(
+        base.__module__ == PACKAGE or base.__module__.startswith(f"{PACKAGE}.") for base in kind.__mro__
+    )
+
+
+def _is_buffering(handler: Any) -> bool:
+    return hasattr(handler, "rules") and _is_ours(type(handler))
+
+
+def _is_callable(path: str) -> bool:
+    try:
+        return callable(import_string(path))
+    except Exception:  # ImportError, or whatever the module raises when it is imported
+        return False
+
+
+def _connection(handler: Any) -> Any:
+    try:
+        return handler.get_connection()
+    except Exception:  # E002 and E003 say so
+        return None
+
+
+def _mailer_hint(handler: Any) -> str:
+    if handler.mailhost is not None:
+        return "Change mailhost"
+    if compat.mailers_configured():
+        return f'Set MAILERS["{handler.using or compat.DEFAULT_MAILER}"]'
+    return "Change email_backend" if handler.email_backend else "Set EMAIL_BACKEND"
+
+
+def _timeout_hint(handler: Any) -> str:
+    if compat.mailers_configured():
+        return f'MAILERS["{handler.using or compat.DEFAULT_MAILER}"]["OPTIONS"]["timeout"] = 10'
+    return "EMAIL_TIMEOUT = 10"
