@@ -23,10 +23,10 @@ class Mailbox:
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         message = message_from_bytes(cast(bytes, envelope.content), policy=policy.default)
+        self._received(message)
         with self._changed:
             self.messages.append(message)
             self._changed.notify_all()
-        self._received(message)
         return "250 OK"
 
     def reported(self) -> int:

@@ -162,13 +162,13 @@ class Site:
 
     def stop(self) -> None:
         """End the server as Ctrl-C does."""
-        if self._process is None or self._process.poll() is not None:
+        if self._process is None:
             return
-        if os.name == "nt":
-            self._process.terminate()
-        else:
-            self._process.send_signal(signal.SIGINT)
-        self._process.wait(PATIENCE)
+        with self._process:
+            if self._process.poll() is not None:
+                return
+            self._process.send_signal(signal.SIGTERM if os.name == "nt" else signal.SIGINT)
+            self._process.wait(PATIENCE)
 
     def wait(self) -> None:
         """Until the server ends."""
