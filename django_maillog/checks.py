@@ -17,16 +17,15 @@ from . import compat, conf, spool
 ADMINS_HINT = 'Set ADMINS = ["ada@example.com"] (up to Django 5.2: [("Ada", "ada@example.com")])'
 PACKAGE = f"{__package__}.handlers"
 COMMON_KEYS = {"class", "()", ".", "level", "formatter", "filters"}
-DEVELOPMENT_BACKENDS = {
-    f"django.core.mail.backends.{name}" for name in ("console", "dummy", "filebased", "locmem")
-}
+BACKENDS = "django.core.mail.backends"
+DEVELOPMENT_BACKENDS = {f"{BACKENDS}.{name}" for name in ("console", "dummy", "filebased", "locmem")}
 
 
 class Found(NamedTuple):
     """A handler of ours.
 
-    ``described``: made here from settings.LOGGING, since logging doesn't have it; ``implicit``: the target that a
-    BufferingHandler makes where it is given none.
+    ``described``: made here from settings.LOGGING, since logging doesn't have it; ``implicit``: the target
+    that a BufferingHandler makes where it is given none.
     """
 
     name: str
@@ -57,7 +56,7 @@ def check_backends(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             messages.append(
                 Warning(
                     f"The handler {target.name!r} sends through a development backend ({backend}).",
-                    hint=f'{_mailer_hint(target.handler)} to use "django.core.mail.backends.smtp.EmailBackend".',
+                    hint=f'{_mailer_hint(target.handler)} to use "{BACKENDS}.smtp.EmailBackend".',
                     id="django_maillog.W004",
                 )
             )
@@ -84,8 +83,8 @@ def check_buffer(item: Found) -> list[CheckMessage]:
     if isinstance(fingerprint, str) and not _is_callable(fingerprint):
         messages.append(
             Error(
-                f"The handler {item.name!r} has fingerprint={fingerprint!r}, no function that can be imported.",
-                hint="Give the dotted path of a function that takes a LogRecord and returns (fingerprint, cause).",
+                f"The handler {item.name!r} has fingerprint={fingerprint!r}: there is no such function.",
+                hint="Give the path of a function that takes a LogRecord and returns (fingerprint, cause).",
                 id="django_maillog.E009",
             )
         )
@@ -102,11 +101,8 @@ def check_settings(*, spooling: bool) -> list[CheckMessage]:
     messages: list[CheckMessage] = []
     for name, problem in conf.problems():
         known = name in conf.DEFAULTS
-        hint = (
-            f"The default is {conf.DEFAULTS[name]!r}."
-            if known
-            else f"There are: {', '.join(sorted(conf.DEFAULTS))}."
-        )
+        others = ", ".join(conf.DEFAULTS)
+        hint = f"The default is {conf.DEFAULTS[name]!r}." if known else f"The settings are {others}."
         kind, number = (Error, "E007") if known else (Warning, "W003")
         messages.append(kind(problem, hint=hint, id=f"django_maillog.{number}"))
     if not spooling or any(message.id == "django_maillog.E007" for message in messages):
@@ -146,7 +142,7 @@ def _check_mailer(item: Found) -> Iterator[CheckMessage]:
     handler = item.handler
     if handler.email_backend and not _is_callable(handler.email_backend):
         yield Error(
-            f"The handler {item.name!r} has email_backend={handler.email_backend!r}, which can't be imported.",
+            f"The handler {item.name!r} has email_backend={handler.email_backend!r}: it can't be imported.",
             hint='Give the dotted path of a backend, as "django.core.mail.backends.smtp.EmailBackend".',
             id="django_maillog.E003",
         )
@@ -163,7 +159,7 @@ def _check_mailer(item: Found) -> Iterator[CheckMessage]:
     # The worker sets a time-out of its own.
     if not item.implicit and not compat.has_timeout(connection):
         yield Warning(
-            f"The handler {item.name!r} uses a mailer without a time-out: a server that hangs holds up requests.",
+            f"The handler {item.name!r} has a mailer without a time-out: a hanging server holds up requests.",
             hint=f"Give the handler timeout=10, or the mailer a time-out: {_timeout_hint(handler)}.",
             id="django_maillog.W002",
         )
@@ -181,7 +177,7 @@ def _check_reporter(item: Found) -> Iterator[CheckMessage]:
 
 
 def live_handlers() -> list[Found]:
-    """Our handlers that logging has now, however they came there, targets and listeners' handlers included."""
+    """Our handlers that logging has now, with targets and listeners' handlers, however they came there."""
     loggers = [logging.root, *logging.root.manager.loggerDict.values()]
     waiting = [handler for logger in loggers for handler in getattr(logger, "handlers", [])]
     waiting += [*logging._handlers.values(), *conf.buffers().values()]  # type: ignore[attr-defined]
@@ -196,7 +192,7 @@ def live_handlers() -> list[Found]:
 
 
 def described_handlers() -> tuple[list[Found], list[CheckMessage]]:
-    """Our handlers that settings.LOGGING describes and logging doesn't have: what they would be, and what is wrong."""
+    """Our handlers that settings.LOGGING describes and logging doesn't have; and those that can't be made."""
     found: list[Found] = []
     messages: list[CheckMessage] = []
     live = {item.name for item in live_handlers()}
@@ -261,9 +257,7 @@ def _held(handler: Any) -> Iterator[Any]:
 
 
 def _is_ours(kind: type) -> bool:
-    return any(
-        base.__module__ == PACKAGE or base.__module__.startswith(f"{PACKAGE}.") for base in kind.__mro__
-    )
+    return any(f"{base.__module__}.".startswith(f"{PACKAGE}.") for base in kind.__mro__)
 
 
 def _is_buffering(handler: Any) -> bool:

@@ -81,7 +81,7 @@ def get_connection(*, using: str | None = None, email_backend: str | None = None
         return mail.get_connection(email_backend)
     if email_backend:
         return _create_backend(import_string(email_backend))
-    if settings.is_overridden("EMAIL_BACKEND"):
+    if settings.is_overridden("EMAIL_BACKEND"):  # type: ignore[misc]  # the stubs' plugin misses it
         # Called by Django itself, get_connection() does not warn.
         return mail.mailers[DEFAULT_MAILER]
     # The default of EMAIL_BACKEND: reading it here would warn, and mailers["default"] would where no EMAIL_*

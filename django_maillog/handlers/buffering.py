@@ -94,12 +94,13 @@ class BufferingHandler(logging.handlers.BufferingHandler):
         """Set the target, as the standard library's MemoryHandler does."""
         self.target = target
 
-    def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]  # since 3.12
+    # Since Python 3.12 it may return the record.
+    def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]
         """Keep the record if the filters let it pass, and if it isn't about our own work."""
         return not is_ours(record) and super().handle(record)
 
     def shouldFlush(self, record: logging.LogRecord) -> bool:
-        """Whether the worker is to call ``flush()`` for this record; no, as the rules see to it. Override it."""
+        """Whether the worker is to call ``flush()`` for this record; no, the rules see to it. Override it."""
         return False
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -18,8 +18,8 @@ def check_installed(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         return []
     return [
         Error(
-            f"LOGGING uses a BufferingHandler ({', '.join(names)}), but django_maillog is not in INSTALLED_APPS: "
-            "records are kept in the spool and never mailed.",
+            f"LOGGING uses a BufferingHandler ({', '.join(names)}), but django_maillog is not in "
+            "INSTALLED_APPS: its records are kept in the spool and never mailed.",
             hint='Add "django_maillog" to INSTALLED_APPS and run "manage.py migrate".',
             id="django_maillog.E001",
         )

@@ -29,7 +29,7 @@ class DigestTarget(Protocol):
 
 
 class MemoryHandler(logging.handlers.MemoryHandler):
-    """Keeps records until there are ``capacity`` of them or one is at ``flushLevel``, then hands them to its target.
+    """Keeps records until ``capacity`` or one at ``flushLevel``, then hands them to its target.
 
     An ``SMTPHandler`` gets them as one digest, any other handler record by record. What a target fails to
     take is reported to ``handleError`` and not tried again, since a mail server that failed late may have it.
@@ -54,7 +54,8 @@ class MemoryHandler(logging.handlers.MemoryHandler):
         # by "class".
         self.target: Any = SMTPHandler() if target is None else target
 
-    def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]  # since 3.12
+    # Since Python 3.12 it may return the record.
+    def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]
         """Keep the record if the filters let it pass, and if it isn't about our own work."""
         return not is_ours(record) and super().handle(record)
 

@@ -150,7 +150,7 @@ class SMTPHandler(logging.handlers.SMTPHandler):
     if not compat.HAS_MAILERS:
 
         def connection(self) -> BaseEmailBackend:
-            """What ``AdminEmailHandler`` calls ``get_connection()`` up to Django 6.0, to call or to override."""
+            """``AdminEmailHandler``'s name for ``get_connection()`` up to Django 6.0, to call or to override."""
             return self._project_connection()
 
     def _project_connection(self) -> BaseEmailBackend:
@@ -161,7 +161,8 @@ class SMTPHandler(logging.handlers.SMTPHandler):
 
     # One record's mail.
 
-    def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]  # since 3.12
+    # Since Python 3.12 it may return the record.
+    def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]
         """Mail the record if the filters let it pass, and if it isn't about our own work."""
         return not is_ours(record) and super().handle(record)
 
