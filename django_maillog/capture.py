@@ -260,7 +260,7 @@ def _user(request: Any, cleanse: Cleanse) -> str:
     if user is None or kind is object:  # a lazy object that nobody asked yet wraps a bare one
         return ""
     if getattr(kind, "_meta", None) is None:
-        return kind.__name__
+        return class_name(kind).rpartition(".")[2]
     fields = object.__getattribute__(user, "__dict__")
     name = fields.get(getattr(kind, "USERNAME_FIELD", ""))
     key = fields.get(kind._meta.pk.attname)

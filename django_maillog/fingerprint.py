@@ -1,9 +1,9 @@
 """Which bug a record is about, and what causes it (design, section 5), from code objects, without formatting.
 
-Three refinements. Recursion is folded through other functions, too, so that its depth never counts. The line is
-that of the innermost in-app frame: two calls of one library from one function differ, and a library's own lines,
-which change with its version, don't count. Where no frame is in-app (the project is installed as a package), all
-are.
+Three refinements. Recursion is folded through other functions, too, so that its depth never counts. The line
+is that of the innermost in-app frame: two calls of one library from one function differ, and a library's own
+lines, which change with its version, don't count. Where no frame is in-app (the project is installed as a
+package), all are.
 """
 
 from __future__ import annotations
@@ -312,7 +312,7 @@ _VALUE = re.compile(
     | (?<![\w:.])\d{1,2}:\d\d(?::\d\d)?(?:[.,]\d++)?(?:Z|[-+]\d\d:?\d\d)?(?![\w:])  # time
     | (?<![\w.+-])[\w.+-]{1,64}+@[\w.-]++  # mail address
     | \b0[xX][0-9a-fA-F]++  # memory address
-    | (?<![\w:])[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7}+(?:%\w++)?(?![\w:])  # IPv6 address
+    | (?<![\w:])[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7}+(?:\.\d++){0,3}(?:%\w++)?(?![\w:])  # IPv6 address
     | (?<![\w+.-])[A-Za-z][A-Za-z0-9+.-]{1,30}+://\S++  # URL
     | (?<![\w./\\@%+~:-])(?:[A-Za-z]:|[\w.@%+~-]++)?
       (?:[/\\]++[^\s/\\"'<>|?*,;()\[\]{}]*+)++(?:\?\S*+)?  # path
@@ -327,7 +327,7 @@ _REST_OF_DAY = re.compile(r"(?:day|sday|nesday|rsday|urday|uary|ruary|ch|il|e|y|
 
 
 def normalise(message: str) -> str:
-    """Return a message whose numbers, hashes, UUIDs, addresses, dates, paths and quoted values are replaced."""
+    """Return a message with its numbers, hashes, UUIDs, addresses, dates, paths and quotations replaced."""
     text = message[:_COMPARED]
     if "'" in text or '"' in text or "`" in text or not text.isascii():
         text = _QUOTED.sub("<*>", text)

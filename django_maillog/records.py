@@ -203,7 +203,7 @@ _dumps = json.JSONEncoder(
 
 
 def encode(value: dict[str, Any]) -> bytes:
-    """Return one JSON line in UTF-8, newline included, without NUL or surrogates, of at most 256 kB besides HTML."""
+    """Return one JSON line in UTF-8, without NUL or lone surrogates, of at most 256 kB besides the HTML."""
     try:
         text = _dumps(value)
         line = text.encode()
@@ -239,10 +239,8 @@ def _bounded(value: Any, limit: int, *, depth: int) -> Any:
     if kind is float and math.isfinite(value):
         return value
     if depth and kind is dict:
-        return {
-            safe_text(name, _NAME_LIMIT): _bounded(item, limit, depth=depth - 1)
-            for name, item in value.items()
-        }
+        items = [(safe_text(name, _NAME_LIMIT), item) for name, item in value.items()]
+        return {name: _bounded(item, limit, depth=depth - 1) for name, item in items}
     if depth and kind in (list, tuple):
         return [_bounded(item, limit, depth=depth - 1) for item in value]
     return safe_text(value, limit)

@@ -133,11 +133,16 @@ def _is_huge(exc: BaseException, tb: TracebackType | None) -> bool:
             count += 1
             if link is not exc:
                 frames += _length(link.__traceback__)
-            if count > _MAX_LINKS or frames > _MAX_FRAMES:
+            if count > _MAX_LINKS or frames > _MAX_FRAMES or len(_value(link)) > TRACEBACK_LIMIT:
                 return True
             if isinstance(link, BaseExceptionGroup):
                 pending.extend(link.exceptions)
     return False
+
+
+def _value(exc: BaseException) -> str:
+    notes = getattr(exc, "__notes__", ())
+    return "\n".join([text_of(exc), *map(text_of, notes)]) if isinstance(notes, list) else text_of(exc)
 
 
 def _length(tb: TracebackType | None) -> int:
@@ -171,10 +176,13 @@ def _link(exc: BaseException, tb: TracebackType | None, *, depth: int) -> Iterat
         yield from traceback.format_tb(tb, limit=-_END_FRAMES)
     else:
         yield from traceback.format_tb(tb)
-    if not isinstance(exc, BaseExceptionGroup):
+    value = _value(exc)
+    if isinstance(exc, BaseExceptionGroup) or len(value) > TRACEBACK_LIMIT:
+        yield f"{class_name(type(exc))}: {safe_text(value, TRACEBACK_LIMIT // 4)}\n"
+    else:
         yield from traceback.format_exception_only(exc)
+    if not isinstance(exc, BaseExceptionGroup):
         return
-    yield f"{class_name(type(exc))}: {text_of(exc)}\n"
     if depth == _MAX_DEPTH:
         yield "… nested exceptions cut …\n"
         return
