@@ -116,6 +116,7 @@ def smtp_connection(
         options["alias"] = "django_maillog"  # with an alias Django 6.1 reads no EMAIL_* setting
     backend = SMTPBackend(**options)
     backend.secure = secure or ()
+    backend.timeout = timeout  # before Django 6.1, None was taken for EMAIL_TIMEOUT
     return backend
 
 

@@ -150,7 +150,7 @@ class SMTPHandler(logging.handlers.SMTPHandler):
     if not compat.HAS_MAILERS:
 
         def connection(self) -> BaseEmailBackend:
-            """``AdminEmailHandler``'s name for ``get_connection()`` up to Django 6.0, to call or to override."""
+            """What ``AdminEmailHandler`` calls ``get_connection()`` up to Django 6.0; may be overridden."""
             return self._project_connection()
 
     def _project_connection(self) -> BaseEmailBackend:
