@@ -165,7 +165,9 @@ def _complete(
             "value": _clean(text, MESSAGE_LIMIT, record),
         }
         cut += ["exception"] if len(text) > MESSAGE_LIMIT else []
-        put("traceback", traceback_text(exc, tb), TRACEBACK_LIMIT)
+        printed, shortened = traceback_text(exc, tb)
+        put("traceback", printed, TRACEBACK_LIMIT)
+        cut += ["traceback"] * (shortened and "traceback" not in cut)
     cleanse = cleanser(fields.get("request"))
     extra, extra_cut = _attempt(extra_of, record, cleanse) or ({}, False)
     if extra:

@@ -97,15 +97,16 @@ def exception_of(record: logging.LogRecord) -> tuple[BaseException | None, Trace
     return None, None
 
 
-def traceback_text(exc: BaseException, tb: TracebackType | None) -> str:
-    """Return what ``traceback.print_exception`` prints; of huge ones, both ends."""
+def traceback_text(exc: BaseException, tb: TracebackType | None) -> tuple[str, bool]:
+    """Return what ``traceback.print_exception`` prints; of huge ones both ends, and True."""
     try:
         if _is_huge(exc, tb):
-            return "".join(_ends(exc, tb, depth=0))
-        return "".join(traceback.TracebackException(type(exc), exc, tb, compact=True).format())
+            return "".join(_ends(exc, tb, depth=0)), True
+        return "".join(traceback.TracebackException(type(exc), exc, tb, compact=True).format()), False
     except Exception as error:  # fake tracebacks of task queues, exceptions with properties that raise
         name = class_name(type(exc))
-        return f"{name}: {text_of(exc)}\n(its traceback could not be printed: {class_name(type(error))})\n"
+        wrong = class_name(type(error))
+        return f"{name}: {text_of(exc)}\n(its traceback could not be printed: {wrong})\n", False
 
 
 def links(exc: BaseException | None) -> Iterator[BaseException]:
