@@ -150,6 +150,9 @@ def test_at_exit_the_budget_and_the_interval_hold() -> None:
         limited = due_at_exit(RULES, spent(reason), NOW, reason)
         assert limited is not None
         assert limited.at == after(240)
+    recent = History(last_mail_at=ago(seconds=60))
+    assert due_at_exit(RULES, recent, NOW, Reason.VARIANT) == Due(at=after(240), reason=Reason.VARIANT)
+    assert due_at_exit(RULES, recent, NOW, Reason.NEW) == Due(at=NOW, reason=Reason.NEW)
 
 
 def test_the_earliest_of_several_wins_and_the_stronger_of_two_at_once() -> None:
