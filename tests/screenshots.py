@@ -39,7 +39,11 @@ def prepare(folder: Path) -> dict[str, str]:
     call_command("migrate", run_syncdb=True, verbosity=0)
     get_user_model().objects.create_superuser("ada", password=PASSWORD)
     Showcase(timezone.now()).build()
-    batches = {status: Batch.objects.filter(status=status).order_by("-record_count")[0].pk for status in Status if status != "sending"}
+    batches = {
+        status: Batch.objects.filter(status=status).order_by("-record_count")[0].pk
+        for status in Status
+        if status != "sending"
+    }
     group = Group.objects.get(title__startswith="KeyError")
     base = "/admin/django_maillog"
     return {

@@ -1,4 +1,4 @@
-"""A mail log as it looks on an ordinary bad day: rows for the admin's tests, its browser tests and its screenshots."""
+"""A mail log as it looks on an ordinary bad day: rows for the admin's tests and its pictures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from django_maillog import queue
 from django_maillog.models import Attempt, Batch, Group, Outcome, Record, Segment, Status, Tally
 
-TRACEBACK = '''Traceback (most recent call last):
+TRACEBACK = """Traceback (most recent call last):
   File "/srv/shop/lib/python3.12/site-packages/django/core/handlers/exception.py", line 55, in inner
     response = get_response(request)
                ^^^^^^^^^^^^^^^^^^^^^
@@ -25,18 +25,50 @@ TRACEBACK = '''Traceback (most recent call last):
   File "/srv/shop/app/checkout/models.py", line 118, in total
     return self.amount / self.rates[currency]
            ~~~~~~~~~~~~^~~~~~~~~~~~~~~~~~~~~~
-'''
+"""
 
 # (title, level, logger, buffer, how many in the last day, days since it was first seen, the group's cause)
 BUGS = (
     ("ZeroDivisionError: division by zero", 40, "django.request", "mail_admins", 213, 0, "rates"),
-    ("OperationalError: connection to server at “db1” failed: Connection refused", 40, "django.request", "mail_admins", 4210, 9, "db"),
+    (
+        "OperationalError: connection to server at “db1” failed: Connection refused",
+        40,
+        "django.request",
+        "mail_admins",
+        4210,
+        9,
+        "db",
+    ),
     ("KeyError: 'currency'", 40, "django.request", "mail_admins", 37, 12, "session"),
-    ("TimeoutError: the payment provider took longer than 10 s", 40, "shop.payments", "payments", 12, 6, "provider"),
+    (
+        "TimeoutError: the payment provider took longer than 10 s",
+        40,
+        "shop.payments",
+        "payments",
+        12,
+        6,
+        "provider",
+    ),
     ("Reconciliation failed: 3 bookings have no invoice", 50, "shop.payments", "payments", 1, 0, "books"),
     ("Stock of %s is below zero", 30, "shop.stock", "mail_admins", 96, 13, "stock"),
-    ("Invalid HTTP_HOST header: '10.0.0.7'. You may need to add '10.0.0.7' to ALLOWED_HOSTS.", 40, "django.security", "mail_admins", 64, 13, "host"),
-    ("DoesNotExist: Voucher matching query does not exist.", 40, "django.request", "mail_admins", 8, 3, "voucher"),
+    (
+        "Invalid HTTP_HOST header: '10.0.0.7'. You may need to add '10.0.0.7' to ALLOWED_HOSTS.",
+        40,
+        "django.security",
+        "mail_admins",
+        64,
+        13,
+        "host",
+    ),
+    (
+        "DoesNotExist: Voucher matching query does not exist.",
+        40,
+        "django.request",
+        "mail_admins",
+        8,
+        3,
+        "voucher",
+    ),
 )
 HOSTS = ("web1", "web2", "worker1")
 
@@ -55,9 +87,17 @@ class Showcase:
             self.groups.append(self.group(number, bug))
         for host in HOSTS:
             Segment.objects.create(id=f"segment-{host}", host=host, process=4000, seen_at=self.now)
-        by_buffer = {name: [g for g in self.groups if g.buffer == name] for name in ("mail_admins", "payments")}
+        by_buffer = {
+            name: [g for g in self.groups if g.buffer == name] for name in ("mail_admins", "payments")
+        }
         main, payments = by_buffer["mail_admins"], by_buffer["payments"]
-        for hours, chosen in ((50, main[1:4]), (31, main[4:]), (26, payments[:1]), (9, main[1:3]), (4, main[2:5])):
+        for hours, chosen in (
+            (50, main[1:4]),
+            (31, main[4:]),
+            (26, payments[:1]),
+            (9, main[1:3]),
+            (4, main[2:5]),
+        ):
             self.sent(chosen, self.ago(hours=hours))
         self.sent(payments[1:], self.ago(hours=2))
         self.batch(
@@ -65,7 +105,9 @@ class Showcase:
             self.ago(hours=6),
             status=Status.FAILED,
             last_error="550 5.1.1 <oncall@shop.example>: Recipient address rejected: User unknown",
-            outcomes=[(Outcome.FAILED, "550 5.1.1 <oncall@shop.example>: Recipient address rejected: User unknown")],
+            outcomes=[
+                (Outcome.FAILED, "550 5.1.1 <oncall@shop.example>: Recipient address rejected: User unknown")
+            ],
         )
         refused = "OSError: [Errno 111] Connection refused (smtp.shop.example:587)"
         self.batch(
@@ -114,7 +156,12 @@ class Showcase:
         weights = [self.random.random() ** 3 * (1.5 if back < 3 else 1) for back in hours]
         scale = today / sum(weights[:24])
         rows = [
-            Tally(group=group, hour_at=hour - timedelta(hours=back), level=group.level, count=round(weight * scale))
+            Tally(
+                group=group,
+                hour_at=hour - timedelta(hours=back),
+                level=group.level,
+                count=round(weight * scale),
+            )
             for back, weight in zip(hours, weights, strict=True)
             if round(weight * scale)
         ] or [Tally(group=group, hour_at=hour, level=group.level, count=today)]
@@ -141,7 +188,11 @@ class Showcase:
             if failed
             else None,
             "extra": {"order": 20417, "tags": ["checkout", "eu"]},
-            "details": {"thread": "MainThread", "process_name": "gunicorn", "exception": {"type": kind, "value": value}},
+            "details": {
+                "thread": "MainThread",
+                "process_name": "gunicorn",
+                "exception": {"type": kind, "value": value},
+            },
         }
         values = {
             "batch": batch,
@@ -164,7 +215,9 @@ class Showcase:
             number = self.random.randrange(3, 9)
             moments = sorted(start + (end - start) * self.random.random() for _each in range(number))
             records += [self.record(batch, group, at) for at in moments]
-            fold = self.record(batch, group, moments[-1], full=False, folded=True, traceback="", details=None, request=None)
+            fold = self.record(
+                batch, group, moments[-1], full=False, folded=True, traceback="", details=None, request=None
+            )
             fold.first_at, fold.count = moments[0], self.random.randrange(2, 150)
             fold.messages = {fold.message: fold.count}
             records.append(fold)
@@ -193,7 +246,12 @@ class Showcase:
         return self.batch(groups, at, status=Status.SENT, sent_at=at, outcomes=[(Outcome.SENT, "")])
 
     def batch(
-        self, groups: list[Group], sealed_at: datetime, *, outcomes: list[tuple[Outcome, str]] | None = None, **fields: Any
+        self,
+        groups: list[Group],
+        sealed_at: datetime,
+        *,
+        outcomes: list[tuple[Outcome, str]] | None = None,
+        **fields: Any,
     ) -> Batch:
         """A sealed batch with its mail, and one attempt for each outcome, a minute apart at first."""
         opened_at = sealed_at - timedelta(minutes=25)

@@ -1,4 +1,4 @@
-"""The admin: what is broken, since when, whether the mail went out, and one click to do something about it."""
+"""The admin: what is broken, since when, did the mail go out, and one click to do something about it."""
 
 from .batches import BatchAdmin
 from .groups import GroupAdmin

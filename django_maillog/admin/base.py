@@ -1,4 +1,4 @@
-"""What all our admin classes share: rows that nobody adds or edits, pages of our own, actions by POST alone."""
+"""What our admin classes share: rows that nobody adds or edits, pages of our own, actions by POST alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 M = TypeVar("M", bound=Model)
 Response = HttpResponse | TemplateResponse
 
-# Where the next thing to do is in the list of batches or groups, not among a hundred pages of old ones.
+# Nobody leafs further than this through a list.
 MOST_COUNTED = 10_000
 
 if TYPE_CHECKING:
@@ -36,9 +36,8 @@ class RowsAdmin(ModelAdmin[M]):
     """An admin of rows that only the pipeline writes: people look, and press buttons if they may."""
 
     page_template: ClassVar[str]
-    # What a button or a list action does: the end of its URL (or the action's name) and the permission it takes.
+    # The buttons of the page: the end of the URL, and the permission that it takes.
     buttons: ClassVar[dict[str, str]] = {}
-    show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     list_max_show_all = 0
 
@@ -57,7 +56,7 @@ class RowsAdmin(ModelAdmin[M]):
     def may(self, request: HttpRequest, permission: str) -> bool:
         """Whether the person has one of this model's own permissions, and may see its rows."""
         named = f"{self.opts.app_label}.{permission}"
-        return self.has_view_permission(request) and request.user.has_perm(named)  # type: ignore[union-attr]
+        return self.has_view_permission(request) and request.user.has_perm(named)
 
     def page_queryset(self) -> QuerySet[M]:
         """Whole rows for a page of one; the lists load less."""
@@ -77,7 +76,9 @@ class RowsAdmin(ModelAdmin[M]):
     def button_url(self, button: str) -> URLPattern:
         return self.row_url(button, self.button_view, {"button": button})
 
-    def row_url(self, name: str, view: Callable[..., Any], arguments: dict[str, Any] | None = None) -> URLPattern:
+    def row_url(
+        self, name: str, view: Callable[..., Any], arguments: dict[str, Any] | None = None
+    ) -> URLPattern:
         """A URL of this admin below a row's: ``<pk>/<name>/``."""
         full_name = f"{self.opts.app_label}_{self.opts.model_name}_{name.replace('.', '_')}"
         return path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), arguments, name=full_name)
@@ -94,7 +95,11 @@ class RowsAdmin(ModelAdmin[M]):
         return HttpResponseRedirect(self.page_url(row))
 
     def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
     ) -> Response:
         """The page of one row: a page to read, where Django has a form."""
         if request.method not in ("GET", "HEAD") or not self.has_view_permission(request):
@@ -115,12 +120,15 @@ class RowsAdmin(ModelAdmin[M]):
             "may_delete": self.has_delete_permission(request, row),
             **self.page_context(request, row),
         }
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         return TemplateResponse(request, self.page_template, context)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Response:
         """Django ignores an action which the person may not take; we refuse it aloud."""
-        if request.method == "POST" and not set(request.POST.getlist("action")) <= {"", *self.get_actions(request)}:
+        if request.method == "POST" and not set(request.POST.getlist("action")) <= {
+            "",
+            *self.get_actions(request),
+        }:
             raise PermissionDenied
         return super().changelist_view(request, extra_context)
 
@@ -146,7 +154,8 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # can't be subscri
     @cached_property
     def count(self) -> int:
         # The order stays in the subquery, so that the database walks an index for just these rows.
-        return self.object_list[:MOST_COUNTED].count()  # type: ignore[union-attr, call-arg]
+        rows: QuerySet[Any] = self.object_list[:MOST_COUNTED]  # type: ignore[assignment]
+        return rows.count()
 
 
 def framed(content: str) -> HttpResponse:

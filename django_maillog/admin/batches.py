@@ -1,15 +1,14 @@
-"""Batches in the admin: which mails wait, went out or failed, what is in them, and what can be done about it."""
+"""Batches in the admin: which mails wait, went out or failed, what is in them, what can be done about it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Max, Min, Model, QuerySet, Sum
-from django.db.models.functions import TruncDay, TruncHour, TruncMinute
+from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.defaultfilters import truncatechars
 from django.urls import URLPattern
@@ -20,17 +19,16 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from .. import conf, digest, queue
-from ..models import Batch, Group, Outcome, Record, Status
-from . import charts, words
+from ..models import Batch, Outcome, Status
+from . import words
 from .base import Response, RowsAdmin, framed
+from .contents import GROUPS_SHOWN, groups_of
 from .filters import BufferFilter, LevelFilter
 from .overview import overview
 from .steps import STEPS, Told
 
 # One request sends no more mails than this.
 MOST_AT_ONCE = 20
-GROUPS_SHOWN = 20
-BARS = 40
 
 
 @admin.register(Batch)
@@ -39,7 +37,7 @@ class BatchAdmin(RowsAdmin[Batch]):
 
     change_list_template = "admin/django_maillog/batches.html"
     page_template = "admin/django_maillog/batch.html"
-    buttons = {name: "flush_batch" for name in STEPS}
+    buttons = dict.fromkeys(STEPS, "flush_batch")
     list_display = (
         "subject_line",
         "state",
@@ -99,7 +97,7 @@ class BatchAdmin(RowsAdmin[Batch]):
 
     @admin.display(description=gettext_lazy("subject"))
     def subject_line(self, batch: Batch) -> str:
-        return truncatechars(words.subject(batch), 120)
+        return truncatechars(words.subject(batch), 90)
 
     @admin.display(description=gettext_lazy("level"), ordering="level")
     def level_badge(self, batch: Batch) -> SafeString:
@@ -121,10 +119,17 @@ class BatchAdmin(RowsAdmin[Batch]):
         return words.when(None, now)
 
     @admin.display(description=gettext_lazy("recipients"))
-    def recipient_list(self, batch: Batch) -> str:
-        shown = batch.recipients[:2]
-        more = len(batch.recipients) - len(shown)
-        return ", ".join(shown) + (_(" and %(number)d more") % {"number": more} if more else "")
+    def recipient_list(self, batch: Batch) -> SafeString | str:
+        """Who the first is, and how many more; all of them for the pointer."""
+        if not batch.recipients:
+            return "–"
+        first, *more = batch.recipients
+        return format_html(
+            '<span title="{}">{}{}</span>',
+            ", ".join(batch.recipients),
+            str(first).partition("@")[0],
+            f" +{len(more)}" if more else "",
+        )
 
     # The actions: on the page, and in the list
 
@@ -149,7 +154,11 @@ class BatchAdmin(RowsAdmin[Batch]):
 
     def take(self, request: HttpRequest, queryset: QuerySet[Batch], name: str) -> None:
         """One step for each chosen batch that it fits; the others are counted."""
-        chosen = list(self.page_queryset().filter(pk__in=list(queryset.values_list("pk", flat=True)[: MOST_AT_ONCE + 1])))
+        chosen = list(
+            self.page_queryset().filter(
+                pk__in=list(queryset.values_list("pk", flat=True)[: MOST_AT_ONCE + 1])
+            )
+        )
         if len(chosen) > MOST_AT_ONCE:
             said = _("Choose at most %(number)d batches at once. Nothing was done.")
             return self.message_user(request, said % {"number": MOST_AT_ONCE}, messages.ERROR)
@@ -183,7 +192,7 @@ class BatchAdmin(RowsAdmin[Batch]):
             "orphaned": row.status in _WAITING and conf.find_buffer(row.buffer) is None,
             "facts": list(_facts(row, now)),
             "timeline": list(_timeline(row, now)),
-            "groups": _groups(row, now),
+            "groups": groups_of(row, now),
             "groups_shown": GROUPS_SHOWN,
             "has_mail": _is_rendered(row) or _can_be_rendered(row),
             "is_preview": not _is_rendered(row),
@@ -240,22 +249,29 @@ def _mail(batch: Batch) -> tuple[digest.Digest | None, str]:
         raise Http404
     try:
         return queue.preview(batch), ""
-    except Exception as error:  # the project's templates may raise anything, and the reader wants to know what
-        return None, _("The mail can’t be rendered: %(problem)s") % {"problem": f"{type(error).__name__}: {error}"}
+    except (
+        Exception
+    ) as error:  # the project's templates may raise anything, and the reader wants to know what
+        return None, _("The mail can’t be rendered: %(problem)s") % {
+            "problem": f"{type(error).__name__}: {error}"
+        }
 
 
 def _facts(batch: Batch, now: datetime) -> Iterable[tuple[str, Any]]:
     """(label, value) of what the timeline doesn't tell."""
     yield _("Buffer"), batch.buffer
     yield _("Highest level"), words.level_badge(batch.level)
-    yield _("Records"), batch.record_count
+    yield _("Records"), words.number(batch.record_count)
     if batch.silenced_count:
         yield _("Of silenced groups"), batch.silenced_count
     if batch.lost_count:
         yield _("Only counted"), batch.lost_count
     yield _("Groups"), batch.group_count
     if batch.first_at and batch.last_at:
-        yield _("Covers"), format_html("{} – {}", words.when(batch.first_at, now), words.when(batch.last_at, now))
+        yield (
+            _("Covers"),
+            format_html("{} – {}", words.when(batch.first_at, now), words.when(batch.last_at, now)),
+        )
     if batch.using:
         yield _("Mailer"), batch.using
     yield _("Recipients"), ", ".join(batch.recipients) or _("chosen when it is sealed")
@@ -280,60 +296,6 @@ def _timeline(batch: Batch, now: datetime) -> Iterable[tuple[str, SafeString, st
         yield "due", words.when(batch.next_attempt_at, now), _("Next try"), ""
     if batch.status == Status.CANCELLED:
         yield "cancelled", words.when(None, now), _("Cancelled"), ""
-
-
-def _groups(batch: Batch, now: datetime) -> list[dict[str, Any]]:
-    """The batch's most frequent groups, each with its count and the bar of its times: two queries."""
-    records = Record.objects.filter(batch=batch, silenced=False).order_by()
-    rows = list(
-        records.values("group")
-        .annotate(number=Sum("count"), first=Min("first_at"), last=Max("last_at"), rows=Count("pk"))
-        .order_by("-number", "group")[:GROUPS_SHOWN]
-    )
-    groups = Group.objects.in_bulk([row["group"] for row in rows])
-    bars = _bars(records.filter(group__in=groups), rows)
-    return [
-        {
-            "group": groups[row["group"]],
-            "level": words.level_badge(groups[row["group"]].level),
-            "number": row["number"],
-            "first": words.when(row["first"], now),
-            "last": words.when(row["last"], now),
-            "bar": bars[row["group"]],
-        }
-        for row in rows
-        if row["group"] in groups
-    ]
-
-
-def _bars(records: QuerySet[Record], rows: list[dict[str, Any]]) -> dict[int, SafeString]:
-    """A small chart a group, all over the same stretch of time; the database counts by minute, hour or day."""
-    if not rows:
-        return {}
-    start, end = min(row["first"] for row in rows), max(row["last"] for row in rows)
-    length = end - start
-    trunc = TruncMinute if length <= timedelta(hours=1) else TruncHour if length <= timedelta(days=3) else TruncDay
-    moments = (
-        records.annotate(moment=trunc("last_at", tzinfo=timezone.get_default_timezone()))
-        .values("group", "moment")
-        .annotate(number=Sum("count"))
-        .values_list("group", "moment", "number")
-    )
-    size = max(length / BARS, timedelta(seconds=1))
-    starts = charts.buckets(start, size, BARS)
-    spans: dict[int, list[tuple[datetime, int]]] = {row["group"]: [] for row in rows}
-    for group, moment, number in moments:
-        spans[group].append((moment, number))
-    return {
-        group: charts.chart(
-            [
-                charts.Column(f"{words.clock(at, end)} – {number}", {"bar": number})
-                for at, number in zip(starts, charts.place(found, starts, size), strict=True)
-            ],
-            label=_("its records over the time of this batch"),
-        )
-        for group, found in spans.items()
-    }
 
 
 def _headers(batch: Batch, now: datetime) -> dict[str, str]:

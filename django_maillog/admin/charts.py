@@ -27,11 +27,14 @@ class Column:
 
 
 def chart(columns: Sequence[Column], *, label: str, step: int = 4, height: int = 20) -> SafeString:
-    """An SVG with a bar a column, ``step`` units wide each; ``label`` is what a screen reader says of the whole."""
+    """An SVG with a bar a column, ``step`` units wide; ``label`` is what a screen reader says of it all."""
     highest = max((column.total for column in columns), default=0)
-    bars = format_html_join("", "{}", ((_bar(c, i * step, step, height, highest),) for i, c in enumerate(columns)))
+    bars = format_html_join(
+        "", "{}", ((_bar(c, i * step, step, height, highest),) for i, c in enumerate(columns))
+    )
     return format_html(
-        '<svg class="maillog-chart" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>',
+        '<svg class="maillog-chart" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" '
+        'aria-label="{}">{}</svg>',
         len(columns) * step,
         height,
         label,
@@ -44,22 +47,35 @@ def buckets(start: datetime, size: timedelta, count: int) -> list[datetime]:
     return [start + size * index for index in range(count)]
 
 
-def place(spans: Iterable[tuple[datetime, int]], starts: Sequence[datetime], size: timedelta) -> list[int]:
-    """How many records fall into each stretch; what lies outside counts for the first or the last."""
+def place(
+    spans: Iterable[tuple[datetime, datetime, int]], starts: Sequence[datetime], size: timedelta
+) -> list[int]:
+    """How many records fall into each stretch, each span spread evenly; what lies outside goes to an end."""
     counts = [0] * len(starts)
-    for moment, number in spans:
-        index = int((moment - starts[0]) / size)
-        counts[min(max(index, 0), len(starts) - 1)] += number
+    for first, last, number in spans:
+        low, high = _index(first, starts, size), _index(last, starts, size)
+        each, rest = divmod(number, high - low + 1)
+        for index in range(low, high + 1):
+            counts[index] += each + (index - low < rest)
     return counts
+
+
+def _index(moment: datetime, starts: Sequence[datetime], size: timedelta) -> int:
+    return min(max(int((moment - starts[0]) / size), 0), len(starts) - 1)
 
 
 def _bar(column: Column, left: float, step: float, height: float, highest: int) -> SafeString:
     total = column.total
     # A rectangle without colour carries the tooltip of an empty column, too.
-    empty = format_html('<rect class="maillog-empty" x="{}" y="0" width="{}" height="{}"/>', left, step, height)
+    empty = format_html(
+        '<rect class="maillog-empty" x="{}" y="0" width="{}" height="{}"/>', left, step, height
+    )
     drawn = max(total / highest * height, THINNEST) if total else 0
     return format_html(
-        "<g><title>{}</title>{}{}</g>", column.label, empty, _stack(column.parts, total, left, step, height, drawn)
+        "<g><title>{}</title>{}{}</g>",
+        column.label,
+        empty,
+        _stack(column.parts, total, left, step, height, drawn),
     )
 
 
@@ -73,10 +89,10 @@ def _stack(
             continue
         tall = number / total * drawn
         top -= tall
-        pieces.append((name, _short(left + step * GAP / 2), _short(top), _short(step * (1 - GAP)), _short(tall)))
-    return format_html_join(
-        "", '<rect class="maillog-{}" x="{}" y="{}" width="{}" height="{}"/>', pieces
-    )
+        pieces.append(
+            (name, _short(left + step * GAP / 2), _short(top), _short(step * (1 - GAP)), _short(tall))
+        )
+    return format_html_join("", '<rect class="maillog-{}" x="{}" y="{}" width="{}" height="{}"/>', pieces)
 
 
 def _short(number: float) -> str:

@@ -12,13 +12,12 @@ from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import truncatechars
 from django.utils import timezone
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
 from ..models import Batch, Group, Segment
 from . import words
 
-Choices = Iterable[tuple[str, str | Promise]]
+Choices = Iterable[tuple[str, Any]]
 # More choices than this make a list, not a filter.
 MOST_CHOICES = 50
 
@@ -40,12 +39,14 @@ class LevelFilter(admin.SimpleListFilter):
 class DistinctFilter(admin.SimpleListFilter):
     """By the values that ``field`` of ``source`` has; the list's own column is ``column``."""
 
-    source: type[Model]
+    source: type[Batch] | type[Group] | type[Segment]
     field: str
     column: str
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
-        names = self.source._default_manager.order_by(self.field).values_list(self.field, flat=True).distinct()
+        names = (
+            self.source._default_manager.order_by(self.field).values_list(self.field, flat=True).distinct()
+        )
         return [(name, name) for name in names[:MOST_CHOICES]]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
@@ -63,10 +64,13 @@ class BufferFilter(DistinctFilter):
     field = column = "buffer"
 
 
-class GroupBufferFilter(BufferFilter):
+class GroupBufferFilter(DistinctFilter):
     """Groups by buffer."""
 
+    title = gettext_lazy("buffer")
+    parameter_name = "buffer"
     source = Group
+    field = column = "buffer"
 
 
 class LoggerFilter(DistinctFilter):
@@ -78,10 +82,9 @@ class LoggerFilter(DistinctFilter):
     field = column = "logger"
 
 
-class RecordBufferFilter(BufferFilter):
+class RecordBufferFilter(GroupBufferFilter):
     """Records by the buffer of their group."""
 
-    source = Group
     column = "group__buffer"
 
 
@@ -122,7 +125,11 @@ class TimeFilter(admin.SimpleListFilter):
 
     title = gettext_lazy("time")
     parameter_name = "time"
-    hours = {"1": gettext_lazy("the last hour"), "24": gettext_lazy("the last day"), "168": gettext_lazy("the last week")}
+    hours = {
+        "1": gettext_lazy("the last hour"),
+        "24": gettext_lazy("the last day"),
+        "168": gettext_lazy("the last week"),
+    }
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
         return self.hours.items()
@@ -161,7 +168,7 @@ class RowFilter(admin.SimpleListFilter):
         value = self.value()
         if not value:
             return queryset
-        return queryset.filter(**{self.parameter_name: value}) if value.isdecimal() else queryset.none()
+        return queryset.filter(**{str(self.parameter_name): value}) if value.isdecimal() else queryset.none()
 
 
 class RecordGroupFilter(RowFilter):

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 # The prefix covers the tree that traceback draws for exception groups.
 FRAME = re.compile(r'^([ |+]*)File "([^"]*)", line \d+')
-LIBRARY = re.compile(r"[/\\](?:site|dist)-packages[/\\]|[/\\]lib(?:64)?[/\\]python\d[^/\\]*[/\\]|^<frozen |[/\\]Lib[/\\]")
+LIBRARY = re.compile(
+    r"[/\\](?:site|dist)-packages[/\\]|[/\\]lib(?:64)?[/\\]python\d[^/\\]*[/\\]|^<frozen |[/\\]Lib[/\\]"
+)
 
 
 @dataclass
 class Section:
-    """Consecutive lines of a traceback; ``frames`` counts the library frames in a folded one, else it is 0."""
+    """Consecutive lines of a traceback; ``frames`` counts the library frames if they are folded."""
 
     text: str
     frames: int = 0
@@ -35,16 +37,14 @@ def sections(traceback: str) -> list[Section]:
 
 
 def _pieces(traceback: str) -> list[tuple[bool | None, list[str]]]:
-    """(is it a library's frame, its lines) for each frame; None instead of a bool for the lines between frames."""
+    """(is it a library's frame, its lines) for each frame; None for the lines between frames."""
     pieces: list[tuple[bool | None, list[str]]] = []
     depth = -1
     for line in traceback.rstrip("\n").split("\n"):
         if match := FRAME.match(line):
             depth = len(match[1])
             pieces.append((LIBRARY.search(match[2]) is not None, [line]))
-        elif pieces and pieces[-1][0] is not None and _belongs(line, depth):
-            pieces[-1][1].append(line)
-        elif pieces and pieces[-1][0] is None:
+        elif pieces and (pieces[-1][0] is None or _belongs(line, depth)):
             pieces[-1][1].append(line)
         else:
             pieces.append((None, [line]))
@@ -52,6 +52,6 @@ def _pieces(traceback: str) -> list[tuple[bool | None, list[str]]]:
 
 
 def _belongs(line: str, depth: int) -> bool:
-    """Whether a line is the source (or the carets, or the repetition) of the frame that starts at ``depth``."""
+    """Whether a line is the source, the carets or the repetition of the frame that starts at ``depth``."""
     rest = line.lstrip(" |+")
     return len(line) - len(rest) > depth or rest.startswith("[Previous line repeated")

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ActionForm
-from django.db.models import Exists, OuterRef, QuerySet, Sum
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import truncatechars
-from django.utils import formats, timezone
+from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from .. import queue
-from ..models import Batch, Group, Record, Tally
+from ..models import Batch, Group, Record
 from . import charts, words
 from .base import RowsAdmin
 from .filters import GroupBufferFilter, LevelFilter, LoggerFilter, StateFilter
-from .overview import HOUR, HOURS, last_hours
+from .history import DAYS, daily, hour_chart, hourly
 from .records import record_context
 
-DAYS = 14
 # What the page says of messages and hosts, it says of this many of the newest rows.
 ROWS_READ = 200
 MESSAGES_SHOWN = 20
@@ -43,7 +42,9 @@ SILENCES = {
 class SilenceForm(forms.Form):
     """For how long, and why."""
 
-    length = forms.ChoiceField(label=gettext_lazy("Silence"), choices=[(key, said) for key, (said, _t) in SILENCES.items()])
+    length = forms.ChoiceField(
+        label=gettext_lazy("Silence"), choices=[(key, said) for key, (said, _t) in SILENCES.items()]
+    )
     note = forms.CharField(
         label=gettext_lazy("Note"),
         required=False,
@@ -60,7 +61,10 @@ class GroupActionForm(ActionForm):
         required=False,
         max_length=255,
         widget=forms.TextInput(
-            attrs={"placeholder": gettext_lazy("note for a silence"), "aria-label": gettext_lazy("note for a silence")}
+            attrs={
+                "placeholder": gettext_lazy("note for a silence"),
+                "aria-label": gettext_lazy("note for a silence"),
+            }
         ),
     )
 
@@ -75,7 +79,7 @@ class GroupAdmin(RowsAdmin[Group]):
         "title_line",
         "level_badge",
         "buffer",
-        "count",
+        "records",
         "last_day",
         "first_seen",
         "last_seen",
@@ -86,7 +90,7 @@ class GroupAdmin(RowsAdmin[Group]):
     search_fields = ("title",)
     search_help_text = gettext_lazy("Searches the titles.")
     ordering = ("-last_seen_at",)
-    sortable_by = ("count", "first_seen", "last_seen")
+    sortable_by = ("records", "first_seen", "last_seen")
     # Each row has a chart of 24 bars.
     list_per_page = 25
     action_form = GroupActionForm
@@ -101,8 +105,8 @@ class GroupAdmin(RowsAdmin[Group]):
         groups = list(changelist.result_list)
         series = hourly([group.pk for group in groups], timezone.now())
         for group in groups:
-            group.hours = series[group.pk]  # type: ignore[attr-defined]
-        changelist.result_list = groups  # type: ignore[assignment]
+            group.hours = series[group.pk]
+        changelist.result_list = groups
         return changelist
 
     # The columns of the list
@@ -114,6 +118,10 @@ class GroupAdmin(RowsAdmin[Group]):
     @admin.display(description=gettext_lazy("level"), ordering="level")
     def level_badge(self, group: Group) -> SafeString:
         return words.level_badge(group.level)
+
+    @admin.display(description=gettext_lazy("records"), ordering="count")
+    def records(self, group: Group) -> str:
+        return words.number(group.count)
 
     @admin.display(description=gettext_lazy("last 24 hours"))
     def last_day(self, group: Group) -> SafeString:
@@ -142,7 +150,11 @@ class GroupAdmin(RowsAdmin[Group]):
         if button == "silence":
             form = SilenceForm(request.POST)
             if not form.is_valid():
-                self.message_user(request, _("Nothing was silenced: say for how long, and keep the note short."), messages.ERROR)
+                self.message_user(
+                    request,
+                    _("Nothing was silenced: say for how long, and keep the note short."),
+                    messages.ERROR,
+                )
                 return
             self.silence(request, groups, form.cleaned_data["length"], form.cleaned_data["note"])
         elif button == "speak":
@@ -230,11 +242,15 @@ class GroupAdmin(RowsAdmin[Group]):
             "silence_form": SilenceForm(auto_id="maillog-%s") if may_silence else None,
             "chart": charts.chart(columns, label=_("records of the last 14 days"), step=12, height=40),
             "chart_days": columns,
+            "first_day": now - timedelta(days=DAYS - 1),
             "hosts": hosts.most_common(MESSAGES_SHOWN),
             "distinct": _messages(newest),
             "rows_read": len(newest) if len(newest) == ROWS_READ else 0,
             "records": [(record, words.when(record.last_at, now)) for record in newest[:RECORDS_SHOWN]],
-            "batches": [(batch, words.status_badge(batch, now), words.when(batch.opened_at, now)) for batch in _batches(row)],
+            "batches": [
+                (batch, words.status_badge(batch, now), words.when(batch.opened_at, now))
+                for batch in _batches(row)
+            ],
             "sample": record_context(sample) if sample else None,
         }
 
@@ -242,51 +258,10 @@ class GroupAdmin(RowsAdmin[Group]):
         return Record.objects.get(pk=key)
 
 
-def hourly(groups: list[int], now: datetime) -> dict[int, dict[datetime, int]]:
-    """Records by group and hour over the last day, of all groups in one query."""
-    found: dict[int, dict[datetime, int]] = defaultdict(dict)
-    tallies = (
-        Tally.objects.filter(group__in=groups, hour_at__gte=last_hours(now, HOURS))
-        .values("group", "hour_at")
-        .annotate(number=Sum("count"))
-        .values_list("group", "hour_at", "number")
-    )
-    for group, hour_at, number in tallies:
-        found[group][hour_at] = number
-    return found
-
-
-def hour_chart(hours: dict[datetime, int], level: int, now: datetime) -> SafeString:
-    """The small chart in a row of the list."""
-    kind = words.level_class(level)
-    columns = [
-        charts.Column(f"{formats.date_format(timezone.localtime(moment), 'H:i')} – {hours.get(moment, 0)}", {kind: hours.get(moment, 0)})
-        for moment in charts.buckets(last_hours(now, HOURS), HOUR, HOURS)
-    ]
-    total = sum(hours.values())
-    label = ngettext("%(number)d record in the last 24 hours", "%(number)d records in the last 24 hours", total)
-    return charts.chart(columns, label=label % {"number": total})
-
-
-def daily(group: Group, now: datetime) -> list[charts.Column]:
-    """The group's records by day of the current time zone over the last two weeks."""
-    today = timezone.localtime(now).date()
-    days = {today - timedelta(days=back): 0 for back in range(DAYS - 1, -1, -1)}
-    tallies = Tally.objects.filter(group=group, hour_at__gte=now - timedelta(days=DAYS))
-    for hour_at, number in tallies.values_list("hour_at", "count"):
-        day = timezone.localtime(hour_at).date()
-        if day in days:
-            days[day] += number
-    kind = words.level_class(group.level)
-    return [
-        charts.Column(f"{formats.date_format(day, 'D j M')} – {number}", {kind: number}) for day, number in days.items()
-    ]
-
-
 def _facts(group: Group, now: datetime) -> list[tuple[str, Any]]:
     """(label, value) of what is known of a group."""
     facts: list[tuple[str, Any]] = [
-        (_("Records"), group.count),
+        (_("Records"), words.number(group.count)),
         (_("First seen"), words.when(group.first_seen_at, now)),
         (_("Last seen"), words.when(group.last_seen_at, now)),
         (_("Last mailed"), words.when(group.notified_at, now)),

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import F, Min, Q, Sum
 from django.db.models.functions import Coalesce, Left
@@ -43,8 +44,8 @@ class Overview:
     strip: SafeString
     peak: str
     since: datetime
-    levels: list[tuple[SafeString, int]]
-    pending_count: int
+    levels: list[tuple[SafeString, str]]
+    pending_count: str
     oldest_pending_at: datetime | None
     failed_count: int
     last_sent: Batch | None
@@ -68,8 +69,10 @@ def overview(now: datetime) -> Overview:
         strip=strip,
         peak=peak,
         since=start,
-        levels=[(words.level_badge(level), totals[level]) for level in words.LEVELS if totals[level]],
-        pending_count=pending["records"] or 0,
+        levels=[
+            (words.level_badge(level), words.number(totals[level])) for level in words.LEVELS if totals[level]
+        ],
+        pending_count=words.number(pending["records"] or 0),
         oldest_pending_at=pending["oldest"],
         failed_count=sum(failed.values()),
         last_sent=Batch.objects.filter(status=Status.SENT, sent_at__isnull=False)
@@ -94,9 +97,7 @@ def _cards(now: datetime) -> list[Card]:
     ]
 
 
-def _strip(
-    tallies: list[tuple[datetime, int, int]], start: datetime
-) -> tuple[SafeString, str, Counter[int]]:
+def _strip(tallies: list[tuple[datetime, int, int]], start: datetime) -> tuple[SafeString, str, Counter[int]]:
     """The chart, the highest rate in words, and how many records there were of each standard level."""
     totals: Counter[int] = Counter()
     starts = charts.buckets(start, HOUR, HOURS)
@@ -114,7 +115,7 @@ def _strip(
     total = sum(totals.values())
     label = ngettext(
         "%(number)s record in the last 24 hours", "%(number)s records in the last 24 hours", total
-    ) % {"number": formats.number_format(total, force_grouping=True)}
+    ) % {"number": words.number(total)}
     return charts.chart(columns, label=label, step=10, height=40), peak, totals
 
 
@@ -133,7 +134,7 @@ def _hour_label(moment: datetime, counts: Counter[str]) -> str:
     return f"{clock} – {rate(total)} ({each})"
 
 
-def _pending(now: datetime) -> dict[str, object]:
+def _pending(now: datetime) -> dict[str, Any]:
     """Of all batches that still have to go out: records, the oldest, and what is overdue for how long."""
     due = Q(status=Status.OPEN, due_at__lte=now) | Q(status=Status.READY, next_attempt_at__lte=now)
     late = due | Q(status=Status.SENDING, claimed_until__lte=now)
@@ -148,7 +149,10 @@ def _pending(now: datetime) -> dict[str, object]:
 def _failed() -> Counter[str]:
     """How many batches failed with each first line of an error."""
     starts = Batch.objects.filter(status=Status.FAILED).annotate(start=Left("last_error", 200))
-    return Counter((start.strip().splitlines() or [""])[0] for start in starts.values_list("start", flat=True)[:MOST_FAILED])
+    return Counter(
+        (start.strip().splitlines() or [""])[0]
+        for start in starts.values_list("start", flat=True)[:MOST_FAILED]
+    )
 
 
 def _failures(failed: Counter[str]) -> list[str]:
@@ -159,16 +163,16 @@ def _failures(failed: Counter[str]) -> list[str]:
     ]
 
 
-def _overdue(pending: dict[str, object], now: datetime) -> list[str]:
+def _overdue(pending: dict[str, Any], now: datetime) -> list[str]:
     since, number = pending["late_since"], pending["late_records"] or 0
-    if not isinstance(since, datetime) or not isinstance(number, int) or now - since < PATIENCE:
+    if since is None or now - since < PATIENCE:
         return []
     said = ngettext(
-        "Nothing was flushed for %(time)s although %(number)s record is due: is any process's worker running, "
-        "or flush_maillogs?",
-        "Nothing was flushed for %(time)s although %(number)s records are due: is any process's worker running, "
-        "or flush_maillogs?",
+        "Nothing was flushed for %(time)s although %(number)s record is due: "
+        "does any process's worker run, or flush_maillogs?",
+        "Nothing was flushed for %(time)s although %(number)s records are due: "
+        "does any process's worker run, or flush_maillogs?",
         number,
     )
     waited = timesince(since, now, depth=1)
-    return [said % {"time": waited, "number": formats.number_format(number, force_grouping=True)}]
+    return [said % {"time": waited, "number": words.number(number)}]

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.defaultfilters import truncatechars
 from django.urls import URLPattern
-from django.utils import formats, timezone
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import format_lazy
@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy
 
 from ..models import Record
 from . import words
-from .base import BoundedPaginator, RowsAdmin, framed
+from .base import MOST_COUNTED, BoundedPaginator, RowsAdmin, framed
 from .filters import (
     HostFilter,
     LevelFilter,
@@ -42,11 +42,20 @@ LISTED = ("level", "logger", "message", "count", "host", "last_at", "group__titl
 class RecordChangeList(ChangeList):
     """A list that never reads the whole table, whatever is searched, filtered or forged."""
 
-    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[str]:
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         """Newest first, as in the indexes: no other order can be asked for."""
         return ["-last_at", "-pk"]
 
-    def get_queryset(self, request: HttpRequest, exclude_parameters: list[str] | None = None) -> QuerySet[Any]:
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.is_bounded = self.result_count == MOST_COUNTED
+        if not self.query:
+            # Else Django offers to "show all" of a list that nothing was left out of.
+            self.full_result_count = self.result_count
+
+    def get_queryset(
+        self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
+    ) -> QuerySet[Any]:
         self.window = self._narrow()
         return super().get_queryset(request, exclude_parameters)
 
@@ -87,10 +96,13 @@ class RecordAdmin(RowsAdmin[Record]):
         RecordLoggerFilter,
         HostFilter,
     )
-    search_help_text = format_lazy(gettext_lazy("Searches the messages of the newest {number} rows."), number=f"{WINDOW:,}")
+    search_help_text = format_lazy(
+        gettext_lazy("Searches the messages of the newest {number} rows."), number=f"{WINDOW:,}"
+    )
     list_select_related = ("group",)
     search_fields = ("message",)
     ordering = ("-last_at",)
+    show_full_result_count = False
     sortable_by = ()
     paginator = BoundedPaginator
     list_per_page = 100
@@ -100,7 +112,9 @@ class RecordAdmin(RowsAdmin[Record]):
         return super().get_queryset(request).only(*LISTED)
 
     def page_queryset(self) -> QuerySet[Record]:
-        return Record.objects.select_related("group", "batch").defer("batch__text", "batch__html", "batch__last_error")
+        return Record.objects.select_related("group", "batch").defer(
+            "batch__text", "batch__html", "batch__last_error"
+        )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return RecordChangeList
@@ -128,8 +142,13 @@ class RecordAdmin(RowsAdmin[Record]):
         return words.when(record.last_at, timezone.now())
 
     @admin.display(description=gettext_lazy("message"))
-    def line(self, record: Record) -> str:
-        return first_line(record) or _("(no message)")
+    def line(self, record: Record) -> SafeString:
+        """The message's first line, and of which group it is where it doesn't say so itself."""
+        message = truncatechars(record.message.strip().partition("\n")[0], 140)
+        title = record.group.title
+        if not message or title[:40] in message:
+            return format_html("{}", message or title or _("(no message)"))
+        return format_html('{} <span class="maillog-of">{}</span>', message, truncatechars(title, 100))
 
     # The page of one record
 
@@ -142,17 +161,16 @@ class RecordAdmin(RowsAdmin[Record]):
         }
 
 
-def first_line(record: Record) -> str:
-    """The message's first line, else the title of the record's group."""
-    return truncatechars(record.message.strip().partition("\n")[0], 140) or record.group.title
-
-
 def record_context(record: Record) -> dict[str, Any]:
     """What the template of one record in full shows."""
     now = timezone.now()
     details = dict(record.details or {})
     request = dict(record.request or {})
-    tables = [(name, _pairs(request.pop(name))) for name in ("GET", "POST", "META") if isinstance(request.get(name), dict)]
+    tables = [
+        (name, _pairs(request.pop(name)))
+        for name in ("GET", "POST", "META")
+        if isinstance(request.get(name), dict)
+    ]
     return {
         "record": record,
         "level": words.level_badge(record.level),
@@ -177,7 +195,7 @@ def _facts(record: Record, details: dict[str, Any], now: Any) -> list[tuple[str,
     return [
         (_("Time"), moment),
         (_("Logger"), record.logger),
-        (_("Records"), formats.number_format(record.count, force_grouping=True) if record.count > 1 else ""),
+        (_("Records"), words.number(record.count) if record.count > 1 else ""),
         (_("Where"), record.where),
         (_("Host"), record.host),
         (_("Process"), f"{record.process} {details.get('process_name') or ''}".strip()),

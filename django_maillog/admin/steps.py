@@ -39,7 +39,10 @@ class Step:
         """Do it, unless the batch is past it by now."""
         if not self.fits(batch):
             said = _("“%(subject)s” is %(status)s: nothing to do.")
-            return Told(messages.WARNING, said % {"subject": words.subject(batch), "status": batch.get_status_display()})
+            return Told(
+                messages.WARNING,
+                said % {"subject": words.subject(batch), "status": batch.get_status_display()},
+            )
         return self.run(batch, now)
 
 
@@ -53,7 +56,9 @@ def outcome(batch: Batch, now: datetime) -> Told:
         return Told(messages.ERROR, _("“%(subject)s” failed for good: %(error)s") % facts)
     if batch.status == Status.READY and batch.attempts and batch.next_attempt_at:
         facts["time"] = words.clock(batch.next_attempt_at, now)
-        return Told(messages.ERROR, _("“%(subject)s” was not sent, and is retried at %(time)s: %(error)s") % facts)
+        return Told(
+            messages.ERROR, _("“%(subject)s” was not sent, and is retried at %(time)s: %(error)s") % facts
+        )
     if batch.status == Status.SENDING:
         return Told(messages.INFO, _("“%(subject)s” is being sent by another process right now.") % facts)
     facts["status"] = batch.get_status_display()

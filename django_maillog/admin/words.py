@@ -32,6 +32,11 @@ def level_badge(level: int) -> SafeString:
     return badge(logging.getLevelName(level), level_class(level))
 
 
+def number(value: int) -> str:
+    """A count with its thousands apart."""
+    return formats.number_format(value, force_grouping=True)
+
+
 def clock(moment: datetime, now: datetime) -> str:
     """A time as short as it can be told: "14:05" today, "21 Nov 14:05" this year, else with the year."""
     local, today = timezone.localtime(moment), timezone.localtime(now)
@@ -46,7 +51,9 @@ def when(moment: datetime | None, now: datetime) -> SafeString:
         return format_html("{}", "–")
     local = timezone.localtime(moment)
     exact = formats.date_format(local, "Y-m-d H:i:s T")
-    return format_html('<time datetime="{}" title="{}">{}</time>', local.isoformat(), exact, clock(moment, now))
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', local.isoformat(), exact, clock(moment, now)
+    )
 
 
 def status_badge(batch: Batch, now: datetime) -> SafeString:
@@ -61,7 +68,8 @@ def group_badge(group: Group, now: datetime) -> SafeString:
     if group.is_silenced(now):
         if group.silenced_until is None:
             return badge(_("silenced for ever"), "silenced")
-        return badge(_("silenced until %(time)s") % {"time": clock(group.silenced_until, now)}, "silenced")
+        until = _("until %(time)s") % {"time": clock(group.silenced_until, now)}
+        return format_html('{} <span class="maillog-of">{}</span>', badge(_("silenced"), "silenced"), until)
     if group.resolved_at is not None:
         return badge(_("resolved"), "resolved")
     return badge(_("active"), "active")

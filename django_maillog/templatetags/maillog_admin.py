@@ -19,4 +19,10 @@ def maillog_overview(context: template.Context) -> dict[str, Any]:
     if user is None or not user.has_perm("django_maillog.view_batch"):
         return {}
     now = timezone.now()
-    return {"overview": overview(now), "now": now}
+    may_flush = user.has_perm("django_maillog.flush_batch")
+    return {
+        "overview": overview(now),
+        "now": now,
+        "may_flush": may_flush,
+        "csrf_token": context.get("csrf_token"),
+    }
