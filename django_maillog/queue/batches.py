@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import random
+import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from email.utils import make_msgid
@@ -16,6 +18,8 @@ from ..models import Attempt, Batch, Group, Outcome, Record, Status
 from ..policy import Reason
 from .targets import target_of
 
+log = logging.getLogger("django_maillog")
+
 LEASE = timedelta(minutes=10)
 FIRST_RETRY = timedelta(minutes=1)
 LONGEST_RETRY = timedelta(hours=1)
@@ -27,12 +31,14 @@ def seal(batch: Batch, now: datetime, *, reason: Reason | None = None) -> bool:
 
     One row's update, whatever the batch holds. ``Message-ID`` is fixed here and is the same on each retry.
     """
-    target = target_of(batch)
-    recipients = target.get_recipients()
+    try:
+        target = target_of(batch)
+        recipients, sender = target.get_recipients(), target.get_sender()
+    except Exception:  # a buffer whose target is wrong stays pending, and must not keep the others from going out
+        log.exception("target unusable, batch stays open: buffer=%s", batch.buffer)
+        return False
     if not recipients:
         return False
-    sender = target.get_sender()
-    domain = sender.rpartition("@")[2].strip("> ") if "@" in sender else str(DNS_NAME)
     changes = {
         "status": Status.READY,
         "open_for": None,
@@ -41,12 +47,18 @@ def seal(batch: Batch, now: datetime, *, reason: Reason | None = None) -> bool:
         "recipients": recipients,
         "sender": sender[:320],
         "using": (target.using or "")[:200],
-        "message_id": make_msgid(f"maillog-{batch.pk}", domain.encode("idna", "ignore").decode() or None),
+        "message_id": make_msgid(f"maillog-{batch.pk}", domain_of(sender)),
     }
     if reason is not None:
         changes["reason"] = reason
     rows = Batch.objects.using(_alias()).open().filter(pk=batch.pk, record_count__gt=0)
     return bool(rows.update(**changes))
+
+
+def domain_of(address: str) -> str:
+    """The domain of an address, for Message-IDs; the host's name where it has none that fits."""
+    domain = address.rpartition("@")[2].strip("> ")
+    return domain if re.fullmatch(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", domain) else str(DNS_NAME)
 
 
 def claim(batch: Batch, now: datetime) -> bool:
@@ -121,7 +133,6 @@ def send_again(batch: Batch, now: datetime) -> Batch | None:
     """
     if batch.status not in (Status.SENT, Status.FAILED, Status.CANCELLED) or not batch.text:
         return None
-    domain = batch.message_id.rpartition("@")[2].strip("<> ")
     copy = Batch(
         buffer=batch.buffer,
         status=Status.READY,
@@ -138,7 +149,7 @@ def send_again(batch: Batch, now: datetime) -> Batch | None:
         subject=batch.subject,
         text=batch.text,
         html=batch.html,
-        message_id=make_msgid("maillog-again", domain or None),
+        message_id=make_msgid("maillog-again", domain_of(batch.sender)),
     )
     copy.save(using=_alias())
     return copy
