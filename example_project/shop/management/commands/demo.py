@@ -67,13 +67,13 @@ class Command(BaseCommand):
         self.say("Seven kinds of failure, and the same error 200 times ...")
         errors = site.get(*ONCE) + site.post("/login/", f"user=ada&password={SECRET}")
         errors += site.get(*(f"/search/?page={page}" for page in range(10, 210)))
-        self.wait(mailbox, errors)
+        self.wait(site, mailbox, errors)
         self.say("A critical error: it is mailed at once ...")
         errors += site.get("/payment/")
-        self.wait(mailbox, errors)
+        self.wait(site, mailbox, errors)
         self.say("The same old error, 4 times: repeats can wait ...")
         errors += site.get(*["/search/?page=7"] * 4)
-        self.wait(mailbox, errors)
+        self.wait(site, mailbox, errors)
         if any(SECRET in part.get_content() for mail in mailbox.messages for part in texts(mail)):
             raise CommandError("the password that was posted is in a mail")
         self.stdout.write(
@@ -83,12 +83,13 @@ class Command(BaseCommand):
             )
         )
 
-    def wait(self, mailbox: Mailbox, errors: int) -> None:
-        """Until the mails account for so many errors; not for ever."""
-        if not mailbox.wait_until_reported(errors, PATIENCE):
-            raise CommandError(f"{errors} errors, but after {PATIENCE} s mails for {mailbox.reported()} only")
+    def wait(self, site: Site, mailbox: Mailbox, errors: int) -> None:
+        """Until the mails account for so many errors, no fewer and no more; not for ever."""
+        mailbox.wait_until_reported(errors, PATIENCE)
         if mailbox.reported() != errors:
-            raise CommandError(f"{errors} errors, but mails for {mailbox.reported()}")
+            raise CommandError(
+                f"{errors} errors, but mails for {mailbox.reported()}; the site said:\n{site.log()}"
+            )
 
     def stay(self, site: Site) -> None:
         """Keep the site running until Ctrl-C; mails are shown as they come."""
@@ -158,7 +159,11 @@ class Site:
         listening = threading.Event()
         threading.Thread(target=self._read, args=(self._process.stdout, listening), daemon=True).start()
         if not listening.wait(PATIENCE) or self._process.poll() is not None:
-            raise CommandError(f"the site didn't start:\n{self._log.read_text()}")
+            raise CommandError(f"the site didn't start:\n{self.log()}")
+
+    def log(self) -> str:
+        """The end of what the server wrote to its standard error."""
+        return self._log.read_text(errors="replace")[-5000:]
 
     def stop(self) -> None:
         """End the server as Ctrl-C does."""
