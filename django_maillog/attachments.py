@@ -30,7 +30,10 @@ PRINTABLE = bytes(code for code in range(32, 127) if code != ord("=")) + b"\n"
 
 
 def compress(records: Iterable[dict[str, Any]], room: int) -> tuple[bytes | None, int]:
-    """All records as gzipped JSON lines, without their technical reports, and their number; None as soon as it is more than ``room`` bytes."""
+    """All records as gzipped JSON lines, without their technical reports, and the number of lines.
+
+    As soon as they are more than ``room`` bytes, no further record is read and the content is None.
+    """
     buffer = io.BytesIO()
     number = 0
     # No time and no name in the header: the same records make the same bytes at each retry.

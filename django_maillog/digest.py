@@ -1,4 +1,7 @@
-"""The mail: a report of groups and samples becomes a subject, text, HTML and attachments. Pure: no SQL, no clock, no network."""
+"""The mail: a report of groups and samples becomes a subject, text, HTML and attachments.
+
+Pure: no SQL, no clock, no network.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from . import conf
 from .attachments import Attachment, compress, encoded_size
 from .excerpts import one_line
-from .page import NEWS, Plan, compose, counted, is_news, level_name, ranked
+from .page import NEWS, Composer, Plan, counted, is_news, level_name, ranked
 from .templating import render as render_templates
 
 __all__ = ["Attachment", "Digest", "GroupReport", "Report", "headers", "render", "subject", "summarize"]
@@ -26,11 +30,13 @@ PARTS_LIMIT = 380_000  # text and HTML as they are encoded in the mail
 ATTACHMENTS_LIMIT = 590_000  # the same; with the parts and the headers below 1 MB
 LADDER = (
     Plan(20, 100, 56_000),
-    Plan(20, 100, 40_000),
-    Plan(20, 100, 26_000),
-    Plan(20, 60, 16_000),
-    Plan(12, 30, 12_000),
-    Plan(6, 15, 8_000),
+    Plan(20, 100, 44_000),
+    Plan(20, 100, 33_000),
+    Plan(20, 100, 23_000),
+    Plan(20, 60, 18_000),
+    Plan(16, 40, 14_000),
+    Plan(10, 25, 10_000),
+    Plan(6, 15, 7_000),
     Plan(3, 5, 4_000),
     Plan(1, 0, 1_500),
 )
@@ -42,7 +48,12 @@ SPANS_KEPT = 64
 
 @dataclass(kw_only=True)
 class GroupReport:
-    """One group in one mail; ``count`` and the ``…_at`` times are this mail's, ``total`` and ``first_seen_at`` are of all time."""
+    """One group in one mail.
+
+    ``count``, ``first_at`` and ``last_at`` are this mail's, ``total`` and ``first_seen_at`` of all time;
+    ``state`` is "new", "regressed", "variant" or "repeat"; a last message "" stands for all others; the
+    records of a span lie evenly between its two times; ``sample`` is a full prepared value.
+    """
 
     fingerprint: str
     title: str
@@ -66,9 +77,9 @@ class GroupReport:
 class Report:
     """What one mail reports.
 
-    ``record_count`` counts every record, ``silenced_count`` those of them whose groups are silenced; ``group_count`` and
-    ``groups`` leave silenced groups out, and ``groups`` may hold fewer than there are: the ones worth showing.
-    Without ``has_history`` nothing is known of earlier mails, and none of it is said.
+    ``record_count`` counts every record, ``silenced_count`` those of them whose groups are silenced;
+    ``group_count`` and ``groups`` leave silenced groups out, and ``groups`` may hold fewer than there are:
+    the ones worth showing. Without ``has_history`` nothing is known of earlier mails, and none of it is said.
     """
 
     buffer: str
@@ -104,24 +115,21 @@ class Digest:
     attachments: list[Attachment] = field(default_factory=list)
 
 
-def subject(report: Report) -> str:
-    """One line of at most 120 characters without the prefix: "ERROR ×213 ZeroDivisionError: division by zero (+2 more)"."""
-    return _subject(report, SUBJECT_LIMIT)
+def subject(report: Report, *, prefix: str = "") -> str:
+    """One line of at most 120 characters: "ERROR ×213 ZeroDivisionError: division by zero (+2 more)"."""
+    prefix = _prefix(prefix)
+    return prefix + _subject(report, SUBJECT_LIMIT - len(prefix))
 
 
 def render(report: Report, *, subject: str | None = None, prefix: str = "") -> Digest:
     """The whole mail, within its limits: HTML below 90 kB, everything below 1 MB."""
-    prefix = _prefix(prefix)
-    line = (
-        one_line(subject, SUBJECT_LIMIT)
-        if subject is not None
-        else _subject(report, SUBJECT_LIMIT - len(prefix))
-    )
+    line = _prefixed_subject(report, prefix=prefix) if subject is None else one_line(subject, SUBJECT_LIMIT)
     attachments, remarks = _attachments(report)
     text, html = _pages(report, remarks)
-    return Digest(
-        subject=line if subject is not None else prefix + line, text=text, html=html, attachments=attachments
-    )
+    return Digest(subject=line, text=text, html=html, attachments=attachments)
+
+
+_prefixed_subject = subject  # render has an argument of that name
 
 
 def headers(report: Report) -> dict[str, str]:
@@ -151,7 +159,7 @@ def headers(report: Report) -> dict[str, str]:
 
 
 def summarize(values: Iterable[dict[str, Any]], *, buffer: str, reason: str, now: datetime) -> Report:
-    """A report of prepared values that no table has seen; a sequence is attached whole, an iterator is read once."""
+    """A report of prepared values that no table has seen; an iterator is read once and not attached."""
     tallies: dict[str, _Tally] = {}
     number = 0
     for value in values:
@@ -255,17 +263,24 @@ def _moment(seconds: float) -> datetime:
 
 
 def _pages(report: Report, remarks: list[str]) -> tuple[str, str]:
-    """Text and HTML from the first rung of the ladder that fits; a project's template that never does gives way to the package's."""
+    """Text and HTML from the first rung of the ladder that fits, by the project's templates if one does."""
+    composer = Composer(report)
     for project in (True, False):
+        if not project:
+            remarks = [
+                *remarks,
+                "The project's templates make this mail too large; these are the package's own.",
+            ]
         for plan in LADDER:
-            text, html = render_templates(
-                lambda problems: compose(report, plan, remarks, problems), project=project
-            )  # noqa: B023
-            sizes = len(text.encode()), len(html.encode())
-            encoded = encoded_size(text.encode()) + encoded_size(html.encode())
-            if sizes[0] < TEXT_LIMIT and sizes[1] < HTML_LIMIT and encoded < PARTS_LIMIT:
+            text, html = render_templates(partial(composer.context, plan, remarks), project=project)
+            if _fits(text.encode(), html.encode()):
                 return text, html
     return text, html
+
+
+def _fits(text: bytes, html: bytes) -> bool:
+    encoded = encoded_size(text) + encoded_size(html)
+    return len(text) < TEXT_LIMIT and len(html) < HTML_LIMIT and encoded < PARTS_LIMIT
 
 
 def _attachments(report: Report) -> tuple[list[Attachment], list[str]]:
@@ -293,9 +308,8 @@ def _attachments(report: Report) -> tuple[list[Attachment], list[str]]:
         return attachments, remarks
     content, number = compress(report.records(), room * 5 // 7 - 500)
     if content is None:
-        remarks.append(
-            f"The {counted(report.record_count, 'record')} are not attached: they would make this mail larger than 1 MB."
-        )
+        number_of = counted(report.record_count, "record")
+        remarks.append(f"The {number_of} are not attached: they would make this mail larger than 1 MB.")
     elif number:
         attachments.append(Attachment(name="records.jsonl.gz", content=content, mimetype="application/gzip"))
         remarks.append(f"All records are attached: records.jsonl.gz, {counted(number, 'line')}.")

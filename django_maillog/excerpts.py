@@ -1,4 +1,4 @@
-"""Log text made fit to be read in a mail: visible control characters, bounded lengths, tracebacks shortened where it hurts least."""
+"""Log text made fit for a mail: controls visible, lengths bounded, tracebacks shortened with care."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-# Controls but tab and newline, soft hyphen, bidi controls, line separators, invisible operators, surrogates, tags.
+# Controls but tab and newline, soft hyphen, bidi controls, line separators, invisible operators, surrogates,
+# tags.
 # U+200C and U+200D stay: Persian and emoji need them.
 UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
@@ -21,8 +22,8 @@ LIBRARY = re.compile(
 
 
 def visible(text: str) -> str:
-    """The text with what a mail client would act on, or hide, written as escapes; always a plain ``str``, never a SafeString."""
-    text = "".join((text, "\n"))[:-1]
+    """The text with what a mail client would act on, or hide, written as escapes; never a SafeString."""
+    text = text[:]
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     return UNPRINTABLE.sub(_escape, text)
@@ -39,8 +40,16 @@ def weight(text: str) -> int:
     return len(html.escape(text).encode("utf-8", "replace"))
 
 
+def clip(text: str, limit: int) -> tuple[str, int]:
+    """The text with its middle replaced by a remark beyond ``limit`` characters, and how many went."""
+    gone = len(text) - limit
+    if gone <= 0:
+        return text, 0
+    return f"{text[: limit // 3]}… {gone:,} characters left out …{text[limit // 3 - limit :]}", gone
+
+
 def cut_middle(text: str, room: int) -> tuple[str, int]:
-    """The text with its middle replaced by a remark so that it weighs at most about ``room``; and how many characters went."""
+    """The same by weight: the text in about ``room`` bytes of HTML."""
     total = weight(text)
     if total <= room:
         return text, 0
@@ -51,8 +60,7 @@ def cut_middle(text: str, room: int) -> tuple[str, int]:
             low = keep
         else:
             high = keep - 1
-    gone = len(text) - low
-    return f"{text[: low // 3]}… {gone:,} characters left out …{text[len(text) - low + low // 3 :]}", gone
+    return clip(text, low)
 
 
 class Part(NamedTuple):
@@ -89,7 +97,7 @@ def location(path: str, line: object, function: str | None) -> str:
 
 
 def shorten(traceback: str, room: int) -> Excerpt:
-    """The traceback in at most about ``room`` bytes of HTML: library frames go first, from the middle, then others, then characters."""
+    """The traceback in ``room`` bytes of HTML: library frames go first, from the middle, then others."""
     units = list(_units(traceback))
     weights = [weight(unit.text) for unit in units]
     excess = sum(weights) - room

@@ -1,6 +1,7 @@
 """The templates of the mail: the package's own on a private engine, or those of the project, if they work.
 
-The private engine needs neither ``TEMPLATES`` nor the app registry, so a mail can be made while Django is still starting.
+The private engine needs neither ``TEMPLATES`` nor the app registry, so a mail can be made while Django is
+still starting.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ HTML = "django_maillog/digest.html"
 def render(make_context: Callable[[list[str]], dict[str, Any]], *, project: bool = True) -> tuple[str, str]:
     """Text and HTML of one mail.
 
-    A project's template that fails is replaced by the package's own; ``make_context`` is given what there is to say about it.
+    A project's template that fails is replaced by the package's own; ``make_context`` is told.
     """
     problems: list[str] = []
     broken: set[str] = set() if project else {TEXT, HTML}
@@ -37,11 +38,11 @@ def render(make_context: Callable[[list[str]], dict[str, Any]], *, project: bool
                 continue
             try:
                 pages.append(_page(_engine(name), name, context))
-            except Exception as error:  # noqa: BLE001 -- a template of the project may raise anything, and the mail must go out
+            except Exception as error:  # a project's template may raise anything
                 broken.add(name)
+                reason = f"{type(error).__name__}: {one_line(str(error), 300)}"
                 problems.append(
-                    f"The project's template {name} could not be used ({type(error).__name__}: {one_line(str(error), 300)}); "
-                    "this is the package's own."
+                    f"The project's template {name} could not be used ({reason}); this is the package's own."
                 )
                 break
         else:
@@ -49,7 +50,9 @@ def render(make_context: Callable[[list[str]], dict[str, Any]], *, project: bool
 
 
 def _page(engine: Engine, name: str, context: dict[str, Any]) -> str:
-    return engine.get_template(name).render(Context(context, autoescape=name == HTML))
+    page = engine.get_template(name).render(Context(context, autoescape=name == HTML))
+    # Sliced to a plain str: the admin shows these pages, and must not take their text for safe HTML.
+    return page.strip()[:] + "\n"
 
 
 def _engine(name: str) -> Engine:
@@ -65,17 +68,20 @@ def _engine(name: str) -> Engine:
 
 @cache
 def _own_engine() -> Engine:
-    return Engine(dirs=[HERE])
+    return Engine(dirs=[str(HERE)])
 
 
 def _with_own_templates(backend: DjangoTemplates) -> Engine:
-    """An engine like the project's that finds the package's templates last, so that a project's can extend them."""
+    """An engine like the project's that also finds the package's templates, last, to be extended."""
     try:
         return backend._maillog_engine  # type: ignore[attr-defined, no-any-return]
     except AttributeError:
         pass
     theirs = backend.engine
-    ours = ("django.template.loaders.cached.Loader", [("django.template.loaders.filesystem.Loader", [HERE])])
+    ours = (
+        "django.template.loaders.cached.Loader",
+        [("django.template.loaders.filesystem.Loader", [str(HERE)])],
+    )
     engine = Engine(
         dirs=theirs.dirs,
         loaders=[*theirs.loaders, ours],

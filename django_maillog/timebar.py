@@ -13,7 +13,7 @@ TALLEST = len(BLOCKS) - 1
 def heights(
     spans: Iterable[tuple[datetime, datetime, int]], first_at: datetime, last_at: datetime, *, width: int
 ) -> list[int]:
-    """How tall each of ``width`` columns between the two times is, from 0 (nothing) to 8; a span's records lie evenly within it."""
+    """How tall each of ``width`` columns between the two times is, from 0 (nothing) to 8."""
     length = (last_at - first_at).total_seconds()
     if length <= 0:
         return []

@@ -16,7 +16,7 @@ def traceback(error: str, *, library_frames: int = 6, own: tuple[tuple[str, int,
     lines = ["Traceback (most recent call last):"]
     for number in range(library_frames):
         lines += [
-            f'  File "{SITE}/django/core/handlers/base.py", line {181 + number}, in _get_response_{number}',
+            f'  File "{SITE}/django/core/handlers/base.py", line {181 + number}, in get_{number}',
             "    response = wrapped_callback(request, *callback_args, **callback_kwargs)",
         ]
     for path, line, function, code in own or (
@@ -142,7 +142,7 @@ def three_groups() -> Report:
                 message="Could not read basket 8812",
                 logger="shop.baskets",
                 traceback=traceback(
-                    "redis.exceptions.ConnectionError: Error 111 connecting to redis:6379. Connection refused.",
+                    "redis.exceptions.ConnectionError: Error 111 connecting to redis:6379.",
                     own=(("/srv/shop/baskets/store.py", 31, "load", "raw = client.get(key)"),),
                 ),
                 request={"method": "GET", "path": "/basket/", "user": "AnonymousUser", "status_code": 200},
@@ -184,7 +184,7 @@ def outage() -> Report:
     groups = [
         group(
             number,
-            title=f'OperationalError: connection to server at "db-1" (10.0.0.5), port 5432 failed: Connection refused ({number})',
+            title=f'OperationalError: connection to "db-1" (10.0.0.5), port 5432 failed: refused ({number})',
             count=800 // (number + 1) + 1,
             total=800 // (number + 1) + 1,
             last_at=end,
@@ -230,6 +230,9 @@ def repeats() -> Report:
             spans=[(start, end, 1204)],
             sample=sample(
                 message="Payment provider answered slowly",
+                pathname="/srv/shop/payments/client.py",
+                lineno=77,
+                function="charge",
                 traceback="",
                 request=None,
                 extra={"seconds": 12.5},
@@ -248,6 +251,7 @@ def critical() -> Report:
             level=50,
             logger="shop.payments",
             hosts={"worker-1": 1},
+            messages=[("Charge of order 5521 made twice", 1)],
             sample=sample(
                 level=50,
                 message="Charge of order 5521 made twice",
@@ -289,7 +293,10 @@ def critical() -> Report:
     )
 
 
-EVIL = "<script>alert(1)</script>{{ settings.SECRET_KEY }}{% now 'Y' %}</td></table>\u202egnp.exe\x1b[31m\x00\u2028 \"'&amp; "
+EVIL = (
+    "<script>alert(1)</script>{{ settings.SECRET_KEY }}{% now 'Y' %}</td></table>"
+    "\u202egnp.exe\x1b[31m\x00\u2028 \"'&amp; "
+)
 
 
 def hostile() -> Report:
@@ -306,7 +313,8 @@ def hostile() -> Report:
             messages=[(EVIL + long, 4), ("\r\nBcc: all@example.com", 3)],
             spans=[(NOON - timedelta(minutes=10), NOON, 7)],
             sample=sample(
-                traceback=f'Traceback (most recent call last):\n  File "{EVIL}", line 1, in {EVIL}\n    {long}\nError: {EVIL * 50}\n',
+                traceback="Traceback (most recent call last):\n"
+                f'  File "{EVIL}", line 1, in {EVIL}\n    {long}\nError: {EVIL * 50}\n',
                 request={
                     "method": EVIL,
                     "path": "/" + EVIL + long,

@@ -1,10 +1,14 @@
-"""Pictures of sample mails: ``python -m tests.screenshots_mail OUTDIR`` writes each in phone and desktop width, light and dark."""
+"""Pictures of the sample mails: ``python -m tests.screenshots_mail OUTDIR``.
+
+Each in phone and desktop width, light and dark.
+"""
 
 from __future__ import annotations
 
 import argparse
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -37,9 +41,8 @@ def main() -> None:
         (options.outdir / f"{name}.txt").write_text(
             f"Subject: {digest.subject}\n\n{digest.text}", encoding="utf-8"
         )
-        print(
-            f"{name}: html={len(digest.html.encode())} text={len(digest.text.encode())} subject={digest.subject}"
-        )
+        sizes = f"html={len(digest.html.encode())} text={len(digest.text.encode())}"
+        sys.stdout.write(f"{name}: {sizes} subject={digest.subject}\n")
         for width_name, width in WIDTHS.items():
             for scheme in ("light", "dark"):
                 shoot(
@@ -56,8 +59,10 @@ def shoot(browser: str, page: Path, picture: Path, width: int, height: int, sche
     """One picture; an iframe gives the width, since a headless window is never narrower than 500 pixels."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         frame = Path(profile) / "frame.html"
+        size = f'width="{width}" height="{height}" frameborder="0"'
         frame.write_text(
-            f'<body style="margin:0"><iframe src="{page.resolve().as_uri()}" width="{width}" height="{height}" frameborder="0"></iframe>'
+            f'<body style="margin:0"><iframe src="{page.resolve().as_uri()}" {size}></iframe>',
+            encoding="utf-8",
         )
         subprocess.run(
             [

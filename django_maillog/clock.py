@@ -1,0 +1,48 @@
+"""Times as the people of a project read them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.utils.timezone import get_default_timezone, get_default_timezone_name
+
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+class Clock:
+    """Times as people of the project read them; the date is left out on the day of the mail."""
+
+    def __init__(self, now: datetime) -> None:
+        # The default one: a request may have activated its user's.
+        self.tz = get_default_timezone()
+        self.zone = get_default_timezone_name()
+        self.now = now.astimezone(self.tz)
+
+    def date(self, moment: datetime) -> str:
+        local = moment.astimezone(self.tz)
+        text = f"{local.day} {MONTHS[local.month - 1]}"
+        return text if local.year == self.now.year else f"{text} {local.year}"
+
+    def exact(self, moment: datetime) -> str:
+        local = moment.astimezone(self.tz)
+        time = f"{local:%H:%M:%S}"
+        return time if local.date() == self.now.date() else f"{self.date(moment)} {time}"
+
+    def minute(self, moment: datetime) -> str:
+        return self.exact(moment)[:-3]
+
+    def range(self, first_at: datetime, last_at: datetime) -> str:
+        first, last = self.minute(first_at), self.minute(last_at)
+        if first == last:
+            return first
+        if self.date(first_at) == self.date(last_at):
+            return f"{first}–{last_at.astimezone(self.tz):%H:%M}"
+        return f"{first} – {last}"
+
+    def exact_range(self, first_at: datetime, last_at: datetime) -> str:
+        first, last = self.exact(first_at), self.exact(last_at)
+        if first == last:
+            return first
+        if self.date(first_at) == self.date(last_at):
+            return f"{first}–{last_at.astimezone(self.tz):%H:%M:%S}"
+        return f"{first} – {last}"

@@ -1,0 +1,152 @@
+"""One occurrence in full: request, texts and values, cleaned once and fitted into the room there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from .excerpts import clip, cut_middle, location, one_line, shorten, visible, weight, where
+
+META_SHOWN = ("HTTP_HOST", "HTTP_REFERER", "HTTP_USER_AGENT", "REMOTE_ADDR")
+TEXT_LIMIT = 64_000
+VALUE_LIMIT = 2_000
+PAIR_WEIGHT = 250  # bytes of HTML around a name and its value
+
+
+class Table(NamedTuple):
+    """Names and values under a heading."""
+
+    heading: str
+    pairs: list[tuple[str, str]]
+
+
+class Fitted(NamedTuple):
+    """What a template shows of a sample."""
+
+    blocks: list[dict[str, Any]]
+    tables: list[Table]
+    is_shortened: bool
+
+
+class Sample:
+    """A prepared value as a mail shows it; with ``everything`` all request headers, too."""
+
+    def __init__(self, value: Mapping[str, Any], *, everything: bool) -> None:
+        self.request = request_line(value.get("request"))
+        self.where = _where(value)
+        self._is_cut = any(
+            len(_string(value.get(key))) > TEXT_LIMIT for key in ("formatted", "traceback", "stack_info")
+        )
+        self._texts = [(heading, text, weight(text)) for heading, text in _texts(value)]
+        self._tables = [
+            Table(heading, [self._pair(name, content) for name, content in values.items()])
+            for heading, values in _tables(value, everything=everything)
+        ]
+        values = sum(_pair_weight(pair) for table in self._tables for pair in table.pairs)
+        # Tables get two fifths of the room, so that a large form never hides the traceback.
+        self.need = sum(size for *_, size in self._texts) + values * 5 // 2 + 1
+
+    def fit(self, room: int) -> Fitted:
+        """The sample in about ``room`` bytes of HTML."""
+        tables = list(self._fit_tables(room * 2 // 5))
+        is_cut = self._is_cut or tables != self._tables
+        room -= sum(_pair_weight(pair) for table in tables for pair in table.pairs)
+        blocks = []
+        rooms = share_out([size for *_, size in self._texts], room)
+        for (heading, text, _), share in zip(self._texts, rooms, strict=True):
+            excerpt = shorten(text, max(share, 200))
+            is_cut |= bool(excerpt.frames_cut or excerpt.characters_cut)
+            parts = [part._asdict() for part in excerpt.parts]
+            blocks.append(
+                {"heading": heading, "parts": parts, "text": "".join(part.text for part in excerpt.parts)}
+            )
+        return Fitted(blocks, tables, is_cut)
+
+    def _pair(self, name: object, content: object) -> tuple[str, str]:
+        text, gone = clip(_string(content), VALUE_LIMIT)
+        self._is_cut |= bool(gone)
+        return one_line(_string(name), 80), visible(text)
+
+    def _fit_tables(self, room: int) -> Iterator[Table]:
+        for heading, whole in self._tables:
+            pairs: list[tuple[str, str]] = []
+            for name, content in whole:
+                if room <= 0:
+                    left = len(whole) - len(pairs)
+                    pairs.append(("…", f"{left:,} more value{'s' if left > 1 else ''} left out"))
+                    break
+                pairs.append((name, cut_middle(content, max(room, 100))[0]))
+                room -= _pair_weight(pairs[-1])
+            yield Table(heading, pairs)
+
+
+def share_out(needs: list[int], room: int) -> list[int]:
+    """Room for each need: whatever small ones leave goes to the others, in equal shares."""
+    rooms = [0] * len(needs)
+    left = room
+    for done, index in enumerate(sorted(range(len(needs)), key=needs.__getitem__)):
+        rooms[index] = min(needs[index], left // (len(needs) - done))
+        left -= rooms[index]
+    return rooms
+
+
+def request_line(request: object) -> str:
+    """``GET /orders/7/ → 500, user anna``."""
+    if not isinstance(request, Mapping):
+        return ""
+    line = " ".join(
+        part for part in (_string(request.get("method")), one_line(_string(request.get("path")), 300)) if part
+    )
+    if status := request.get("status_code"):
+        line += f" → {_string(status)}"
+    if user := request.get("user"):
+        line += f", user {one_line(_string(user), 80)}"
+    return one_line(line, 500)
+
+
+def _string(value: object) -> str:
+    return value if isinstance(value, str) else "" if value is None else str(value)
+
+
+def _texts(sample: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    formatted, trace, stack = (
+        visible(clip(_string(sample.get(key)), TEXT_LIMIT)[0]).rstrip()
+        for key in ("formatted", "traceback", "stack_info")
+    )
+    if formatted:
+        yield "", formatted
+    if trace and trace not in formatted:
+        yield "", trace
+    if stack and stack not in formatted:
+        yield "Stack", stack
+
+
+def _tables(sample: Mapping[str, Any], *, everything: bool) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    request = sample.get("request")
+    request = request if isinstance(request, Mapping) else {}
+    for heading, values in (
+        ("GET", request.get("GET")),
+        ("POST", request.get("POST")),
+        ("Extra", sample.get("extra")),
+    ):
+        if values and isinstance(values, Mapping):
+            yield heading, values
+    meta = request.get("META")
+    if isinstance(meta, Mapping):
+        shown = meta if everything else {key: meta[key] for key in META_SHOWN if key in meta}
+        if shown:
+            yield "Request", shown
+    if cut := sample.get("cut"):
+        yield "Cut when it was recorded", {"fields": ", ".join(map(_string, cut))}
+
+
+def _where(value: Mapping[str, Any]) -> str:
+    if text := _string(value.get("traceback")):
+        return visible(where(text[-TEXT_LIMIT:]))
+    if path := _string(value.get("pathname")):
+        return location(path, value.get("lineno", "?"), _string(value.get("function")))
+    return ""
+
+
+def _pair_weight(pair: tuple[str, str]) -> int:
+    return weight(pair[0]) + weight(pair[1]) + PAIR_WEIGHT
