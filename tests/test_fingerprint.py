@@ -295,6 +295,20 @@ def interpreters(version: str) -> list[str]:
     return [python for python in found if python]
 
 
+class Elusive(Exception):
+    """Its chain can't be followed."""
+
+    __cause__ = property(lambda self: 1 / 0)  # type: ignore[assignment]
+
+
+def test_what_cannot_be_fingerprinted_still_gets_a_coarse_key() -> None:
+    elusive = key_of("a", error=raised(module("def fail(error): raise error").fail, Elusive()))
+
+    assert elusive == key_of("b", error=Elusive("x"))
+    assert elusive != key_of("a", error=Elusive(), name="other")
+    assert key_of("a", name=["unhashable"]).fingerprint.startswith("ml1:")
+
+
 # Messages
 
 

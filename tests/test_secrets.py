@@ -48,6 +48,11 @@ class BrokenFilter(SafeExceptionReporterFilter):
         raise RuntimeError
 
 
+class OpenFilter(SafeExceptionReporterFilter):
+    def cleanse_setting(self, key: int | str, value: Any) -> Any:
+        return value
+
+
 @pytest.mark.parametrize("key", ["password", "api_key", "authorization", "SESSION_TOKEN", "sessionid"])
 def test_hidden_keys_in_extra_are_starred(key: str) -> None:
     extra: dict[str, Any] = {key: SECRET, "nested": {"list": [{key: SECRET}]}, "colour": "red"}
@@ -61,6 +66,16 @@ def test_headers_and_cookies_stay_out() -> None:
     request = RequestFactory(headers={"Authorization": SECRET, "X-Api-Key": SECRET, "X-Shop": "red"}).get("/")
     request.META["HTTP_COOKIE"] = f"a={SECRET}"
     request.COOKIES["a"] = SECRET
+
+    text = line(make_record(request=request))
+
+    assert SECRET not in text
+    assert "red" in text
+
+
+def test_cookies_stay_out_even_if_the_filter_hides_nothing() -> None:
+    request = RequestFactory(headers={"Cookie": f"a={SECRET}", "X-Shop": "red"}).get("/")
+    request.exception_reporter_filter = OpenFilter()
 
     text = line(make_record(request=request))
 
