@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import django
 import pytest
@@ -11,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.mail.backends.base import BaseEmailBackend
 from django.core.mail.backends.console import EmailBackend as ConsoleBackend
 from django.core.mail.backends.smtp import EmailBackend
+from django.test import override_settings
 from django.utils.functional import lazystr
 
 from django_maillog import compat
@@ -35,7 +37,8 @@ class OldSMTPBackend(EmailBackend):
     """The same, on top of Django's own; what it leaves out is Django's to warn about."""
 
     def __init__(self, fail_silently: bool = False) -> None:
-        super().__init__(**({"alias": None} if compat.HAS_MAILERS else {}))
+        alias: dict[str, Any] = {"alias": None} if compat.HAS_MAILERS else {}
+        super().__init__(**alias)
 
 
 @pytest.fixture
@@ -53,12 +56,21 @@ def with_mailers(settings: Settings) -> None:
     }
 
 
-@pytest.mark.usefixtures("without_mailers")
-def test_the_projects_backend_is_used_without_mailers(settings: Settings) -> None:
+@pytest.fixture
+def console_backend(without_mailers: None) -> Iterator[None]:
+    """EMAIL_BACKEND is set, which is deprecated in Django 6.1; using it must not warn."""
+    override = override_settings(EMAIL_BACKEND=CONSOLE)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # to set it is deprecated; to have it set must not warn
-        settings.EMAIL_BACKEND = CONSOLE
+        warnings.simplefilter("ignore")
+        override.enable()
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        override.disable()
 
+
+@pytest.mark.usefixtures("console_backend")
+def test_the_projects_backend_is_used_without_mailers() -> None:
     assert type(compat.get_connection()) is ConsoleBackend
 
 

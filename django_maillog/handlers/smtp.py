@@ -186,8 +186,7 @@ class SMTPHandler(logging.handlers.SMTPHandler):
             body = f"{self.format(_without_exception(record))}\n\n{self._text_report(record)}"
         else:
             body = self.format(record)
-        html = self.get_html_report(record) if self.include_html else None
-        self.send_mail(subject, body, html_message=html)
+        self.send_mail(subject, body, html_message=self._html_report(record))
 
     def getSubject(self, record: logging.LogRecord) -> str:
         """The ``subject`` argument, else level, internal or EXTERNAL IP, and message; to be overridden."""
@@ -251,6 +250,12 @@ class SMTPHandler(logging.handlers.SMTPHandler):
         from .. import reports
 
         return reports.offline_html(self._report_class(), record, message_of(record))
+
+    def _html_report(self, record: logging.LogRecord) -> str | None:
+        try:
+            return self.get_html_report(record) if self.include_html else None
+        except Exception:  # as below; the text says why there is none
+            return None
 
     def _text_report(self, record: logging.LogRecord) -> str:
         from .. import reports
