@@ -298,7 +298,7 @@ def interpreters(version: str) -> list[str]:
 class Elusive(Exception):
     """Its chain can't be followed."""
 
-    __cause__ = property(lambda self: 1 / 0)  # type: ignore[assignment]
+    __cause__ = property(lambda self: 1 / 0)
 
 
 def test_what_cannot_be_fingerprinted_still_gets_a_coarse_key() -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -442,3 +443,20 @@ def test_what_json_cannot_say_is_written_as_text() -> None:
 
 def test_query_dicts_are_plain_in_extra() -> None:
     assert full(make_record(data=QueryDict("a=1&a=2")))["extra"]["data"] == {"a": ["1", "2"]}
+
+
+def test_large_and_deep_containers_in_extra_are_cut_and_marked() -> None:
+    deep: dict[str, Any] = {}
+    deep["a"] = deep
+    numbers = list(range(150))
+    value = full(make_record(deep=deep, items=numbers, table=dict.fromkeys(numbers, 0), level=Colour.RED))
+
+    assert value["cut"] == ["extra"]
+    assert value["extra"]["deep"] == {"a": {"a": {"a": {"a": {"a": "… 1 items …"}}}}}
+    assert value["extra"]["items"][-1] == "… 50 more …"
+    assert value["extra"]["table"]["…"] == "50 more"
+    assert value["extra"]["level"] == "Colour.RED"
+
+
+class Colour(Enum):
+    RED = "red"
