@@ -1,7 +1,7 @@
 """When a batch is due: pure rules over times and counts, with no clock and no database of their own.
 
-The words are Prometheus Alertmanager's (``group_wait``, ``group_interval``, ``repeat_interval``, ``resolve_timeout``);
-the rules are those of the design, section 7.
+The words are those of Prometheus Alertmanager (``group_wait``, ``group_interval``, ``repeat_interval``,
+``resolve_timeout``); the rules are the design's, section 7.
 """
 
 from __future__ import annotations
@@ -135,7 +135,10 @@ def due(rules: Rules, history: History, now: datetime, sighting: Sighting) -> Du
     if sighting.silenced:
         return None
     reason = reason_for(rules, sighting)
-    return Due(at=_not_before(rules, history, now, reason, _wanted(rules, history, now, reason, sighting)), reason=reason)
+    return Due(
+        at=_not_before(rules, history, now, reason, _wanted(rules, history, now, reason, sighting)),
+        reason=reason,
+    )
 
 
 def due_for_capacity(rules: Rules, history: History, now: datetime) -> Due:
@@ -177,9 +180,11 @@ def _wanted(rules: Rules, history: History, now: datetime, reason: Reason, sight
 
 
 def _not_before(rules: Rules, history: History, now: datetime, reason: Reason, at: datetime) -> datetime:
-    """The budget: after ``burst`` mails of a kind within the past hour, keep ``group_interval`` from the last mail."""
+    """The budget: after ``burst`` mails of a kind in an hour, keep ``group_interval`` from the last mail."""
     kind = URGENT if reason in URGENT else ROUTINE
-    spent = sum(1 for sealed_for, sealed_at in history.sealed if sealed_for in kind and sealed_at > now - HOUR)
+    spent = sum(
+        1 for sealed_for, sealed_at in history.sealed if sealed_for in kind and sealed_at > now - HOUR
+    )
     if spent < rules.burst or history.last_mail_at is None:
         return at
     return max(at, history.last_mail_at + timedelta(seconds=rules.group_interval))

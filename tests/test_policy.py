@@ -48,7 +48,9 @@ NEW = Sighting(
     count_before=0,
     mailed_at=None,
 )
-REPEAT = replace(NEW, group_seen_at=ago(minutes=5), cause_seen_at=ago(minutes=5), count_before=3, mailed_at=ago(hours=1))
+REPEAT = replace(
+    NEW, group_seen_at=ago(minutes=5), cause_seen_at=ago(minutes=5), count_before=3, mailed_at=ago(hours=1)
+)
 VARIANT = replace(NEW, cause_seen_at=ago(minutes=5))
 REGRESSED = replace(REPEAT, group_seen_at=ago(hours=7), cause_seen_at=ago(hours=7))
 VOLUME = replace(REPEAT, count_before=9)
@@ -98,7 +100,16 @@ def test_a_silenced_group_makes_nothing_due() -> None:
 
 @pytest.mark.parametrize(
     ("before", "count", "crosses"),
-    [(0, 1, False), (0, 10, True), (8, 1, False), (9, 1, True), (10, 89, False), (10, 90, True), (99, 1, True), (0, 10**6, True)],
+    [
+        (0, 1, False),
+        (0, 10, True),
+        (8, 1, False),
+        (9, 1, True),
+        (10, 89, False),
+        (10, 90, True),
+        (99, 1, True),
+        (0, 10**6, True),
+    ],
 )
 def test_volume_steps_are_powers_of_ten(before: int, count: int, crosses: bool) -> None:
     assert crosses_step(before, before + count) is crosses
@@ -189,7 +200,9 @@ reasons = st.sampled_from(list(Reason))
 
 @st.composite
 def histories(draw: st.DrawFn) -> History:
-    sealed = sorted(draw(st.lists(st.tuples(reasons, moments), max_size=30)), key=lambda mail: mail[1], reverse=True)
+    sealed = sorted(
+        draw(st.lists(st.tuples(reasons, moments), max_size=30)), key=lambda mail: mail[1], reverse=True
+    )
     return History(last_mail_at=sealed[0][1] if sealed else None, sealed=tuple(sealed))
 
 
@@ -219,7 +232,9 @@ def test_nothing_is_due_in_the_past_and_nothing_waits_for_ever(history: History,
 
 
 @given(histories(), sightings())
-def test_a_new_cause_is_mailed_within_group_wait_unless_a_burst_went_before(history: History, sighting: Sighting) -> None:
+def test_a_new_cause_is_mailed_within_group_wait_unless_a_burst_went_before(
+    history: History, sighting: Sighting
+) -> None:
     planned = due(RULES, history, NOW, replace(sighting, cause_seen_at=None, group_seen_at=None, level=40))
     urgent = sum(1 for reason, at in history.sealed if reason in URGENT and at > ago(hours=1))
 

@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.day --trace FILE [--json]
 
-Each line of the trace is {"t": seconds since midnight, "fingerprint", "cause", "host", "process"}, in order of time. The
-database is a real SQLite file, the mailer Django's locmem backend. Prints the number of events and mails, the most mails
-within an hour, the seconds until the group "needle" was mailed, and the events reported in mails and still pending.
+Each line of the trace is {"t": seconds since midnight, "fingerprint", "cause", "host", "process"}, in order of
+time. The database is a real SQLite file, the mailer Django's locmem backend. Prints the number of events and
+mails, the most mails within an hour, the seconds until the group "needle" was mailed, and the events reported
+in mails and still pending.
 """
 
 from __future__ import annotations
@@ -67,13 +68,17 @@ def run(events: Iterable[dict[str, Any]]) -> Result:
         flush(now + timedelta(seconds=1))  # a record is imported within a second
     for due in _moments_until(MIDNIGHT + DAY * (1 + (now - MIDNIGHT) // DAY)):
         flush(due)
-    needle_mail = Batch.objects.filter(records__group__fingerprint="needle", sent_at__isnull=False).order_by("sent_at")
+    needle_mail = Batch.objects.filter(records__group__fingerprint="needle", sent_at__isnull=False).order_by(
+        "sent_at"
+    )
     first = needle_mail.first()
     return Result(
         events=number,
         mails=len(mail.outbox),
         most_in_an_hour=max((sum(a <= b < a + HOUR for b in sent_at) for a in sent_at), default=0),
-        needle_after=(first.sent_at - needle_at).total_seconds() if first and needle_at and first.sent_at else None,
+        needle_after=(first.sent_at - needle_at).total_seconds()
+        if first and needle_at and first.sent_at
+        else None,
         reported=sum(int(message.extra_headers["X-Maillog-Count"]) for message in mail.outbox),
         pending=sum(Batch.objects.undelivered().values_list("record_count", flat=True)),
     )
@@ -116,7 +121,9 @@ def read_trace(path: str) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--trace", required=True, metavar="FILE", help="the day, as JSON lines")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
