@@ -61,8 +61,9 @@ _OWN = frozenset(vars(logging.makeLogRecord({}))) | {
 class _Plain:
     """Makes plain values out of anything, with one allowance of characters for all of them."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, items: int = _MAX_ITEMS) -> None:
         self.left = limit
+        self.items = items
         self.cut = False
 
     def of(self, value: object, depth: int = 0) -> Any:
@@ -104,10 +105,10 @@ class _Plain:
         if depth >= _MAX_DEPTH:
             self.cut = True
             return f"… {length} items …"
-        plain = [self.of(item, depth + 1) for item in itertools.islice(items, _MAX_ITEMS)]
-        if length > _MAX_ITEMS:
+        plain = [self.of(item, depth + 1) for item in itertools.islice(items, self.items)]
+        if length > self.items:
             self.cut = True
-            plain.append(f"… {length - _MAX_ITEMS} more …")
+            plain.append(f"… {length - self.items} more …")
         self.left -= 2 * len(plain)
         return plain
 
@@ -117,15 +118,15 @@ class _Plain:
             self.cut = True
             return f"… {length} items …"
         plain = {}
-        for key, item in itertools.islice(dict.items(value), _MAX_ITEMS):
+        for key, item in itertools.islice(dict.items(value), self.items):
             name = safe_text(
                 key if type(key) in (str, int, float, bool, type(None)) else _Plain(100).of(key), 200
             )
             self.left -= len(name) + 2
             plain[name] = self.of(item, depth + 1)
-        if length > _MAX_ITEMS:
+        if length > self.items:
             self.cut = True
-            plain["…"] = f"{length - _MAX_ITEMS} more"
+            plain["…"] = f"{length - self.items} more"
         return plain
 
 
@@ -184,7 +185,7 @@ def _plainly(value: Any) -> Any:
     """Return what a project's filter made of a plain value, plain again."""
     if type(value) in (str, int, float, bool, type(None)):
         return value
-    return _Plain(2 * _EXTRA_LIMIT).of(value)
+    return _Plain(2 * _EXTRA_LIMIT, _MAX_ITEMS + 1).of(value)  # one more: the note of what was cut
 
 
 def _cleanse_urls_in(value: Any, cleanse: Cleanse) -> Any:
