@@ -147,7 +147,7 @@ def due_for_capacity(rules: Rules, history: History, now: datetime) -> Due:
 
 
 def due_at_exit(rules: Rules, history: History, now: datetime, reason: Reason) -> Due | None:
-    """When a batch that is due for ``reason`` may go out because a process ends; None: it holds no news and stays.
+    """When a batch that is due for ``reason`` may go out because a process ends; None: it stays.
 
     A process that ends can't wait for more of the same, so ``group_wait`` falls away; every other rule holds.
     """

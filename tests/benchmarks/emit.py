@@ -174,7 +174,7 @@ def fill_spool(handler: logging.Handler, lines: int) -> None:
 
 
 def paced(handler: logging.Handler, calls: int) -> list[float]:
-    """Microseconds of plain calls a millisecond apart: a site at work, not a loop that keeps the worker out."""
+    """Microseconds of plain calls a millisecond apart: a site at work, not a loop that starves the worker."""
     logger = logger_of(handler)
     times = []
     for index in range(calls):
