@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import partial
+from itertools import product
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -265,16 +266,12 @@ def _moment(seconds: float) -> datetime:
 def _pages(report: Report, remarks: list[str]) -> tuple[str, str]:
     """Text and HTML from the first rung of the ladder that fits, by the project's templates if one does."""
     composer = Composer(report)
-    for project in (True, False):
-        if not project:
-            remarks = [
-                *remarks,
-                "The project's templates make this mail too large; these are the package's own.",
-            ]
-        for plan in LADDER:
-            text, html = render_templates(partial(composer.context, plan, remarks), project=project)
-            if _fits(text.encode(), html.encode()):
-                return text, html
+    too_large = "The project's templates make this mail too large; these are the package's own."
+    for project, plan in product((True, False), LADDER):
+        said = remarks if project else [*remarks, too_large]
+        text, html = render_templates(partial(composer.context, plan, said), project=project)
+        if _fits(text.encode(), html.encode()):
+            break
     return text, html
 
 

@@ -14,6 +14,21 @@ UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
+
+
+class _Escapes(dict[int, str]):
+    """Every unprintable character's escape, made when it is first seen."""
+
+    def __missing__(self, code: int) -> str:
+        text = chr(code)
+        if UNPRINTABLE.match(text):
+            text = (
+                f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+            )
+        return self.setdefault(code, text)
+
+
+ESCAPES = _Escapes()
 BREAKS = re.compile(r"[\s\x1c-\x1f\x85\u2028\u2029]+")
 FRAME = re.compile(r'^[ |+]*File "(?P<path>[^"]*)", line (?P<line>\d+)(?:, in (?P<function>.*))?$')
 LIBRARY = re.compile(
@@ -26,7 +41,8 @@ def visible(text: str) -> str:
     text = text[:]
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return UNPRINTABLE.sub(_escape, text)
+    # The search is fast where there is nothing to find, the translation where there is much.
+    return text.translate(ESCAPES) if UNPRINTABLE.search(text) else text
 
 
 def one_line(text: str, limit: int) -> str:
@@ -171,8 +187,3 @@ def _joined(units: list[Part], dropped: set[int]) -> Iterator[Part]:
             kind, texts, gone = unit.kind, [], []
         texts.append(unit.text)
     yield from pending()
-
-
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

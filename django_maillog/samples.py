@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 from .excerpts import clip, cut_middle, location, one_line, shorten, visible, weight, where
 
+TEXTS = ("formatted", "traceback", "stack_info")
 META_SHOWN = ("HTTP_HOST", "HTTP_REFERER", "HTTP_USER_AGENT", "REMOTE_ADDR")
 TEXT_LIMIT = 64_000
+TEXT_LIMIT_OF_MANY = 32_000
 VALUE_LIMIT = 2_000
 PAIR_WEIGHT = 250  # bytes of HTML around a name and its value
 
@@ -34,10 +36,9 @@ class Sample:
     def __init__(self, value: Mapping[str, Any], *, everything: bool) -> None:
         self.request = request_line(value.get("request"))
         self.where = _where(value)
-        self._is_cut = any(
-            len(_string(value.get(key))) > TEXT_LIMIT for key in ("formatted", "traceback", "stack_info")
-        )
-        self._texts = [(heading, text, weight(text)) for heading, text in _texts(value)]
+        limit = TEXT_LIMIT if everything else TEXT_LIMIT_OF_MANY
+        self._is_cut = any(len(_string(value.get(key))) > limit for key in TEXTS)
+        self._texts = [(heading, text, weight(text)) for heading, text in _texts(value, limit)]
         self._tables = [
             Table(heading, [self._pair(name, content) for name, content in values.items()])
             for heading, values in _tables(value, everything=everything)
@@ -108,11 +109,8 @@ def _string(value: object) -> str:
     return value if isinstance(value, str) else "" if value is None else str(value)
 
 
-def _texts(sample: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    formatted, trace, stack = (
-        visible(clip(_string(sample.get(key)), TEXT_LIMIT)[0]).rstrip()
-        for key in ("formatted", "traceback", "stack_info")
-    )
+def _texts(sample: Mapping[str, Any], limit: int) -> Iterator[tuple[str, str]]:
+    formatted, trace, stack = (visible(clip(_string(sample.get(key)), limit)[0]).rstrip() for key in TEXTS)
     if formatted:
         yield "", formatted
     if trace and trace not in formatted:

@@ -296,6 +296,26 @@ def test_what_a_formatter_made_opens_the_sample_and_repeats_nothing() -> None:
     assert text.index("team=payments") < text.index("Traceback") < text.index("Stack: here")
 
 
+def test_carriage_returns_are_line_ends() -> None:
+    assert excerpts.visible("a\r\nb\rc\td") == "a\nb\nc\td"
+
+
+def test_a_request_is_told_by_what_is_known_of_it() -> None:
+    shown = sample(request={"path": "/a", "META": {"SECRET": "x"}}, cut=["message", "extra"])
+
+    text = digest.render(report(group(count=2, sample=shown))).text
+
+    assert "\n  e.g. /a\n" in text
+    assert "SECRET" not in text
+    assert "\nCut when it was recorded:\n  fields = message, extra\n" in text
+
+
+def test_a_rendered_page_is_never_taken_for_safe_html() -> None:
+    rendered = digest.render(short_single())
+
+    assert (type(rendered.text), type(rendered.html), type(rendered.subject)) == (str, str, str)
+
+
 def test_a_group_without_a_sample_is_shown_all_the_same() -> None:
     text = digest.render(report(group(sample=None, title="", messages=[]))).text
 
