@@ -20,6 +20,8 @@ Response = HttpResponse | TemplateResponse
 
 # Nobody leafs further than this through a list.
 MOST_COUNTED = 10_000
+# What Django's own filters and date hierarchy put into addresses.
+COMPARISONS = {"", "exact", "isnull", "gte", "lt", "year", "month", "day"}
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin
@@ -43,6 +45,12 @@ class RowsAdmin(ModelAdmin[M]):
 
     class Media:
         css = {"all": ["django_maillog/admin.css"]}
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Only what the filters ask for: Django would let an address compare any column with anything."""
+        own = {getattr(spec, "parameter_name", spec) for spec in self.list_filter}
+        field, _separator, comparison = lookup.partition("__")
+        return field in own and comparison in COMPARISONS
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False

@@ -39,19 +39,22 @@ def sections(traceback: str) -> list[Section]:
 def _pieces(traceback: str) -> list[tuple[bool | None, list[str]]]:
     """(is it a library's frame, its lines) for each frame; None for the lines between frames."""
     pieces: list[tuple[bool | None, list[str]]] = []
-    depth = -1
+    margin = ""
     for line in traceback.rstrip("\n").split("\n"):
         if match := FRAME.match(line):
-            depth = len(match[1])
+            margin = match[1]
             pieces.append((LIBRARY.search(match[2]) is not None, [line]))
-        elif pieces and (pieces[-1][0] is None or _belongs(line, depth)):
+        elif pieces and (pieces[-1][0] is None or _belongs(line, margin)):
             pieces[-1][1].append(line)
         else:
             pieces.append((None, [line]))
     return pieces
 
 
-def _belongs(line: str, depth: int) -> bool:
-    """Whether a line is the source, the carets or the repetition of the frame that starts at ``depth``."""
+def _belongs(line: str, margin: str) -> bool:
+    """Whether a line is the source, the carets or the repetition of a frame with that margin."""
     rest = line.lstrip(" |+")
-    return len(line) - len(rest) > depth or rest.startswith("[Previous line repeated")
+    own = line[: len(line) - len(rest)]
+    if "+" in own or own.count("|") != margin.count("|"):
+        return False
+    return len(own) > len(margin) or rest.startswith("[Previous line repeated")

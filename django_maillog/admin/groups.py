@@ -59,9 +59,9 @@ class GroupActionForm(ActionForm):
     note = forms.CharField(
         label="",
         required=False,
-        max_length=255,
         widget=forms.TextInput(
             attrs={
+                "maxlength": 255,
                 "placeholder": gettext_lazy("note for a silence"),
                 "aria-label": gettext_lazy("note for a silence"),
             }

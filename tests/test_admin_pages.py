@@ -1,0 +1,465 @@
+"""What the admin's pages show: hostile records escaped, odd batches explained, missing rows forgiven."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from email import message_from_bytes, policy
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone, translation
+
+from django_maillog import queue
+from django_maillog.admin.overview import overview
+from django_maillog.models import Attempt, Batch, Group, Outcome, Record, Status, Tally
+from tests.showcase import Showcase
+
+pytestmark = pytest.mark.django_db
+
+BASE = "/admin/django_maillog"
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ request }}{% now 'Y' %}\x1b[31m\u202e"
+
+
+@pytest.fixture
+def showcase() -> Showcase:
+    made = Showcase(timezone.now())
+    made.build()
+    return made
+
+
+def text(client: Client, path: str) -> str:
+    answer = client.get(path)
+    assert answer.status_code == 200, path
+    return answer.content.decode()
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status is not Status.SENDING])
+def test_a_batch_opens_in_every_state(admin_client: Client, showcase: Showcase, status: Status) -> None:
+    batch = Batch.objects.filter(status=status)[0]
+
+    page = text(admin_client, f"{BASE}/batch/{batch.pk}/change/")
+
+    assert "Timeline" in page
+    assert batch.buffer in page
+
+
+def test_the_list_tells_states_in_words(admin_client: Client, showcase: Showcase) -> None:
+    page = text(admin_client, f"{BASE}/batch/")
+
+    for word in ("open", "retrying at", "sent", "failed", "cancelled", "due "):
+        assert word in page
+    assert "1 batch failed: 550 5.1.1 &lt;oncall@shop.example&gt;" in page
+    assert "something new broke" in page
+
+
+def test_the_page_of_a_batch_tells_each_attempt(admin_client: Client, showcase: Showcase) -> None:
+    batch = Batch.objects.get(status=Status.READY)
+
+    page = text(admin_client, f"{BASE}/batch/{batch.pk}/change/")
+
+    assert page.count("Tried, to be tried again") == 3
+    assert page.count("Connection refused") == 4  # once as the last error
+    assert "Next try" in page
+
+
+def test_a_sent_mail_is_shown_exactly_as_it_was(admin_client: Client, showcase: Showcase) -> None:
+    batch = Batch.objects.filter(status=Status.SENT)[0]
+    batch.subject, batch.text, batch.html = "What was sent", "text <as sent>", "<p>html as sent</p>"
+    batch.save()
+
+    page = text(admin_client, f"{BASE}/batch/{batch.pk}/change/")
+
+    assert "text &lt;as sent&gt;" in page
+    assert text(admin_client, f"{BASE}/batch/{batch.pk}/mail.html/") == "<p>html as sent</p>"
+    assert batch.message_id.strip("<>") in page
+
+
+def test_an_open_batch_is_shown_as_it_would_be_sent(admin_client: Client, showcase: Showcase) -> None:
+    batch = Batch.objects.open().get(buffer="mail_admins")
+
+    page = text(admin_client, f"{BASE}/batch/{batch.pk}/change/")
+    plain = text(admin_client, f"{BASE}/batch/{batch.pk}/mail.txt/")
+    batch.refresh_from_db()
+
+    assert "as it would be sent now" in page
+    assert "ZeroDivisionError" in plain
+    assert plain.startswith(queue.preview(batch).subject)
+    assert (batch.status, batch.text) == (Status.OPEN, "")
+
+
+def test_the_frame_runs_and_loads_nothing(admin_client: Client, showcase: Showcase) -> None:
+    batch = Batch.objects.filter(status=Status.SENT)[0]
+
+    page = text(admin_client, f"{BASE}/batch/{batch.pk}/change/")
+    framed = admin_client.get(f"{BASE}/batch/{batch.pk}/mail.html/")
+
+    assert '<iframe class="maillog-mail" sandbox=""' in page
+    rules = framed["Content-Security-Policy"].split("; ")
+    assert {"default-src 'none'", "style-src 'unsafe-inline'", "img-src data:", "sandbox"} <= set(rules)
+    assert framed["X-Content-Type-Options"] == "nosniff"
+
+
+def test_the_mail_can_be_downloaded(admin_client: Client, showcase: Showcase) -> None:
+    batch = Batch.objects.filter(status=Status.SENT)[0]
+
+    answer = admin_client.get(f"{BASE}/batch/{batch.pk}/mail.eml/")
+    mail = message_from_bytes(answer.content, policy=policy.default)
+
+    assert answer["Content-Type"] == "message/rfc822"
+    assert answer["Content-Disposition"] == f'attachment; filename="maillog-{batch.pk}.eml"'
+    assert mail["Message-ID"] == batch.message_id
+    assert mail["Subject"].strip() == batch.subject
+
+
+def test_a_cancelled_batch_without_a_mail_says_so(admin_client: Client) -> None:
+    batch = Batch.objects.create(buffer="empty", status=Status.CANCELLED, opened_at=timezone.now())
+
+    assert "There is no mail" in text(admin_client, f"{BASE}/batch/{batch.pk}/change/")
+    for name in ("mail.html", "mail.txt", "mail.eml"):
+        assert admin_client.get(f"{BASE}/batch/{batch.pk}/{name}/").status_code == 404
+
+
+def test_a_mail_that_cannot_be_rendered_does_not_break_its_page(
+    admin_client: Client, showcase: Showcase, settings: Any
+) -> None:
+    batch = Batch.objects.open()[0]
+    settings.EMAIL_SUBJECT_PREFIX = Unprintable()
+
+    assert admin_client.get(f"{BASE}/batch/{batch.pk}/change/").status_code == 200
+    assert "can’t be rendered: ValueError" in text(admin_client, f"{BASE}/batch/{batch.pk}/mail.html/")
+    assert "can’t be rendered: ValueError" in text(admin_client, f"{BASE}/batch/{batch.pk}/mail.txt/")
+
+
+class Unprintable:
+    def __format__(self, spec: str) -> str:
+        raise ValueError("<no> prefix")
+
+
+@pytest.mark.parametrize("path", ["batch/{}/change/", "group/{}/change/", "record/{}/change/"])
+@pytest.mark.parametrize("key", ["999999", "99999999999999999999999", "x", "1_0", "-1", "%00"])
+def test_a_row_that_is_not_there_leads_to_the_list_with_a_message(
+    admin_client: Client, path: str, key: str
+) -> None:
+    answer = admin_client.get(f"{BASE}/{path.format(key)}", follow=True)
+
+    assert answer.redirect_chain == [(f"{BASE}/{path.partition('/')[0]}/", 302)]
+    assert "There is no" in answer.content.decode()
+
+
+def test_a_button_of_a_deleted_batch_leads_to_the_list_with_a_message(admin_client: Client) -> None:
+    answer = admin_client.post(f"{BASE}/batch/4711/flush/", follow=True)
+
+    assert answer.redirect_chain == [(f"{BASE}/batch/", 302)]
+    assert "There is no batch 4711" in answer.content.decode()
+    assert admin_client.get(f"{BASE}/batch/4711/mail.eml/").status_code == 404
+    assert admin_client.get(f"{BASE}/record/4711/report.html/").status_code == 404
+
+
+def test_a_batch_whose_handler_is_gone_says_where_it_still_goes(
+    admin_client: Client, showcase: Showcase
+) -> None:
+    waiting, fresh = Batch.objects.get(status=Status.READY), Batch.objects.open()[0]
+
+    assert "its recipients are kept with the batch" in text(
+        admin_client, f"{BASE}/batch/{waiting.pk}/change/"
+    )
+    assert "it would go to ADMINS" in text(admin_client, f"{BASE}/batch/{fresh.pk}/change/")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "batch/?level=x&buffer=%00&status__exact=nope&p=x",
+        "batch/?q=%00",
+        "batch/?o=99.-99.x",
+        "group/?state=nope&level=9e9&logger=%00",
+        "group/?p=77777",
+        "record/?time=x&level=x&host=%00&buffer=%00",
+        "record/?group=x&batch=%00",
+        "record/?group=99999999999999999999999",
+        "record/?q=%00&p=-3",
+        "record/?nonsense=1",
+        "record/?message__regex=(",
+        "record/?o=1",
+    ],
+)
+def test_nonsense_in_the_address_breaks_no_list(admin_client: Client, showcase: Showcase, query: str) -> None:
+    assert admin_client.get(f"{BASE}/{query}", follow=True).status_code in (200, 400)
+
+
+def test_filters_and_search_find_their_rows(admin_client: Client, showcase: Showcase) -> None:
+    def found(path: str) -> int:
+        return int(admin_client.get(f"{BASE}/{path}").context["cl"].result_count)
+
+    group = Group.objects.get(title__startswith="KeyError")
+    batch = Batch.objects.open()[0]
+    assert found("batch/?q=Voucher") == Batch.objects.filter(subject__icontains="voucher").count() > 0
+    assert found("batch/?buffer=payments") == Batch.objects.filter(buffer="payments").count()
+    assert found("batch/?level=50") == Batch.objects.filter(level=50).count() > 0
+    assert found("group/?state=new") == Group.objects.filter(first_seen_at__date=showcase.now.date()).count()
+    assert found("group/?state=silenced") == 1
+    assert found("group/?state=resolved") == 1
+    assert found("group/?state=active") == 6
+    assert found("group/?logger=shop.stock") == 1
+    assert found("record/?level=50") == Record.objects.filter(level=50).count() > 0
+    assert found(f"record/?group={group.pk}") == group.records.count() > 0
+    assert found(f"record/?batch={batch.pk}&group={group.pk}") == group.records.filter(batch=batch).count()
+    assert found("record/?host=web1") == Record.objects.filter(host="web1").count()
+    assert found("record/?buffer=payments") == Record.objects.filter(group__buffer="payments").count()
+    assert found("record/?logger=shop.stock") == Record.objects.filter(logger="shop.stock").count()
+    assert found("record/?q=provider") == Record.objects.filter(message__contains="provider").count() > 0
+    hour = showcase.now - timedelta(hours=1)
+    assert found("record/?time=1") == Record.objects.filter(last_at__gte=hour).count()
+
+
+def test_a_search_says_that_it_looks_at_the_newest_rows(
+    admin_client: Client, showcase: Showcase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("django_maillog.admin.records.WINDOW", 10)
+    monkeypatch.setattr("django_maillog.admin.base.MOST_COUNTED", 20)
+    monkeypatch.setattr("django_maillog.admin.records.MOST_COUNTED", 20)
+
+    searched = admin_client.get(f"{BASE}/record/?q=e")
+    plain = admin_client.get(f"{BASE}/record/")
+
+    assert searched.context["cl"].result_count <= 11
+    assert "only the newest 10 rows" in searched.content.decode()
+    assert plain.context["cl"].result_count == 20
+    assert "Only the newest 20 rows are listed" in plain.content.decode()
+
+
+def hostile() -> tuple[Batch, Group, Record]:
+    now = timezone.now()
+    batch = Batch.objects.create(
+        buffer=EVIL,
+        status=Status.SENT,
+        opened_at=now,
+        sealed_at=now,
+        sent_at=now,
+        first_at=now,
+        last_at=now,
+        record_count=1,
+        group_count=1,
+        level=40,
+        subject=EVIL[:200],
+        text=EVIL,
+        html="<p>mail</p>",
+        recipients=[EVIL],
+        sender=EVIL,
+        using=EVIL,
+        reason="new",
+        message_id=EVIL,
+        last_error=EVIL,
+    )
+    Attempt.objects.create(batch=batch, tried_at=now, outcome=Outcome.FAILED, error=EVIL)
+    group = Group.objects.create(
+        buffer=EVIL,
+        fingerprint="ml1:0",
+        cause="ml1:0",
+        title=EVIL,
+        level=40,
+        logger=EVIL,
+        first_seen_at=now,
+        last_seen_at=now,
+        episode_at=now,
+        silenced_at=now,
+        silenced_by=EVIL,
+        silence_note=EVIL,
+        count=1,
+    )
+    record = Record.objects.create(
+        batch=batch,
+        group=group,
+        full=True,
+        first_at=now,
+        last_at=now,
+        level=40,
+        logger=EVIL,
+        message=EVIL,
+        messages={EVIL: 3},
+        where=EVIL,
+        traceback=f'  File "{EVIL}", line 1, in {EVIL}\n    {EVIL}\n{EVIL}',
+        request={"method": EVIL, EVIL: EVIL, "GET": {EVIL: EVIL}, "POST": EVIL, "META": [EVIL]},
+        extra={EVIL: {EVIL: [EVIL]}},
+        details={
+            "stack_info": EVIL,
+            "formatted": EVIL,
+            "cut": [EVIL],
+            "thread": EVIL,
+            "task": EVIL,
+            "template": EVIL,
+        },
+        html=f"<p>{EVIL}</p>",
+        host=EVIL,
+        process=1,
+    )
+    group.sample = record
+    group.save()
+    return batch, group, record
+
+
+def test_hostile_records_are_escaped_on_every_page(admin_client: Client) -> None:
+    batch, group, record = hostile()
+    Batch.objects.filter(pk=batch.pk).update(status=Status.FAILED)
+    paths = [
+        "",
+        "batch/",
+        f"batch/{batch.pk}/change/",
+        "group/",
+        f"group/{group.pk}/change/",
+        "record/",
+        f"record/{record.pk}/change/",
+        f"record/?group={group.pk}&batch={batch.pk}",
+        f"batch/{batch.pk}/history/",
+    ]
+
+    for path in paths:
+        page = text(admin_client, f"{BASE}/{path}")
+        assert "<script>alert(1)" not in page, path
+        assert "<img src=x" not in page, path
+        assert "<WSGIRequest" not in page, path
+
+
+def test_a_hostile_subject_is_escaped_in_messages_and_where_it_is_deleted(admin_client: Client) -> None:
+    batch, group, _record = hostile()
+
+    told = [
+        admin_client.post(f"{BASE}/batch/{batch.pk}/cancel/", follow=True),
+        admin_client.post(f"{BASE}/group/{group.pk}/speak/", follow=True),
+        admin_client.get(f"{BASE}/batch/{batch.pk}/delete/"),
+    ]
+
+    for answer in told:
+        assert answer.status_code == 200
+        assert "&lt;script&gt;alert(1)" in answer.content.decode()
+        assert "<script>alert(1)" not in answer.content.decode()
+
+
+def test_the_technical_report_is_framed_like_a_mail(admin_client: Client) -> None:
+    _batch, _group, record = hostile()
+
+    answer = admin_client.get(f"{BASE}/record/{record.pk}/report.html/")
+
+    assert answer["Content-Security-Policy"].endswith("sandbox")
+    assert f'src="{BASE}/record/{record.pk}/report.html/"' in text(
+        admin_client, f"{BASE}/record/{record.pk}/change/"
+    )
+
+
+def test_a_group_shows_its_folded_messages_and_hosts(admin_client: Client, showcase: Showcase) -> None:
+    group = Group.objects.get(title__startswith="Stock")
+    batch = Batch.objects.filter(records__group=group)[0]
+    fold = showcase.record(batch, group, showcase.now, full=False, folded=True, host="web9", count=40)
+    fold.messages = {"Stock of tea is below zero": 30, "": 10}
+    fold.save()
+
+    page = text(admin_client, f"{BASE}/group/{group.pk}/change/")
+
+    assert "Stock of tea is below zero" in page
+    assert "others" in page
+    assert "web9" in page
+    assert "for the others" in page  # the note of a silence
+
+
+def test_a_group_without_records_opens(admin_client: Client, showcase: Showcase) -> None:
+    group = showcase.group(99, ("Old", 40, "x", "mail_admins", 1, 1, "x"))
+
+    assert "Last full sample" not in text(admin_client, f"{BASE}/group/{group.pk}/change/")
+
+
+def test_a_group_without_a_full_sample_shows_its_newest_record(
+    admin_client: Client, showcase: Showcase
+) -> None:
+    group = showcase.groups[0]
+    Group.objects.filter(pk=group.pk).update(sample=None)
+
+    assert "Last full sample" in text(admin_client, f"{BASE}/group/{group.pk}/change/")
+
+
+def test_an_empty_log_says_so(admin_client: Client) -> None:
+    page = text(admin_client, f"{BASE}/")
+
+    assert "Nothing was logged." in page
+    assert "never" in page
+
+
+def ready_since(now: Any, **late: float) -> None:
+    Batch.objects.create(
+        buffer="b",
+        status=Status.READY,
+        opened_at=now,
+        sealed_at=now,
+        next_attempt_at=now - timedelta(**late),
+        record_count=12,
+    )
+
+
+def test_batches_that_nobody_flushes_are_warned_of() -> None:
+    now = timezone.now()
+    ready_since(now, hours=3)
+
+    assert overview(now).warnings == [
+        "Nothing was flushed for 3\xa0hours although 12 records are due: "
+        "does any process's worker run, or flush_maillogs?"
+    ]
+
+
+def test_batches_that_were_due_a_minute_ago_are_nothing_to_warn_of() -> None:
+    now = timezone.now()
+    ready_since(now, minutes=1)
+
+    assert overview(now).warnings == []
+
+
+def test_failures_are_summed_up_by_their_error() -> None:
+    now = timezone.now()
+    for error in ("550 mailbox unavailable\nmore", "550 mailbox unavailable", ""):
+        Batch.objects.create(buffer="b", status=Status.FAILED, opened_at=now, last_error=error)
+
+    seen = overview(now)
+
+    assert seen.warnings == [
+        "2 batches failed: 550 mailbox unavailable",
+        "1 batch failed: no reason was given",
+    ]
+    assert seen.failed_count == 3
+
+
+def test_the_strip_counts_by_hour_and_level() -> None:
+    now = timezone.now()
+    group = Showcase(now).group(1, ("Rare", 40, "x", "b", 0, 0, "x"))
+    Tally.objects.all().delete()
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    for back, level, count in ((0, 40, 600), (2, 45, 6), (2, 30, 7), (23, 10, 1), (24, 50, 5)):
+        Tally.objects.create(group=group, hour_at=hour - timedelta(hours=back), level=level, count=count)
+
+    seen = overview(now)
+
+    assert [number for _badge, number in seen.levels] == ["606", "7", "1"]
+    assert seen.peak == "10 a minute"
+    assert seen.strip.count('class="maillog-error"') == 2
+    assert 'aria-label="614 records in the last 24 hours"' in seen.strip
+
+
+def test_the_pages_can_be_translated(admin_client: Client, showcase: Showcase) -> None:
+    with translation.override("de"):
+        assert admin_client.get(f"{BASE}/batch/", headers={"accept-language": "de"}).status_code == 200
+
+
+@pytest.fixture
+def opened(admin_client: Client) -> Callable[[str], str]:
+    return lambda path: text(admin_client, f"{BASE}/{path}")
+
+
+def test_library_frames_are_folded_on_the_page_of_a_record(
+    opened: Callable[[str], str], showcase: Showcase
+) -> None:
+    record = Record.objects.filter(full=True).exclude(traceback="")[0]
+
+    page = opened(f"record/{record.pk}/change/")
+
+    assert "<summary>3 library frames</summary>" in page
+    assert "The whole traceback, to copy" in page
+    assert "********************" in page
