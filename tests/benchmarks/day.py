@@ -3,9 +3,9 @@
     python -m tests.benchmarks.day --trace FILE [--json]
 
 Each line of the trace is {"t": seconds since midnight, "fingerprint", "cause", "host", "process"}, in order
-of time. The database is a real SQLite file, the mailer Django's locmem backend. Prints the number of events and
-mails, the most mails within an hour, the seconds until the group "needle" was mailed, and the events reported
-in mails and still pending.
+of time. The database is a real SQLite file, the mailer Django's locmem backend. Prints the number of events
+and mails, the most mails within an hour, the seconds until the group "needle" was mailed, and the events
+reported in mails and still pending.
 """
 
 from __future__ import annotations
