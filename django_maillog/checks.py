@@ -1,44 +1,37 @@
-"""System checks: of the handlers that logging has, of those that settings.LOGGING describes, of settings."""
+"""System checks: of the handlers that logging has now, wherever they came from, and of the settings."""
 
 from __future__ import annotations
 
 import logging
-import logging.config
 import logging.handlers
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from . import compat, conf, spool
 
 ADMINS_HINT = 'Set ADMINS = ["ada@example.com"] (up to Django 5.2: [("Ada", "ada@example.com")])'
 PACKAGE = f"{__package__}.handlers"
-COMMON_KEYS = {"class", "()", ".", "level", "formatter", "filters"}
 BACKENDS = "django.core.mail.backends"
 DEVELOPMENT_BACKENDS = {f"{BACKENDS}.{name}" for name in ("console", "dummy", "filebased", "locmem")}
 
 
 class Found(NamedTuple):
-    """A handler of ours.
-
-    ``described``: made here from settings.LOGGING, since logging doesn't have it; ``implicit``: the target
-    that a BufferingHandler makes where it is given none.
-    """
+    """A handler of ours; ``implicit``: the target that a BufferingHandler makes where it is given none."""
 
     name: str
     handler: Any
-    described: bool = False
     implicit: bool = False
 
 
 @register("django_maillog")
 def check_maillog(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """Everything that would keep mails from being written or sent."""
-    described, messages = described_handlers()
-    found = [*live_handlers(), *described]
+    messages: list[CheckMessage] = []
+    found = live_handlers()
     for buffer in [item for item in found if _is_buffering(item.handler)]:
         messages += check_buffer(buffer)
     for target in _distinct_targets(found):
@@ -50,7 +43,7 @@ def check_maillog(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 def check_backends(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """No mail leaves a production site through a development backend."""
     messages: list[CheckMessage] = []
-    for target in _distinct_targets([*live_handlers(), *described_handlers()[0]]):
+    for target in _distinct_targets(live_handlers()):
         backend = type(_connection(target.handler)).__module__
         if backend in DEVELOPMENT_BACKENDS:
             messages.append(
@@ -67,11 +60,18 @@ def check_buffer(item: Found) -> list[CheckMessage]:
     """A BufferingHandler's target and its own fingerprint function."""
     messages: list[CheckMessage] = []
     try:
-        if not item.described:
-            item.handler.target  # noqa: B018  # looks the name up
-        elif isinstance(item.handler._target, str):
-            _described_target(item.handler._target)
-    except Exception as error:  # ImproperlyConfigured, or whatever a factory raises
+        item.handler.make_rules()
+    except ValueError as error:
+        messages.append(
+            Error(
+                f"The handler {item.name!r} has a wrong attribute: {error}",
+                hint=f'Correct LOGGING["handlers"]["{item.name}"].',
+                id="django_maillog.E005",
+            )
+        )
+    try:
+        item.handler.target  # noqa: B018  # looks the name up
+    except ImproperlyConfigured as error:
         messages.append(
             Error(
                 f"The handler {item.name!r} has no usable target: {error}",
@@ -189,53 +189,6 @@ def live_handlers() -> list[Found]:
         found[id(handler)] = Found(getattr(handler, "name", None) or type(handler).__name__, handler)
         waiting += [item for item in [*_held(handler)] if isinstance(item, logging.Handler)]
     return [item for item in found.values() if _is_ours(type(item.handler))]
-
-
-def described_handlers() -> tuple[list[Found], list[CheckMessage]]:
-    """Our handlers that settings.LOGGING describes and logging doesn't have; and those that can't be made."""
-    found: list[Found] = []
-    messages: list[CheckMessage] = []
-    live = {item.name for item in live_handlers()}
-    for name, description in _descriptions().items():
-        kind = _class_of(description)
-        if name in live or kind is None:
-            continue
-        convert = logging.config.BaseConfigurator({}).convert
-        arguments = {key: convert(value) for key, value in description.items() if key not in COMMON_KEYS}
-        try:
-            found.append(Found(name, kind(**arguments), described=True))
-        except Exception as error:  # a wrong value, or a wrong argument
-            messages.append(
-                Error(
-                    f"The handler {name!r} can't be made: {error}",
-                    hint=f'Correct LOGGING["handlers"][{name!r}].',
-                    id="django_maillog.E005",
-                )
-            )
-    return found, messages
-
-
-def _descriptions() -> dict[str, dict[str, Any]]:
-    described = settings.LOGGING.get("handlers") if isinstance(settings.LOGGING, dict) else None
-    return {name: value for name, value in (described or {}).items() if isinstance(value, dict)}
-
-
-def _class_of(description: dict[str, Any]) -> type[logging.Handler] | None:
-    """The class of ours that a description names; None if it names something else, or a factory."""
-    named = description.get("()", description.get("class"))
-    try:
-        kind = import_string(named) if isinstance(named, str) else named
-    except ImportError:
-        return None
-    return kind if isinstance(kind, type) and _is_ours(kind) else None
-
-
-def _described_target(name: str) -> None:
-    descriptions = _descriptions()
-    kind = _class_of(descriptions.get(name, {}))
-    if kind is None or not hasattr(kind, "get_digest_subject"):
-        what = "is another kind of handler" if name in descriptions else "is not there"
-        raise ValueError(f"target={name!r} {what}.")
 
 
 def _distinct_targets(found: list[Found]) -> list[Found]:

@@ -52,17 +52,14 @@ class BufferingHandler(logging.handlers.BufferingHandler):
     ) -> None:
         # Not the stdlib BufferingHandler's __init__: all it adds is a list called buffer.
         logging.Handler.__init__(self)
-        self.rules = policy.Rules(
-            capacity=capacity,
-            flush_level=arguments.level("flushLevel", flushLevel),
-            group_wait=group_wait,
-            group_interval=group_interval,
-            repeat_interval=repeat_interval,
-            resolve_timeout=resolve_timeout,
-            burst=burst,
-        )
         self.capacity = capacity
-        self.flushLevel = self.rules.flush_level
+        self.flushLevel = arguments.level("flushLevel", flushLevel)
+        self.group_wait = group_wait
+        self.group_interval = group_interval
+        self.repeat_interval = repeat_interval
+        self.resolve_timeout = resolve_timeout
+        self.burst = burst
+        self._rules = (self._rule_arguments(), self.make_rules())
         self.flushOnClose = arguments.flag("flushOnClose", flushOnClose)
         self._target: SMTPHandler | str
         self.target = target
@@ -74,6 +71,33 @@ class BufferingHandler(logging.handlers.BufferingHandler):
     def buffer(self) -> str:  # type: ignore[override]  # a list in the standard library
         """The name under which the records of all processes are kept: the key in ``LOGGING["handlers"]``."""
         return self.name or DEFAULT_NAME
+
+    @property
+    def rules(self) -> policy.Rules:
+        """When the buffer is mailed, as its attributes say now; while they are wrong, as they said before."""
+        current = self._rule_arguments()
+        if current != self._rules[0]:
+            try:
+                self._rules = (current, self.make_rules())
+            except ValueError:  # set after __init__ refused it: check E005 says so
+                self._rules = (current, self._rules[1])
+        return self._rules[1]
+
+    def make_rules(self) -> policy.Rules:
+        """The rules that the attributes describe, which may be changed; ValueError names a wrong one."""
+        return policy.Rules(
+            capacity=self.capacity,
+            flush_level=arguments.level("flushLevel", self.flushLevel),
+            group_wait=self.group_wait,
+            group_interval=self.group_interval,
+            repeat_interval=self.repeat_interval,
+            resolve_timeout=self.resolve_timeout,
+            burst=self.burst,
+        )
+
+    def _rule_arguments(self) -> tuple[object, ...]:
+        times = (self.group_wait, self.group_interval, self.repeat_interval, self.resolve_timeout)
+        return (self.capacity, self.flushLevel, *times, self.burst)
 
     @property
     def target(self) -> SMTPHandler:
@@ -153,7 +177,7 @@ class BufferingHandler(logging.handlers.BufferingHandler):
     def _tell_worker(self, record: logging.LogRecord) -> None:
         from .. import worker
 
-        worker.notify(urgent=record.levelno >= self.flushLevel)
+        worker.notify(urgent=record.levelno >= self.rules.flush_level)
         if self.shouldFlush(record):
             worker.request_flush(self)
 

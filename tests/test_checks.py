@@ -1,0 +1,324 @@
+"""System checks: each wrong setting or argument is named, with something to type."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import os
+import queue
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import django
+import pytest
+from django.core.checks import CheckMessage, run_checks
+
+from django_maillog import checks, compat
+from django_maillog.handlers import BufferingHandler, MemoryHandler, SMTPHandler
+from tests.sites import ROOT, Site
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import Settings
+
+Configure = Callable[[dict[str, Any]], None]
+SMTP = "django.core.mail.backends.smtp.EmailBackend"
+MAIL = {"class": "django_maillog.handlers.SMTPHandler", "mailhost": "relay"}
+BUFFER = {"class": "django_maillog.handlers.BufferingHandler", "target": "mail"}
+has_mailers = pytest.mark.skipif(django.VERSION < (6, 1), reason="MAILERS came with Django 6.1")
+before_mailers = pytest.mark.skipif(django.VERSION >= (6, 1), reason="up to Django 6.0")
+
+
+def logging_of(**handlers: Any) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": handlers,
+        "loggers": {"shop": {"handlers": list(handlers)}},
+    }
+
+
+def found(*, deploy: bool = False) -> list[CheckMessage]:
+    return run_checks(tags=["django_maillog"], include_deployment_checks=deploy)
+
+
+def ids(**kwargs: Any) -> list[str | None]:
+    return [message.id for message in found(**kwargs)]
+
+
+def only(**kwargs: Any) -> tuple[str | None, str, str]:
+    """The id, text and hint of the one message that there is."""
+    messages = found(**kwargs)
+    assert len(messages) == 1, messages
+    return messages[0].id, str(messages[0].msg), str(messages[0].hint)
+
+
+@pytest.fixture(autouse=True)
+def only_what_a_test_configures(monkeypatch: pytest.MonkeyPatch, spool_dir: Path) -> None:
+    """Handlers that other tests left behind are none of these tests' business."""
+    import weakref
+
+    monkeypatch.setattr("django_maillog.conf._handlers", weakref.WeakValueDictionary())
+    monkeypatch.setattr(logging, "_handlers", weakref.WeakValueDictionary())
+    monkeypatch.setattr("django_maillog.handlers.smtp._named", {})
+
+
+def test_all_is_well(configure_logging: Configure) -> None:
+    configure_logging(logging_of(mail=MAIL, errors=BUFFER))
+
+    assert ids(deploy=True) == []
+
+
+def test_the_smallest_configuration_is_well(configure_logging: Configure) -> None:
+    configure_logging(logging_of(errors={"class": "django_maillog.handlers.BufferingHandler"}))
+
+    assert ids() == []
+
+
+def test_nobody_to_mail_to(configure_logging: Configure, settings: Settings) -> None:
+    settings.ADMINS = []
+    configure_logging(logging_of(mail=MAIL, errors=BUFFER))
+
+    assert only() == (
+        "django_maillog.W001",
+        "The handler 'mail' has nobody to mail to.",
+        'Set ADMINS = ["ada@example.com"] (up to Django 5.2: [("Ada", "ada@example.com")]),'
+        " or give the handler toaddrs.",
+    )
+
+
+def test_the_default_target_is_checked_under_its_buffers_name(
+    configure_logging: Configure, settings: Settings
+) -> None:
+    settings.ADMINS = []
+    configure_logging(logging_of(errors={"class": "django_maillog.handlers.BufferingHandler"}))
+
+    assert only()[:2] == ("django_maillog.W001", "The handler 'errors' has nobody to mail to.")
+
+
+def test_admins_in_the_wrong_form(configure_logging: Configure, settings: Settings) -> None:
+    settings.ADMINS = "ada@example.com"
+    configure_logging(logging_of(mail=MAIL))
+
+    number, text, hint = only()
+    assert number == "django_maillog.E008"
+    assert "settings.ADMINS must be a list of addresses" in text
+    assert 'ADMINS = ["ada@example.com"]' in hint
+
+
+@has_mailers
+def test_an_unknown_mailer(configure_logging: Configure, settings: Settings) -> None:
+    settings.MAILERS = {"default": {"BACKEND": SMTP, "OPTIONS": {"host": "relay", "timeout": 5}}}
+    configure_logging(logging_of(mail={"class": "django_maillog.handlers.SMTPHandler", "using": "other"}))
+
+    number, text, hint = only()
+    assert number == "django_maillog.E002"
+    assert "'other'" in text
+    assert hint == 'Set MAILERS["other"].'
+
+
+@has_mailers
+def test_a_mailer_without_a_timeout(configure_logging: Configure, settings: Settings) -> None:
+    settings.MAILERS = {"default": {"BACKEND": SMTP, "OPTIONS": {"host": "relay"}}}
+    configure_logging(logging_of(mail={"class": "django_maillog.handlers.SMTPHandler"}))
+
+    assert only() == (
+        "django_maillog.W002",
+        "The handler 'mail' has a mailer without a time-out: a hanging server holds up requests.",
+        "Give the handler timeout=10, or the mailer a time-out:"
+        ' MAILERS["default"]["OPTIONS"]["timeout"] = 10.',
+    )
+
+
+@before_mailers
+def test_a_backend_without_a_timeout(configure_logging: Configure, settings: Settings) -> None:
+    settings.EMAIL_BACKEND = SMTP
+    settings.EMAIL_TIMEOUT = None
+    configure_logging(logging_of(mail={"class": "django_maillog.handlers.SMTPHandler"}))
+
+    number, _text, hint = only()
+    assert (number, hint) == (
+        "django_maillog.W002",
+        "Give the handler timeout=10, or the mailer a time-out: EMAIL_TIMEOUT = 10.",
+    )
+
+
+def test_a_timeout_of_the_handler_is_enough(configure_logging: Configure, settings: Settings) -> None:
+    if compat.HAS_MAILERS:
+        settings.MAILERS = {"default": {"BACKEND": SMTP, "OPTIONS": {"host": "relay"}}}
+    else:
+        settings.EMAIL_BACKEND, settings.EMAIL_TIMEOUT = SMTP, None
+    configure_logging(logging_of(mail={"class": "django_maillog.handlers.SMTPHandler", "timeout": 3}))
+
+    assert ids() == []
+
+
+@before_mailers
+def test_an_unknown_backend(configure_logging: Configure) -> None:
+    mail = {"class": "django_maillog.handlers.SMTPHandler", "email_backend": "no.such.Backend"}
+    configure_logging(logging_of(mail=mail))
+
+    number, text, _hint = only()
+    assert number == "django_maillog.E003"
+    assert "email_backend='no.such.Backend'" in text
+
+
+@pytest.mark.parametrize(
+    ("target", "what"),
+    [("nowhere", "there is no handler of that name"), ("console", "a logging.StreamHandler")],
+)
+def test_a_wrong_target(target: str, what: str, configure_logging: Configure) -> None:
+    console = {"class": "logging.StreamHandler"}
+    configure_logging(logging_of(console=console, errors={**BUFFER, "target": target}))
+
+    number, text, hint = only()
+    assert number == "django_maillog.E004"
+    assert f"target={target!r}" in text
+    assert what in text
+    assert '"django_maillog.handlers.SMTPHandler"' in hint
+
+
+@pytest.mark.parametrize("path", ["no.such.function", "django_maillog.checks.PACKAGE"])
+def test_a_fingerprint_that_is_no_function(path: str, configure_logging: Configure) -> None:
+    configure_logging(logging_of(mail=MAIL, errors={**BUFFER, "fingerprint": path}))
+
+    number, text, _hint = only()
+    assert number == "django_maillog.E009"
+    assert f"fingerprint={path!r}" in text
+
+
+def test_a_reporter_that_can_not_be_imported(configure_logging: Configure) -> None:
+    configure_logging(logging_of(mail={**MAIL, "reporter_class": "no.such.Reporter"}))
+
+    number, text, _hint = only()
+    assert number == "django_maillog.E010"
+    assert "reporter_class must be the dotted path of an ExceptionReporter, not 'no.such.Reporter'" in text
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"), [("flushLevel", "LOUD"), ("capacity", 0), ("group_wait", -1), ("burst", "few")]
+)
+def test_a_wrong_attribute(attribute: str, value: Any, configure_logging: Configure) -> None:
+    configure_logging(logging_of(mail=MAIL, errors={**BUFFER, ".": {attribute: value}}))
+
+    number, text, hint = only()
+    assert number == "django_maillog.E005"
+    assert text.startswith(f"The handler 'errors' has a wrong attribute: {attribute} must be")
+    assert hint == 'Correct LOGGING["handlers"]["errors"].'
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_a_spool_folder_that_others_can_read(configure_logging: Configure, spool_dir: Path) -> None:
+    spool_dir.mkdir(mode=0o755)
+    spool_dir.chmod(0o755)
+    configure_logging(logging_of(mail=MAIL, errors=BUFFER))
+
+    number, text, hint = only()
+    assert number == "django_maillog.E006"
+    assert "mode 0755" in text
+    assert hint == "Set MAILLOG_SPOOL_DIR to a folder of this user's own, with mode 0700."
+
+
+def test_a_spool_folder_that_can_not_be_made(
+    configure_logging: Configure, settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    settings.MAILLOG_SPOOL_DIR = str(tmp_path / "file" / "spool")
+    configure_logging(logging_of(mail=MAIL, errors=BUFFER))
+
+    assert ids() == ["django_maillog.E006"]
+
+
+def test_a_spool_folder_is_no_concern_without_a_buffer(
+    configure_logging: Configure, settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    settings.MAILLOG_SPOOL_DIR = str(tmp_path / "file" / "spool")
+    configure_logging(logging_of(mail=MAIL))
+
+    assert ids() == []
+
+
+def test_a_mistyped_setting(settings: Settings) -> None:
+    settings.MAILLOG_WORKER = "threads"
+
+    number, text, hint = only()
+    assert number == "django_maillog.E007"
+    assert "MAILLOG_WORKER must be one of" in text
+    assert hint == "The default is 'thread'."
+
+
+def test_an_unknown_setting(settings: Settings) -> None:
+    settings.MAILLOG_WORKERS = "thread"
+
+    number, text, hint = only()
+    assert (number, text) == ("django_maillog.W003", "Unknown setting MAILLOG_WORKERS.")
+    assert "MAILLOG_WORKER," in hint
+
+
+def test_a_development_backend_is_found_at_deployment(configure_logging: Configure) -> None:
+    configure_logging(logging_of(mail={"class": "django_maillog.handlers.SMTPHandler"}))
+
+    assert ids() == []
+    number, text, hint = only(deploy=True)
+    assert number == "django_maillog.W004"
+    assert "'mail' sends through a development backend (django.core.mail.backends.locmem)" in text
+    assert '"django.core.mail.backends.smtp.EmailBackend"' in hint
+
+
+def test_handlers_are_found_wherever_they_are() -> None:
+    by_hand, in_memory, listening, behind = SMTPHandler(), SMTPHandler(), BufferingHandler(), SMTPHandler()
+    waiting = logging.handlers.QueueHandler(queue.Queue())
+    waiting.listener = logging.handlers.QueueListener(waiting.queue, listening)  # type: ignore[arg-type]
+    plain = logging.handlers.MemoryHandler(1, target=in_memory)
+    ours = MemoryHandler(1, target=behind)
+    logger = logging.getLogger("shop.everywhere")
+    for handler in (by_hand, plain, waiting, ours):
+        logger.addHandler(handler)
+
+    handlers = [item.handler for item in checks.live_handlers() if item.name == type(item.handler).__name__]
+    logger.handlers.clear()
+
+    assert {id(handler) for handler in (by_hand, in_memory, listening, ours, behind)} == set(
+        map(id, handlers)
+    )
+
+
+def test_the_app_is_missing(tmp_path: Path) -> None:
+    code = (
+        "import django\n"
+        "from django.conf import settings\n"
+        "from django.core.checks import run_checks\n"
+        "settings.configure(LOGGING={'version': 1, 'handlers': {'errors': {'class':"
+        " 'django_maillog.handlers.BufferingHandler'}}, 'root': {'handlers': ['errors']}})\n"
+        "django.setup()\n"
+        "for message in run_checks(): print(message.id, message.hint)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    hint = 'Add "django_maillog" to INSTALLED_APPS and run "manage.py migrate".'
+    assert done.stdout == f"django_maillog.E001 {hint}\n"
+
+
+def test_manage_check_reads_the_logging_that_is_in_force(empty_site: Site) -> None:
+    empty_site.configure_logging(logging_of(mail=MAIL, errors={**BUFFER, "target": "nowhere"}))
+
+    done = empty_site.manage("check", check=False)
+
+    assert done.returncode == 1
+    assert "django_maillog.E004" in done.stderr
+    assert "target='nowhere'" in done.stderr
+
+
+def test_every_id_belongs_to_one_message() -> None:
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "django_maillog").rglob("*.py"))
+
+    written = re.findall(r'(?:id="django_maillog\.|, ")([EW]\d{3})"', sources)
+
+    assert len(written) == len(set(written)) == 14
