@@ -51,8 +51,8 @@ def render(make_context: Callable[[list[str]], dict[str, Any]], *, project: bool
 
 def _page(engine: Engine, name: str, context: dict[str, Any]) -> str:
     page = engine.get_template(name).render(Context(context, autoescape=name == HTML))
-    # Sliced to a plain str: the admin shows these pages, and must not take their text for safe HTML.
-    return page.strip()[:] + "\n"
+    # Stripped, it is a plain str: the admin shows these pages, and must not take their text for safe HTML.
+    return page.strip() + "\n"
 
 
 def _engine(name: str) -> Engine:

@@ -567,8 +567,10 @@ def test_the_largest_attachments_that_fit_still_leave_the_mail_below_its_limit()
 def test_every_group_is_shown_or_counted() -> None:
     shown = mail_samples.outage()
 
-    text = digest.render(shown).text
+    rendered = digest.render(shown)
+    text = rendered.text
 
+    assert 60_000 < len(rendered.html.encode()) < 90_000
     body, _, rows = text.partition("IN SHORT\n")
     full = [int(number.replace(",", "")) for number in re.findall(r"^([\d,]+) × .*\n  at ", body, re.M)]
     short = [int(number.replace(",", "")) for number in re.findall(r"^([\d,]+) × ERROR ", rows, re.M)]
@@ -599,6 +601,7 @@ def test_all_records_are_attached_as_json_lines() -> None:
     lines = gzip.decompress(attached.content).splitlines()
     assert [json.loads(line) for line in lines] == [{"message": "a"}, {"message": "ü"}]
     assert first == second
+    assert attached.content[4:8] == bytes(4)  # no time in the header
     assert "All records are attached: records.jsonl.gz, 2 lines." in first.text
 
 
