@@ -20,12 +20,15 @@ GROUPS, BATCHES, RECORDS = 60, 150, 12_000
 MOST_QUERIES = 15
 MOST_ROWS = 1_000
 
-pytestmark = [
-    pytest.mark.django_db,
-    pytest.mark.skipif(
-        connection.vendor == "mysql", reason="its plans read otherwise; the queries are the same"
-    ),
-]
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As small beside these rows as the real ones are beside a million."""
+    monkeypatch.setattr("django_maillog.admin.records.WINDOW", 200)
+    monkeypatch.setattr("django_maillog.admin.base.MOST_COUNTED", 300)
+    monkeypatch.setattr("django_maillog.admin.records.MOST_COUNTED", 300)
 
 
 def populate(now: datetime, groups: int, batches: int, records: int) -> None:
@@ -106,7 +109,8 @@ def populate(now: datetime, groups: int, batches: int, records: int) -> None:
         batch_size=5_000,
     )
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
+        for model in (Batch, Group, Record, Tally):
+            cursor.execute(f"ANALYZE {'TABLE ' * (connection.vendor == 'mysql')}{model._meta.db_table}")
 
 
 def pages() -> list[str]:
@@ -128,7 +132,7 @@ def pages() -> list[str]:
         "group/?o=3",
         f"group/{group}/change/",
         "record/",
-        "record/?p=50",
+        "record/?p=3",
         "record/?level=50",
         "record/?level=10",
         "record/?time=24&level=40",
@@ -166,7 +170,10 @@ def plan(sql: str) -> list[str]:
     prefix = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
     with connection.cursor() as cursor:
         cursor.execute(f"{prefix} {sql}")
-        return [str(row[-1]) for row in cursor.fetchall()]
+        rows = cursor.fetchall()
+    if connection.vendor == "mysql":
+        return [f"{table} {access}" for _id, _kind, table, access, *_rest in rows]
+    return [str(row[-1]) for row in rows]
 
 
 # A walk along an index in the order that is asked for ends at the LIMIT.
@@ -177,7 +184,7 @@ def reads_all_records(line: str) -> bool:
     """Whether a line of a plan scans the table of records, or one of its indexes in no order."""
     if connection.vendor == "sqlite":
         return SCAN.search(line) is not None
-    return "Seq Scan on django_maillog_record" in line
+    return "Seq Scan on django_maillog_record" in line or line == "django_maillog_record ALL"
 
 
 def test_no_page_takes_many_queries_or_rows_or_reads_all_records(looker: Client) -> None:
