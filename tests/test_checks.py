@@ -272,7 +272,7 @@ def test_a_development_backend_is_found_at_deployment(configure_logging: Configu
 def test_handlers_are_found_wherever_they_are() -> None:
     by_hand, in_memory, listening, behind = SMTPHandler(), SMTPHandler(), BufferingHandler(), SMTPHandler()
     waiting = logging.handlers.QueueHandler(queue.Queue())
-    waiting.listener = logging.handlers.QueueListener(waiting.queue, listening)  # type: ignore[arg-type]
+    vars(waiting)["listener"] = logging.handlers.QueueListener(queue.Queue(), listening)  # Python 3.12
     plain = logging.handlers.MemoryHandler(1, target=in_memory)
     ours = MemoryHandler(1, target=behind)
     logger = logging.getLogger("shop.everywhere")
