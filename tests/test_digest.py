@@ -23,7 +23,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from django_maillog import delivery, digest, excerpts, page, samples, timebar
+from django_maillog import delivery, digest
+from django_maillog.digest import excerpts, page, samples, timebar
 from django_maillog.policy import Reason
 from tests import mail_samples
 from tests.mail_samples import NOON, group, report, sample, traceback

@@ -18,13 +18,13 @@ NAME = PACKAGE.name
 # The rows of the design; a row may be several layers, parts of its modules that build on one another.
 ROWS: tuple[tuple[set[str], ...], ...] = (
     (
-        {"arguments", "clock", "compat", "conf", "excerpts", "reports", "text", "timebar"},
-        {"fingerprint", "templating"},
+        {"arguments", "compat", "conf", "reports", "text"},
+        {"fingerprint"},
         {"capture"},
         {"records"},
     ),
     ({"models", "policy", "spool"}, {"lines"}),
-    ({"attachments", "samples"}, {"page"}, {"digest"}),
+    ({"digest"},),
     ({"delivery"},),
     ({"queue"},),
     ({"outage"}, {"worker"}),

@@ -1,7 +1,4 @@
-"""The mail: a report of groups and samples becomes a subject, text, HTML and attachments.
-
-Pure: no SQL, no clock, no network.
-"""
+"""A report becomes a mail within its limits; its headers; and reports of values that no table has seen."""
 
 from __future__ import annotations
 
@@ -16,13 +13,11 @@ from itertools import product
 from typing import Any
 from urllib.parse import urlsplit
 
-from . import conf
+from .. import conf
 from .attachments import Attachment, compress, encoded_size
 from .excerpts import one_line
 from .page import NEWS, Composer, Plan, counted, is_news, level_name, ranked
 from .templating import render as render_templates
-
-__all__ = ["Attachment", "Digest", "GroupReport", "Report", "headers", "render", "subject", "summarize"]
 
 SUBJECT_LIMIT = 120
 HTML_LIMIT = 90_000  # Gmail clips at about 102 kB

@@ -6,14 +6,14 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..policy import Reason
 from . import timebar
 from .clock import Clock
 from .excerpts import one_line, visible
-from .policy import Reason
 from .samples import Sample, share_out
 
 if TYPE_CHECKING:
-    from .digest import GroupReport, Report
+    from .mail import GroupReport, Report
 
 NEWS = ("new", "regressed", "variant")
 WHY = {

@@ -17,7 +17,7 @@ from django.template.backends.django import DjangoTemplates
 
 from .excerpts import one_line
 
-HERE = Path(__file__).parent / "templates"
+HERE = Path(__file__).parent.parent / "templates"
 TEXT = "django_maillog/digest.txt"
 HTML = "django_maillog/digest.html"
 
