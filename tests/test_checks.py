@@ -63,7 +63,7 @@ def only_what_a_test_configures(monkeypatch: pytest.MonkeyPatch, spool_dir: Path
 
     monkeypatch.setattr("django_maillog.conf._handlers", weakref.WeakValueDictionary())
     monkeypatch.setattr(logging, "_handlers", weakref.WeakValueDictionary())
-    monkeypatch.setattr("django_maillog.handlers.smtp._named", {})
+    monkeypatch.setattr("django_maillog.handlers.names._named", {})
 
 
 def test_all_is_well(configure_logging: Configure) -> None:

@@ -15,8 +15,10 @@ from django.apps import apps
 from django.utils.module_loading import import_string
 
 from .. import arguments, conf, policy, records, spool
+from . import names
 from .exits import is_reconfiguration, is_shutdown
-from .smtp import SMTPHandler, find_target, is_ours
+from .incoming import is_ours
+from .smtp import SMTPHandler
 
 DEFAULT_NAME = "maillog"
 FULL_EVERY = 60.0  # seconds between two full captures of one fingerprint
@@ -103,7 +105,7 @@ class BufferingHandler(logging.handlers.BufferingHandler):
     def target(self) -> SMTPHandler:
         """The SMTPHandler that says where mail goes; a name is looked up when it is first needed."""
         if isinstance(self._target, str):
-            self._target = find_target(self._target)
+            self._target = names.find(self._target, SMTPHandler)
         return self._target
 
     @target.setter

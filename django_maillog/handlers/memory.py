@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from .. import arguments, records
+from . import names
 from .exits import is_shutdown
-from .smtp import SMTPHandler, find_target, is_ours
+from .incoming import is_ours
+from .smtp import SMTPHandler
 
 if TYPE_CHECKING:
     from ..digest import Report
@@ -87,7 +89,7 @@ class MemoryHandler(logging.handlers.MemoryHandler):
     def _deliver(self, kept: Sequence[logging.LogRecord]) -> None:
         try:
             if isinstance(self.target, str):
-                self.target = _find_handler(self.target)
+                self.target = names.find_any(self.target) or names.find(self.target, SMTPHandler)
         except Exception:
             return self.handleError(kept[-1])
         if isinstance(self.target, DigestTarget):
@@ -135,9 +137,3 @@ def _passed(target: DigestTarget, record: logging.LogRecord) -> logging.LogRecor
     if isinstance(result, logging.LogRecord):
         return result
     return record if result else None
-
-
-def _find_handler(name: str) -> logging.Handler:
-    """The handler of that name: any that logging knows, else one of our own."""
-    found: logging.Handler | None = logging._handlers.get(name)  # type: ignore[attr-defined]
-    return found if found is not None else find_target(name)

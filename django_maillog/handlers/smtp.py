@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import logging.handlers
 from collections.abc import Sequence
 from email.utils import getaddresses
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMultiAlternatives
 from django.core.mail.backends.base import BaseEmailBackend
 
 from .. import arguments, compat, conf
 from ..text import message_of, safe_text
+from . import incoming, names
 
 if TYPE_CHECKING:
     from django.views.debug import ExceptionReporter
@@ -26,16 +25,6 @@ if TYPE_CHECKING:
 STDLIB_TIMEOUT = 5.0  # seconds; what logging.handlers.SMTPHandler really waits, whatever its docstring says
 SUBJECT_LIMIT = 400  # characters; folding a header takes far more than linear time
 BODY_LIMIT = 5_000_000  # characters
-
-# The newest SMTPHandler of each name. logging holds its handlers by weak references only, and nobody else
-# holds one that is named as a target but attached to no logger.
-_named: dict[str, SMTPHandler] = {}
-
-
-def is_ours(record: logging.LogRecord) -> bool:
-    """Whether a record comes from django_maillog itself, or from what it is calling: no mails about mails."""
-    # A record made by hand may have no name, or anything for one.
-    return conf.is_muted() or f"{record.name}.".startswith("django_maillog.")
 
 
 class SMTPHandler(logging.handlers.SMTPHandler):
@@ -111,7 +100,7 @@ class SMTPHandler(logging.handlers.SMTPHandler):
     def set_name(self, name: str | None) -> None:
         super().set_name(name)  # type: ignore[arg-type]
         if name:
-            _named[name] = self
+            names.remember(name, self)
 
     # The inherited property knows the inherited set_name only.
     name = property(logging.Handler.get_name, set_name)
@@ -164,11 +153,11 @@ class SMTPHandler(logging.handlers.SMTPHandler):
     # Since Python 3.12 it may return the record.
     def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]
         """Mail the record if the filters let it pass, and if it isn't about our own work."""
-        return not is_ours(record) and super().handle(record)
+        return not incoming.is_ours(record) and super().handle(record)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Mail the record; an error goes to ``handleError``."""
-        if is_ours(record):
+        if incoming.is_ours(record):
             return
         try:
             with conf.muted():
@@ -180,10 +169,10 @@ class SMTPHandler(logging.handlers.SMTPHandler):
         overridden = getattr(self.send_mail, "__func__", None) is not SMTPHandler.send_mail
         if not overridden and not self.get_recipients():
             return
-        record = _formattable(record)
+        record = incoming.formattable(record)
         subject = self.format_subject(str(self.getSubject(record)))
         if self.mailhost is None:
-            body = f"{self.format(_without_exception(record))}\n\n{self._text_report(record)}"
+            body = f"{self.format(incoming.without_exception(record))}\n\n{self._text_report(record)}"
         else:
             body = self.format(record)
         self.send_mail(subject, body, html_message=self._html_report(record))
@@ -278,8 +267,8 @@ class SMTPHandler(logging.handlers.SMTPHandler):
         """A digest's subject: what an overridden ``getSubject`` says of its worst record, else the counts."""
         from .. import digest
 
-        if type(self).getSubject is not SMTPHandler.getSubject:
-            return self.format_subject(f"{self._prefix()}{self.getSubject(_worst_record(report))}")
+        if report.groups and type(self).getSubject is not SMTPHandler.getSubject:
+            return self.format_subject(f"{self._prefix()}{self.getSubject(incoming.worst_of(report))}")
         own = f"{self.subject}: " if self.subject else ""
         return self.format_subject(f"{self._prefix()}{own}{digest.subject(report)}")
 
@@ -299,62 +288,9 @@ class SMTPHandler(logging.handlers.SMTPHandler):
             self.get_connection().send_messages([mail])
 
 
-def find_target(name: str) -> SMTPHandler:
-    """The SMTPHandler of that name, whether or not a logger has it, or else ImproperlyConfigured."""
-    # getHandlerByName is new in Python 3.12; this is what it reads.
-    current = logging._handlers.get(name)  # type: ignore[attr-defined]
-    found = current if current is not None else _named.get(name)
-    if isinstance(found, SMTPHandler):
-        return found
-    known = ", ".join(map(repr, sorted(_named))) or "none is configured"
-    what = (
-        "there is no handler of that name"
-        if found is None
-        else f"that is a {type(found).__module__}.{type(found).__qualname__}"
-    )
-    raise ImproperlyConfigured(
-        f"target={name!r} must name a django_maillog.handlers.SMTPHandler in LOGGING ({known}), but {what}."
-    )
-
-
 def _deliverable(entry: str) -> list[str]:
     """The addresses in one entry of ``toaddrs``: one string there, but smtplib delivers to each of them."""
     found = getaddresses([entry]) if "," in entry else []
     if len(found) < 2 or not all("@" in address for _name, address in found):
         return [entry]
     return [f"{name} <{address}>" if name else address for name, address in found]
-
-
-def _formattable(record: logging.LogRecord) -> logging.LogRecord:
-    """The record, or where its arguments don't fit its message, a copy that says so."""
-    try:
-        record.getMessage()
-    except Exception:  # wrong % arguments, or an object whose __str__ raises
-        record = copy.copy(record)
-        record.msg, record.args = message_of(record), None
-    return record
-
-
-def _without_exception(record: logging.LogRecord) -> logging.LogRecord:
-    """A copy to be formatted where a report with the traceback follows."""
-    record = copy.copy(record)
-    record.exc_info = record.exc_text = None
-    return record
-
-
-def _worst_record(report: Report) -> logging.LogRecord:
-    """A record with what is known of the worst group, for code that makes subjects of records."""
-    worst = max(report.groups, key=lambda group: group.level)
-    sample: dict[str, Any] = worst.sample or {}
-    return logging.makeLogRecord(
-        {
-            "name": worst.logger,
-            "levelno": worst.level,
-            "levelname": logging.getLevelName(worst.level),
-            "msg": sample.get("message", worst.title),
-            "pathname": sample.get("pathname", ""),
-            "lineno": sample.get("lineno", 0),
-            "funcName": sample.get("function"),
-            "created": worst.last_at.timestamp(),
-        }
-    )

@@ -1,0 +1,54 @@
+"""What handlers make of a record before they handle it."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from typing import TYPE_CHECKING, Any
+
+from .. import conf
+from ..text import message_of
+
+if TYPE_CHECKING:
+    from ..digest import Report
+
+
+def is_ours(record: logging.LogRecord) -> bool:
+    """Whether a record comes from django_maillog itself, or from what it is calling: no mails about mails."""
+    # A record made by hand may have no name, or anything for one.
+    return conf.is_muted() or f"{record.name}.".startswith("django_maillog.")
+
+
+def formattable(record: logging.LogRecord) -> logging.LogRecord:
+    """The record, or where its arguments don't fit its message, a copy that says so."""
+    try:
+        record.getMessage()
+    except Exception:  # wrong % arguments, or an object whose __str__ raises
+        record = copy.copy(record)
+        record.msg, record.args = message_of(record), None
+    return record
+
+
+def without_exception(record: logging.LogRecord) -> logging.LogRecord:
+    """A copy to be formatted where a report with the traceback follows."""
+    record = copy.copy(record)
+    record.exc_info = record.exc_text = None
+    return record
+
+
+def worst_of(report: Report) -> logging.LogRecord:
+    """A record with what is known of the worst group, for code that makes subjects of records."""
+    worst = max(report.groups, key=lambda group: group.level)
+    sample: dict[str, Any] = worst.sample or {}
+    return logging.makeLogRecord(
+        {
+            "name": worst.logger,
+            "levelno": worst.level,
+            "levelname": logging.getLevelName(worst.level),
+            "msg": sample.get("message", worst.title),
+            "pathname": sample.get("pathname", ""),
+            "lineno": sample.get("lineno", 0),
+            "funcName": sample.get("function"),
+            "created": worst.last_at.timestamp(),
+        }
+    )

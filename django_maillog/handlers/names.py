@@ -1,0 +1,42 @@
+"""The SMTPHandlers by name, for handlers that name their target."""
+
+from __future__ import annotations
+
+import logging
+from typing import TypeVar
+
+from django.core.exceptions import ImproperlyConfigured
+
+Kind = TypeVar("Kind", bound=logging.Handler)
+
+# The newest of each name. logging holds its handlers by weak references only, and nobody else holds one that
+# is named as a target but attached to no logger.
+_named: dict[str, logging.Handler] = {}
+
+
+def remember(name: str, handler: logging.Handler) -> None:
+    """Keep a handler that others may name."""
+    _named[name] = handler
+
+
+def find_any(name: str) -> logging.Handler | None:
+    """The handler of that name, whether or not a logger has it."""
+    # getHandlerByName is new in Python 3.12; this is what it reads.
+    current: logging.Handler | None = logging._handlers.get(name)  # type: ignore[attr-defined]
+    return current if current is not None else _named.get(name)
+
+
+def find(name: str, kind: type[Kind]) -> Kind:
+    """The handler of that name and kind; ImproperlyConfigured says what there is instead."""
+    found = find_any(name)
+    if isinstance(found, kind):
+        return found
+    if found is None:
+        there = "there is no handler of that name"
+    else:
+        there = f"that is a {type(found).__module__}.{type(found).__qualname__}"
+    known = ", ".join(map(repr, sorted(_named))) or "none is configured"
+    raise ImproperlyConfigured(
+        f"target={name!r} must name a django_maillog.handlers.{kind.__name__} in LOGGING ({known}), "
+        f"but {there}."
+    )
