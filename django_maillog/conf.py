@@ -43,11 +43,11 @@ def get(name: str) -> Any:
 
 def spool_dir() -> Path:
     """The folder of this project's segments; while tests run, one that goes with the process."""
-    if testing() and not settings.is_overridden("MAILLOG_SPOOL_DIR"):
+    if testing() and not settings.is_overridden("MAILLOG_SPOOL_DIR"):  # type: ignore[misc]  # the stubs miss it
         return _testing_spool_dir(os.getpid())
     configured = get("MAILLOG_SPOOL_DIR")
     if configured is None:
-        return _state_dir() / _project_name()
+        return _default_spool_dir(_project_name())
     if not isinstance(configured, (str, os.PathLike)) or not configured:
         raise ImproperlyConfigured(f"MAILLOG_SPOOL_DIR must be a path, not {configured!r}.")
     return Path(configured)
@@ -77,7 +77,9 @@ def site_url() -> str:
     """Where the admin is reached from outside, without a trailing slash; empty if unknown."""
     value = get("MAILLOG_SITE_URL") or ""
     if not isinstance(value, str) or (value and not re.match(r"https?://[^/\s]+", value)):
-        raise ImproperlyConfigured(f'MAILLOG_SITE_URL must be a URL such as "https://example.com", not {value!r}.')
+        raise ImproperlyConfigured(
+            f'MAILLOG_SITE_URL must be a URL such as "https://example.com", not {value!r}.'
+        )
     return value.rstrip("/")
 
 
@@ -117,14 +119,16 @@ def _choice(name: str, choices: tuple[str, ...]) -> str:
     return str(value)
 
 
-def _state_dir() -> Path:
+def _default_spool_dir(project: str) -> Path:
     state = os.environ.get("XDG_STATE_HOME") or ""
     home = os.path.expanduser("~")
     if os.path.isabs(state):
-        return Path(state) / "django_maillog"
+        return Path(state) / "django_maillog" / project
     if os.path.isabs(home) and os.access(home, os.W_OK):
-        return Path(home) / ".local" / "state" / "django_maillog"
-    return Path(tempfile.gettempdir()) / f"django_maillog-{getpass.getuser() if os.name == 'nt' else os.getuid()}"
+        return Path(home) / ".local" / "state" / "django_maillog" / project
+    user = getpass.getuser() if os.name == "nt" else os.getuid()
+    # No folders between it and the shared one: somebody else may have made them.
+    return Path(tempfile.gettempdir()) / f"django_maillog-{user}-{project}"
 
 
 def _project_name() -> str:
@@ -135,7 +139,8 @@ def _project_name() -> str:
         name = os.path.abspath(name)
     identity = "\0".join([str(database.get(key, "")) for key in ("ENGINE", "HOST", "PORT")] + [name])
     module = os.environ.get("DJANGO_SETTINGS_MODULE", "") or settings.ROOT_URLCONF or "project"
-    return f"{re.sub(r'[^A-Za-z0-9_-]', '_', module.split('.')[0])}-{hashlib.blake2b(identity.encode(), digest_size=6).hexdigest()}"
+    digest = hashlib.blake2b(identity.encode(), digest_size=6).hexdigest()
+    return f"{re.sub(r'[^A-Za-z0-9_-]', '_', module.split('.')[0])}-{digest}"
 
 
 @cache
@@ -148,8 +153,8 @@ def _testing_spool_dir(pid: int) -> Path:
 _kept: list[tempfile.TemporaryDirectory[str]] = []  # each is removed when the process ends
 
 
-# The buffers of this process. The newest handler of a name wins: dictConfig replaces handlers, and the old ones
-# live on while a logger holds them.
+# The buffers of this process. The newest handler of a name wins: dictConfig replaces handlers, and the old
+# ones live on while a logger holds them.
 _handlers: weakref.WeakValueDictionary[int, BufferingHandler] = weakref.WeakValueDictionary()
 _number_of = itertools.count()
 
@@ -161,7 +166,9 @@ def register_buffer(handler: BufferingHandler) -> None:
 
 def buffers() -> dict[str, BufferingHandler]:
     """The BufferingHandlers alive in this process, by buffer name."""
-    return {handler.buffer: handler for _number, handler in sorted(_handlers.items())}
+    # valuerefs() is one step: other threads may make handlers meanwhile.
+    handlers = [reference() for reference in _handlers.valuerefs()]
+    return {handler.buffer: handler for handler in handlers if handler is not None}
 
 
 def find_buffer(name: str) -> BufferingHandler | None:
@@ -186,5 +193,3 @@ def muted() -> Iterator[None]:
 def is_muted() -> bool:
     """Whether what this thread logs now comes from our own work."""
     return getattr(_local, "muted", False)
-
-

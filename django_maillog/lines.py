@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from . import spool
+from .segments import Source
 
 TEXTS = ("logger", "message", "title", "fingerprint", "cause", "host", "buffer")
 OPTIONAL = {"traceback": str, "html": str, "pathname": str, "request": dict, "extra": dict}
@@ -19,25 +19,27 @@ log = logging.getLogger("django_maillog")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a line says: a prepared value, or ``lost`` records of a buffer; neither for headers and bad lines."""
+    """What a line says: a prepared value, or ``lost`` records of a buffer; neither for headers, bad lines."""
 
     buffer: str = ""
     value: dict[str, Any] | None = None
     lost: int = 0
 
 
-def parse(raw: bytes, source: spool.Source) -> Line:
-    """Read one line; one that we can't have written is set aside with a warning, and the rest goes on."""
+def parse(raw: bytes, source: Source | None = None) -> Line:
+    """Read one line; those that we can't have written are set aside in their source, with one warning."""
     if not raw:
         return Line()
     try:
         value = json.loads(raw)
+        if b"\\u0000" in raw or b"\\ud" in raw.lower():
+            value = _clean(value)
         if isinstance(value, dict) and ("configures" in value or "maillog" in value):
             return Line()
         return _checked(value)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        log.warning("line set aside: segment=%s error=%s", source.id, error)
-        source.set_aside(raw)
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        if source is not None and source.set_aside(raw):
+            log.warning("line set aside, others may be: segment=%s error=%r", source.id, error)
         return Line()
 
 
@@ -46,7 +48,7 @@ def _checked(value: dict[str, Any]) -> Line:
         raise TypeError("not an object")
     buffer = str(value["buffer"])[:200]
     if "lost" in value:
-        return Line(buffer=buffer, lost=max(0, int(value["lost"])))
+        return Line(buffer=buffer, lost=max(0, min(int(value["lost"]), 2**53)))
     for name in TEXTS:
         if not isinstance(value[name], str):
             raise TypeError(f"{name} isn't text")
@@ -62,3 +64,14 @@ def _checked(value: dict[str, Any]) -> Line:
     value["fingerprint"] = value["fingerprint"][:64]
     value["cause"] = value["cause"][:64]
     return Line(buffer=buffer, value=value)
+
+
+def _clean(value: Any) -> Any:
+    """The value without what no database takes: NUL and lone surrogates. Our own lines hold none."""
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    if isinstance(value, dict):
+        return {_clean(key): _clean(item) for key, item in value.items()}
+    return value

@@ -1,10 +1,11 @@
-"""While the database is away: a digest straight from the spool, so that "the database is down" doesn't need the database."""
+"""While the database is away: a digest straight from the spool, as that news must not need the database."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections import defaultdict
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import make_msgid
@@ -13,9 +14,11 @@ from typing import Any
 from . import conf, digest, lines
 from .delivery import Connection, message
 from .policy import Reason
-from .spool import SegmentFile, Source, segment_paths, spool
+from .segments import Source
+from .spool import spool
 
 MAX_RECORDS = 20_000  # in one mail; the rest waits for the next
+RETRY = 60.0  # seconds after which a mail that did not go out is tried again
 NOTE = (
     "The database is away, or answers errors. This mail comes straight from the spool of one process; "
     "everything will be in the database when it is back, and these records will not be mailed again."
@@ -26,82 +29,114 @@ log = logging.getLogger("django_maillog")
 
 @dataclass
 class _Found:
-    """What the spool holds of one buffer, and from where."""
+    """What the spool holds of one buffer."""
 
     values: list[dict[str, Any]] = field(default_factory=list)
     lost: int = 0
 
 
+@dataclass
+class _Harvest:
+    """What this process's segments hold that is neither imported nor mailed, and which bytes that is."""
+
+    buffers: dict[str, _Found] = field(default_factory=lambda: defaultdict(_Found))
+    ranges: list[tuple[Source, int, int]] = field(default_factory=list)
+    records: int = 0
+
+    def take(self, source: Source) -> None:
+        """Read on from where the import is, or a mail was; at most MAX_RECORDS of all sources."""
+        start = offset = _start(source)
+        while self.records < MAX_RECORDS:
+            raw_lines, end = source.read(offset)
+            if not raw_lines:
+                break
+            for raw in raw_lines:
+                self._add(lines.parse(raw))
+            offset = end
+        if offset > start:
+            self.ranges.append((source, start, offset))
+
+    def _add(self, line: lines.Line) -> None:
+        if line.lost:
+            self.buffers[line.buffer].lost += line.lost
+        elif line.value is not None:
+            self.buffers[line.buffer].values.append(line.value)
+            self.records += 1
+
+
 class Mailer:
-    """Mails what this process's spool holds, each buffer at most once in its ``group_interval``."""
+    """Mails what this process's spool holds, at most once in a ``group_interval``."""
 
     def __init__(self) -> None:
-        self._next_at: dict[str, float] = {}  # by buffer, monotonic
+        self._next_at = 0.0  # monotonic
 
     def mail(self) -> int:
-        """Mail what is neither imported nor mailed yet; the number of mails."""
-        with spool.mailing:
-            return sum(self._mail_segment(source) for source in _own_segments())
+        """Mail what is neither imported nor mailed yet; the number of mails.
 
-    def _mail_segment(self, source: Source) -> int:
-        start = max([spool.imported.get(source.id, 0)] + [report["to"] for report in source.reports()])
-        found, end = _read(source, start)
-        now = time.monotonic()
-        if not found or any(now < self._next_at.get(buffer, 0) for buffer in found):
+        No process imports a segment between our look at it and our note of what was mailed of it.
+        """
+        if time.monotonic() < self._next_at:
             return 0
+        with ExitStack() as held:
+            held.enter_context(spool.mailing)
+            harvest = _Harvest()
+            for source in spool.own():
+                held.callback(source.close)
+                if not source.read(_start(source))[0]:
+                    continue
+                with suppress(OSError):  # an import of it is being committed: next time
+                    held.enter_context(source.mailing())
+                    harvest.take(source)
+            mails = self._send_all(harvest)
+            for source, start, end in harvest.ranges if mails else ():
+                source.add_report({"from": start, "to": end, "time": time.time(), "mails": mails})
+        return len(mails)
+
+    def _send_all(self, harvest: _Harvest) -> dict[str, dict[str, Any]]:
+        """Mail each buffer; the facts of the mails that went out, by buffer."""
         mails = {}
-        for buffer, content in found.items():
+        for buffer, found in harvest.buffers.items():
             handler = conf.find_buffer(buffer)
             if handler is None:
                 continue
-            self._next_at[buffer] = now + handler.rules.group_interval
-            sent = _send(buffer, content, handler.target)
-            if sent:
-                mails[buffer] = sent
-        if mails:
-            source.add_report({"from": start, "to": end, "time": time.time(), "mails": mails})
-        return len(mails)
+            self._next_at = time.monotonic() + RETRY
+            try:
+                mail = _send(buffer, found, handler.target)
+            except (
+                Exception
+            ) as error:  # a buffer with a broken target or template must not keep the others back
+                log.warning(
+                    "the spool can't be mailed: buffer=%s error=%s: %s", buffer, type(error).__name__, error
+                )
+                continue
+            if mail is not None:
+                mails[buffer] = mail
+                self._next_at = time.monotonic() + max(RETRY, handler.rules.group_interval)
+        return mails
 
 
-def _own_segments() -> list[Source]:
-    memory = spool.memory()
-    sources: list[Source] = [memory] if memory is not None else []
-    return sources + [SegmentFile(path) for path in segment_paths() if path.stem in spool.imported]
+def _start(source: Source) -> int:
+    reported = [int(report["to"]) for report in source.reports(wait=False)]
+    return max([spool.imported.get(source.id, 0), *reported])
 
 
-def _read(source: Source, start: int) -> tuple[dict[str, _Found], int]:
-    found: dict[str, _Found] = defaultdict(_Found)
-    number, offset = 0, start
-    while number < MAX_RECORDS:
-        raw_lines, end = source.read(offset)
-        if not raw_lines:
-            break
-        for raw in raw_lines:
-            line = lines.parse(raw, source)
-            if line.lost:
-                found[line.buffer].lost += line.lost
-            elif line.value is not None:
-                found[line.buffer].values.append(line.value)
-                number += 1
-        offset = end
-    return found, offset
-
-
-def _send(buffer: str, content: _Found, target: Any) -> dict[str, Any] | None:
+def _send(buffer: str, found: _Found, target: Any) -> dict[str, Any] | None:
     """Mail one buffer's records; the mail's facts, or None if it didn't go out."""
     recipients = target.get_recipients()
     if not recipients:
         return None
-    report = digest.summarize(content.values, buffer=buffer, reason=Reason.OUTAGE, now=datetime.now(UTC))
-    report.record_count += content.lost
-    report.lost_count = content.lost
+    report = digest.summarize(found.values, buffer=buffer, reason=Reason.OUTAGE, now=datetime.now(UTC))
+    report.record_count += found.lost
+    report.lost_count = found.lost
     report.note = NOTE
     report.message_id = make_msgid("maillog-outage")
     sender = target.get_sender()
     rendered = digest.render(report, subject=target.get_digest_subject(report))
     connection = Connection(target)
     try:
-        verdict = connection.send(message(rendered, digest.headers(report), sender=sender, recipients=recipients))
+        verdict = connection.send(
+            message(rendered, digest.headers(report), sender=sender, recipients=recipients)
+        )
     finally:
         connection.close()
     if not verdict.sent:

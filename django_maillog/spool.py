@@ -1,18 +1,17 @@
-"""Segments on disk: append, rotate, recover.
+"""This process's end of the spool: append lines, rotate segments, count what can't be kept.
 
-A segment is an append-only file of JSON lines that starts with a header line. Its owner, one process, holds a file lock
-on it for life; anyone on the host may read it meanwhile. What ``append`` has returned from is in the operating system's
-hands: killing the process loses nothing. Where no folder can be written, memory takes over.
+What ``append`` has returned from is in the operating system's hands: killing the process loses nothing. Where
+no folder can be written, memory takes over. Everything here may be interrupted by a signal handler that logs,
+hence the re-entrant lock.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
-import socket
-import stat
 import threading
 import time
 import uuid
@@ -20,203 +19,43 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
 
 from . import conf
+from .folder import UnsafeFolder, folder_bytes, lock, private_folder, segment_paths
+from .segments import FORMAT, HOST, MAX_LINE, MemorySegment, SegmentFile, Source, open_segment
 
 if TYPE_CHECKING:
     from .handlers import BufferingHandler
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+__all__ = [
+    "Source",
+    "Spool",
+    "UnsafeFolder",
+    "append",
+    "private_folder",
+    "segment_paths",
+    "segments",
+    "spool",
+]
 
-FORMAT = 1
 SEGMENT_BYTES = 4 * 1024 * 1024  # a segment that has grown to this is followed by a new one
-MEMORY_BYTES = 16 * 1024 * 1024
-MAX_LINE = 2 * 1024 * 1024  # no line that encode() makes comes near; a longer one is not ours
-CHUNK_BYTES = 2 * 1024 * 1024
-HOST = socket.gethostname()[:255]
+SEGMENT_SECONDS = (
+    3600.0  # the same for one of this age: where only a command imports, nobody else would give it up
+)
+ROTATE_ABOVE = (
+    64 * 1024
+)  # bytes from which a segment that is imported to its end is given up, so that it can go
+LOOK_EVERY = 1.0  # seconds between two looks at the folder, whether it can be used and how full it is
 
 log = logging.getLogger("django_maillog")
 
 
-class UnsafeFolder(OSError):
-    """The spool folder can't be used, or isn't private to this user."""
-
-
-class BadSegment(ValueError):
-    """A file in the spool folder isn't a segment that this version wrote."""
-
-
-class Source(Protocol):
-    """A segment to import from: a file, or the memory of this process."""
-
-    id: str
-    host: str
-    process: int
-
-    def read(self, offset: int) -> tuple[list[bytes], int]: ...
-    def remove_if_done(self, offset: int) -> bool: ...
-    def reports(self) -> list[dict[str, Any]]: ...
-    def add_report(self, report: dict[str, Any]) -> None: ...
-    def buffers(self) -> dict[str, dict[str, Any]]: ...
-    def set_aside(self, line: bytes) -> None: ...
-
-
-def private_folder(folder: Path) -> Path:
-    """Make the folder if it is missing; raise UnsafeFolder unless it is ours alone (mode 0700, no symlink)."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.lstat()
-    except OSError as error:
-        raise UnsafeFolder(f"{folder} can't be made: {error}") from error
-    if not stat.S_ISDIR(found.st_mode):
-        raise UnsafeFolder(f"{folder} is a symbolic link or a file, not a folder.")
-    if os.name != "nt" and found.st_uid != os.geteuid():
-        raise UnsafeFolder(f"{folder} belongs to user {found.st_uid}, not to this process's user {os.geteuid()}.")
-    if os.name != "nt" and found.st_mode & 0o077:
-        raise UnsafeFolder(f"{folder} is open to other users (mode {stat.S_IMODE(found.st_mode):04o}): chmod 700 it.")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UnsafeFolder(f"{folder} can't be written.")
-    return folder
-
-
-class SegmentFile:
-    """A segment in the spool folder, to be read."""
-
-    def __init__(self, path: Path) -> None:
-        """Open it; raise BadSegment if it isn't one of ours, FileNotFoundError if it is gone."""
-        self.path = path
-        self.fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
-        try:
-            found = os.fstat(self.fd)
-            if not stat.S_ISREG(found.st_mode) or (os.name != "nt" and found.st_uid != os.geteuid()):
-                raise BadSegment("it isn't a file of this process's user")
-            header = _parse(_pread(self.fd, 4096, 0).partition(b"\n")[0])
-            if header.get("maillog") != FORMAT or header.get("id") != path.stem:
-                raise BadSegment("its first line isn't a header of this version")
-            self.id = path.stem
-            self.host = str(header.get("host", ""))[:255]
-            self.process = int(header.get("process", 0)) & 0x7FFFFFFF
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-    def __enter__(self) -> SegmentFile:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
-
-    def read(self, offset: int) -> tuple[list[bytes], int]:
-        """The complete lines from ``offset`` on (about CHUNK_BYTES of them), and the offset after them."""
-        return _complete_lines(self.fd, offset)
-
-    def remove_if_done(self, offset: int) -> bool:
-        """Delete the segment if it has no owner and ``offset`` is behind its last complete line."""
-        if not _lock(self.fd):
-            return False
-        try:
-            lines, _end = self.read(offset)
-            if lines:
-                return False
-            for path in (self.path, self._reports_path()):
-                with contextlib.suppress(OSError):
-                    path.unlink()
-            return True
-        finally:
-            _unlock(self.fd)
-
-    def buffers(self) -> dict[str, dict[str, Any]]:
-        """How the buffers in this segment were configured by its owner, by name."""
-        offset, found = 0, {}
-        while True:
-            lines, end = self.read(offset)
-            if not lines:
-                return found
-            for line in lines:
-                if line.startswith(b'{"configures"'):
-                    with contextlib.suppress(BadSegment):
-                        value = _parse(line)
-                        found[str(value["configures"])] = value
-            offset = end
-
-    def _reports_path(self) -> Path:
-        return self.path.with_suffix(".reported")
-
-    def reports(self) -> list[dict[str, Any]]:
-        """What was mailed straight from here while the database was away: from, to (bytes), and the mail's facts."""
-        try:
-            lines = self._reports_path().read_bytes().splitlines()
-        except FileNotFoundError:
-            return []
-        return [_parse(line) for line in lines]
-
-    def add_report(self, report: dict[str, Any]) -> None:
-        """Note that the bytes ``from`` to ``to`` have been mailed already."""
-        _append_private(self._reports_path(), json.dumps(report).encode() + b"\n")
-
-    def set_aside(self, line: bytes) -> None:
-        """Keep a line that can't be imported where a person can look at it."""
-        _append_private(self.path.with_suffix(".bad"), line + b"\n")
-
-
-class MemorySegment:
-    """A segment of a process that can't write its folder: the same, but it doesn't outlive the process."""
-
-    def __init__(self) -> None:
-        self.id = uuid.uuid4().hex
-        self.host = HOST
-        self.process = os.getpid()
-        self._start = 0  # the offset of the first byte that is still held
-        self._data = bytearray()
-        self._reports: list[dict[str, Any]] = []
-        self._lock = threading.Lock()
-
-    def append(self, line: bytes) -> None:
-        """Keep a line; raise OSError when MEMORY_BYTES are held."""
-        with self._lock:
-            if len(self._data) + len(line) > MEMORY_BYTES:
-                raise OSError("no memory left for records")
-            self._data += line
-
-    def size(self) -> int:
-        return self._start + len(self._data)
-
-    def read(self, offset: int) -> tuple[list[bytes], int]:
-        with self._lock:
-            data = bytes(self._data[offset - self._start : offset - self._start + CHUNK_BYTES])
-        end = data.rfind(b"\n") + 1
-        return data[:end].splitlines(), offset + end
-
-    def remove_if_done(self, offset: int) -> bool:
-        """Forget what is imported; the segment itself stays while the process lives."""
-        with self._lock:
-            del self._data[: offset - self._start]
-            self._start = offset
-        return False
-
-    def reports(self) -> list[dict[str, Any]]:
-        return list(self._reports)
-
-    def add_report(self, report: dict[str, Any]) -> None:
-        self._reports.append(report)
-
-    def buffers(self) -> dict[str, dict[str, Any]]:
-        """Nothing: who reads this memory has the handlers, too."""
-        return {}
-
-    def set_aside(self, line: bytes) -> None:
-        """Drop a line that can't be imported: this process wrote it itself, and the warning shows the error."""
+class Full(OSError):
+    """The spool has reached MAILLOG_SPOOL_MAX_BYTES."""
 
 
 class _Writer:
@@ -225,85 +64,109 @@ class _Writer:
     def __init__(self, folder: Path) -> None:
         self.id = uuid.uuid4().hex
         self.path = folder / f"{self.id}.jsonl"
-        temporary = folder / f".{self.id}.tmp"
+        # Locked before it gets its name: nobody sees it without its owner. Windows can't rename an open file.
+        first = self.path if os.name == "nt" else folder / f".{self.id}.tmp"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
-        self.fd = os.open(temporary, flags, 0o600)
+        self._fd = os.open(first, flags, 0o600)
+        found = os.fstat(self._fd)
+        self._identity = found.st_dev, found.st_ino
+        self.opened_at = time.monotonic()
+        self.configured: set[str] = set()
         try:
-            _lock(self.fd)  # before the segment gets its name: nobody ever sees it without its owner
-            header = {"maillog": FORMAT, "id": self.id, "host": HOST, "process": os.getpid(), "time": time.time()}
-            self.size = 0
+            lock(self._fd)
+            header = {
+                "maillog": FORMAT,
+                "id": self.id,
+                "host": HOST,
+                "process": os.getpid(),
+                "time": time.time(),
+            }
             self.append(json.dumps(header).encode() + b"\n")
-            os.rename(temporary, self.path)
+            if first != self.path:
+                first.rename(self.path)
         except BaseException:
             self.close()
             with contextlib.suppress(OSError):
-                os.unlink(temporary)
+                first.unlink()
             raise
-        self.configured: set[str] = set()
 
     def append(self, line: bytes) -> None:
         """One write(2); a line that the disk takes only in part is taken back, and OSError raised."""
-        written = os.write(self.fd, line)
-        if written == len(line):
-            self.size += written
-            return
-        os.ftruncate(self.fd, self.size)
-        raise OSError(f"the disk took {written} of {len(line)} bytes")
+        written = os.write(self._fd, line)
+        if written < len(line):
+            os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
+            raise OSError(errno.ENOSPC, f"the disk took {written} of {len(line)} bytes")
 
-    def is_linked(self) -> bool:
-        """Whether the file is still in its folder."""
-        return os.name == "nt" or os.fstat(self.fd).st_nlink > 0
+    def size(self) -> int | None:
+        """Its size; None if it was deleted, or its descriptor closed (daemons do that) and another's."""
+        try:
+            found = os.fstat(self._fd)
+        except OSError:
+            return None
+        same = (found.st_dev, found.st_ino) == self._identity
+        return found.st_size if same and (found.st_nlink or os.name == "nt") else None
+
+    def is_in_place(self) -> bool:
+        """Whether the segment still is where imports look for it."""
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._identity
 
     def close(self) -> None:
-        os.close(self.fd)
+        """Give the segment up, unless its descriptor is no longer ours to close."""
+        with contextlib.suppress(OSError):
+            found = os.fstat(self._fd)
+            if (found.st_dev, found.st_ino) == self._identity:
+                os.close(self._fd)
 
 
 class Spool:
-    """This process's end of the spool: appends lines, rotates segments, counts what can't be kept."""
+    """Appends lines, rotates segments, counts what can't be kept; knows how far this process is imported."""
 
     def __init__(self) -> None:
-        self._reset()
-
-    def _reset(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._writer: _Writer | None = None
         self._testing = conf.testing()
         self._memory: MemorySegment | None = None
         self._lost: Counter[str] = Counter()
         self._others_bytes = 0  # what the folder's other segments took when last looked
-        self._looked_at = 0.0
-        self._retry_folder_at = 0.0
-        self.mailing = threading.Lock()  # held while what the spool holds is mailed without the database
+        self._looked_at = -LOOK_EVERY
+        self._folder_failed_at: float | None = None
+        self.mailing = threading.Lock()
         self.appended = 0  # lines of this process, ever: tells whether there is anything to import
-        self.imported: dict[str, int] = {}  # this process's segments that may not be imported to their end, and how far they are
+        self.imported: dict[
+            str, int
+        ] = {}  # this process's segments, until they are removed, and how far each is imported
+        self.progress_at = 0.0  # when anything was imported last (monotonic)
 
     def after_fork_in_child(self) -> None:
         """Leave the parent's segment and memory to the parent."""
         writer = self._writer
-        self._reset()
+        self.__init__()  # type: ignore[misc]
         if writer is not None:
-            with contextlib.suppress(OSError):
-                writer.close()
+            writer.close()
 
     def append(self, handler: BufferingHandler, line: bytes) -> None:
-        """Keep one encoded record. Never raises; what can't be kept is counted and said in the next mail."""
+        """Keep one encoded record. What can't be kept is counted and said in the next mail."""
         buffer = handler.buffer
         with self._lock:
             self.appended += 1
             try:
+                if len(line) > MAX_LINE:
+                    raise Full(errno.EFBIG, "the line is too long")
                 self._write(handler, buffer, line)
             except OSError:
                 self._lost[buffer] += 1
 
     def write_lost(self) -> None:
-        """Put the counts of records that could not be kept into the spool, as soon as there is room."""
+        """Put the counts of records that could not be kept where they are imported, if there is room."""
         with self._lock:
-            if not self._lost:
-                return
             for buffer, count in list(self._lost.items()):
                 value = {"lost": count, "buffer": buffer, "time": time.time()}
                 try:
-                    self._line(json.dumps(value).encode() + b"\n")
+                    self._put(json.dumps(value).encode() + b"\n")
                 except OSError:
                     return
                 del self._lost[buffer]
@@ -313,56 +176,78 @@ class Spool:
         return Counter(self._lost)
 
     def _write(self, handler: BufferingHandler, buffer: str, line: bytes) -> None:
-        writer = self._writer
-        if writer is None or writer.size > SEGMENT_BYTES or conf.testing() is not self._testing:
-            writer = self._next_segment()
+        writer = self._current(len(line))
         if writer is None:
             self._memory_segment().append(line)
             return
-        if self._others_bytes + writer.size + len(line) > self._limit():
-            raise OSError("the spool is full")
+        try:
+            self._write_to(writer, handler, buffer, line)
+        except OSError as error:
+            if isinstance(error, Full) or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            self._give_up()  # the file is broken, not the disk full: try another, or memory
+            fresh = self._next()
+            if fresh is None:
+                self._memory_segment().append(line)
+            else:
+                self._write_to(fresh, handler, buffer, line)
+
+    def _write_to(self, writer: _Writer, handler: BufferingHandler, buffer: str, line: bytes) -> None:
         if buffer not in writer.configured:
             writer.append(_configuration(handler))
             writer.configured.add(buffer)
         writer.append(line)
 
-    def _line(self, line: bytes) -> None:
-        if self._writer is not None:
-            self._writer.append(line)
-        else:
-            self._memory_segment().append(line)
+    def _put(self, line: bytes) -> None:
+        """Append a line of our own, whatever the limit."""
+        if self._writer is not None and self._writer.size() is not None:
+            with contextlib.suppress(OSError):
+                self._writer.append(line)
+                return
+        self._memory_segment().append(line)
 
-    def _limit(self) -> int:
-        """The spool's limit in bytes; looks at the folder again at most once a second."""
-        try:
-            limit = conf.spool_max_bytes()
-        except ImproperlyConfigured:  # a system check reports it; the records come first
-            limit = int(conf.DEFAULTS["MAILLOG_SPOOL_MAX_BYTES"])
-        now = time.monotonic()
-        if now - self._looked_at > 1:
+    def _current(self, length: int) -> _Writer | None:
+        """The segment to append so many bytes to; None if memory must take over. Raises Full."""
+        writer, now = self._writer, time.monotonic()
+        size = writer.size() if writer is not None else None
+        if (
+            writer is None
+            or size is None
+            or size > SEGMENT_BYTES
+            or now - writer.opened_at > SEGMENT_SECONDS
+            or conf.testing() is not self._testing
+        ):
+            writer, size = self._next(), 0
+        if writer is not None and now - self._looked_at >= LOOK_EVERY:
             self._looked_at = now
-            self._others_bytes = folder_bytes(self._writer.path if self._writer else None)
-        return limit
+            self._others_bytes = folder_bytes(writer.path.parent, without=writer.path.name)
+        if writer is not None and self._others_bytes + (size or 0) + length > _limit():
+            raise Full(errno.ENOSPC, "the spool is full")
+        return writer
 
-    def _next_segment(self) -> _Writer | None:
+    def _next(self) -> _Writer | None:
         """Start a new segment; None where the folder can't be used (asked again once a second)."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-        self._testing = conf.testing()
-        now = time.monotonic()
-        if now < self._retry_folder_at:
+        self._give_up()
+        now, failed_at = time.monotonic(), self._folder_failed_at
+        if failed_at is not None and now - failed_at < LOOK_EVERY and self._testing is conf.testing():
             return None
+        self._testing = conf.testing()
+        self._looked_at = -LOOK_EVERY  # the segment that was ours counts as another's now
         try:
             self._writer = _Writer(private_folder(conf.spool_dir()))
         except (OSError, ImproperlyConfigured) as error:
-            if not self._retry_folder_at:
+            if failed_at is None:
                 log.warning("spool folder unusable, records are kept in memory: error=%s", error)
-            self._retry_folder_at = now + 1
+            self._folder_failed_at = now
             return None
-        self._retry_folder_at = 0.0
+        self._folder_failed_at = None
         self.imported[self._writer.id] = 0
         return self._writer
+
+    def _give_up(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
 
     def _memory_segment(self) -> MemorySegment:
         if self._memory is None:
@@ -375,7 +260,8 @@ class Spool:
         return self._memory
 
     def note_imported(self, segment_id: str, offset: int, *, removed: bool) -> None:
-        """How far one of this process's segments is imported; others' are not noted."""
+        """How far a segment is imported, told after each commit: a mail without the database begins there."""
+        self.progress_at = time.monotonic()
         if removed:
             self.imported.pop(segment_id, None)
         elif segment_id in self.imported:
@@ -384,77 +270,65 @@ class Spool:
     def rotate(self) -> None:
         """Let go of the current segment, so that it is deleted once imported."""
         with self._lock:
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
+            self._give_up()
 
-    def rotate_if_imported(self, *, larger_than: int) -> None:
-        """The same if all of it is imported and it is large, or if somebody has deleted its file."""
+    def rotate_if_imported(self) -> None:
+        """The same if all of it is imported and it is large, or if somebody has taken it away."""
         with self._lock:
             writer = self._writer
             if writer is None:
                 return
-            done = self.imported.get(writer.id) == writer.size > larger_than
-            if done or not writer.is_linked():
-                writer.close()
-                self._writer = None
+            done = self.imported.get(writer.id) == writer.size()
+            if (done and (writer.size() or 0) > min(ROTATE_ABOVE, _limit() // 4)) or not writer.is_in_place():
+                self._give_up()
+
+    def is_imported(self, segment: SegmentFile) -> bool:
+        """Whether the segment is this process's current one and has nothing new."""
+        writer = self._writer
+        return (
+            writer is not None and writer.id == segment.id and self.imported.get(segment.id) == segment.size
+        )
+
+    def own(self) -> list[Source]:
+        """This process's segments, memory included; the files are open, and the caller's to close."""
+        paths = {path.stem: path for path in segment_paths()}
+        files = [open_segment(paths[segment_id]) for segment_id in list(self.imported) if segment_id in paths]
+        return [source for source in (self._memory, *files) if source is not None]
 
 
-def segments(folder: Path | None = None) -> Iterator[Source]:
-    """Every segment on this host, oldest first, and this process's memory; each file is open for its turn.
+def segments(*, others: bool = True) -> Iterator[Source]:
+    """Every segment on this host that may hold something new, oldest first; each file is open for its turn.
 
-    A file that isn't a segment of this version is set aside with a warning.
+    ``others=False`` leaves out those whose owner, another process, is alive and imports them itself.
     """
-    memory = spool.memory()
-    if memory is not None:
+    if memory := spool.memory():
         yield memory
-    for path in segment_paths(folder):
-        try:
-            with SegmentFile(path) as segment:
-                yield segment
-        except FileNotFoundError:
-            continue
-        except (BadSegment, OSError) as error:
-            log.warning("segment set aside: path=%s error=%s", path, error)
-            set_aside(path)
-
-
-def segment_paths(folder: Path | None = None) -> list[Path]:
-    """The segment files in the spool folder, oldest first."""
-    found = []
-    try:
-        with os.scandir(folder or private_folder(conf.spool_dir())) as entries:
-            for entry in entries:
-                if entry.name.endswith(".jsonl"):
-                    with contextlib.suppress(OSError):
-                        found.append((entry.stat(follow_symlinks=False).st_mtime, entry.path))
-    except OSError:
-        return []
-    return [Path(path) for _mtime, path in sorted(found)]
-
-
-def folder_bytes(without: Path | None = None) -> int:
-    """What the segments on this host take, in bytes, without one of them."""
-    total = 0
     for path in segment_paths():
-        if path != without:
-            with contextlib.suppress(OSError):
-                total += path.stat().st_size
-    return total
+        segment = open_segment(path)
+        if segment is None:
+            continue
+        with segment:
+            mine = path.stem in spool.imported
+            if not spool.is_imported(segment) and (others or mine or segment.is_orphan()):
+                yield segment
 
 
-def _append_private(path: Path, line: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o600)
+def orphans() -> set[Path]:
+    """The segments on this host whose owner is gone: what a process that ended has left to be imported."""
+    found = set()
+    for path in segment_paths():
+        if segment := open_segment(path):
+            with segment:
+                if segment.is_orphan():
+                    found.add(path)
+    return found
+
+
+def _limit() -> int:
     try:
-        os.write(fd, line)
-    finally:
-        os.close(fd)
-
-
-def set_aside(path: Path) -> None:
-    """Rename a file so that no import looks at it again; a person may."""
-    with contextlib.suppress(OSError):
-        path.rename(path.with_suffix(".bad"))
+        return conf.spool_max_bytes()
+    except ImproperlyConfigured:  # a system check reports it; the records come first
+        return int(conf.DEFAULTS["MAILLOG_SPOOL_MAX_BYTES"])
 
 
 def _configuration(handler: BufferingHandler) -> bytes:
@@ -462,68 +336,24 @@ def _configuration(handler: BufferingHandler) -> bytes:
     value: dict[str, Any] = {"configures": handler.buffer, "rules": asdict(handler.rules)}
     try:
         target = handler.target
-        value |= {"recipients": target.get_recipients(), "sender": target.get_sender(), "using": target.using or ""}
+        value |= {
+            "recipients": target.get_recipients(),
+            "sender": target.get_sender(),
+            "using": target.using or "",
+        }
+        return json.dumps(value).encode() + b"\n"
     except Exception as error:  # a target that is wrong must not cost the record: a system check reports it
-        value["error"] = str(error)
-    return json.dumps(value).encode() + b"\n"
+        return json.dumps({"configures": handler.buffer, "error": str(error)}).encode() + b"\n"
 
 
-def _parse(line: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise BadSegment(f"a line isn't JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise BadSegment("a line isn't a JSON object")
-    return value
-
-
-def _complete_lines(fd: int, offset: int) -> tuple[list[bytes], int]:
-    data = _pread(fd, CHUNK_BYTES, offset)
-    end = data.rfind(b"\n") + 1
-    if not end and len(data) >= CHUNK_BYTES:
-        raise BadSegment(f"a line is longer than {MAX_LINE} bytes")
-    return data[:end].split(b"\n")[:-1] if end else [], offset + end
-
-
-def _pread(fd: int, length: int, offset: int) -> bytes:
-    if hasattr(os, "pread"):
-        return os.pread(fd, length, offset)
-    os.lseek(fd, offset, os.SEEK_SET)  # Windows; only one thread reads through a SegmentFile
-    return os.read(fd, length)
-
-
-def _lock(fd: int) -> bool:
-    """Take the lock that a segment's owner holds; whether it was free."""
-    try:
-        if fcntl is not None:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            _lock_far_byte(fd, lock=True)
-    except OSError:
-        return False
-    return True
-
-
-def _unlock(fd: int) -> None:
-    if fcntl is not None:
-        fcntl.flock(fd, fcntl.LOCK_UN)
-    else:
-        _lock_far_byte(fd, lock=False)
-
-
-def _lock_far_byte(fd: int, *, lock: bool) -> None:
-    """Windows: lock one byte far behind the end, since its locks would keep readers out."""
-    import msvcrt  # only there
-
-    position = os.lseek(fd, 0, os.SEEK_CUR)
-    os.lseek(fd, 0x7FFF0000, os.SEEK_SET)
-    msvcrt.locking(fd, msvcrt.LK_NBLCK if lock else msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
-    os.lseek(fd, position, os.SEEK_SET)
+def _setting_changed(*, setting: str, **_kwargs: object) -> None:
+    if setting == "MAILLOG_SPOOL_DIR":  # a test has its own folder
+        spool.rotate()
 
 
 spool = Spool()
 append = spool.append
+setting_changed.connect(_setting_changed)
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=spool.after_fork_in_child)

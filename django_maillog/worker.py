@@ -1,12 +1,13 @@
 """The thread that imports and flushes, and beside it a clock that notices when the database is away.
 
-Both are daemon threads that the first record (or a process's first request) starts. The *worker* alone uses the database,
-and may be stuck in it for ever; the *clock* therefore runs in a thread of its own, and mails straight from the spool
-when the worker has not got through for ``MAILLOG_OUTAGE_WAIT`` seconds.
+Both are daemon threads that the first record (or a process's first request) starts. The *worker* alone uses
+the database, and may be stuck in it for ever; the *clock* therefore runs in a thread of its own, and mails
+straight from the spool when the worker has not got through for ``MAILLOG_OUTAGE_WAIT`` seconds.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -14,12 +15,15 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from django.db import Error, connections
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 from django.utils import timezone
 
 from . import conf, outage, queue
+from . import spool as spool_module
 from .spool import spool
 
 if TYPE_CHECKING:
@@ -28,10 +32,12 @@ if TYPE_CHECKING:
 TICK = 1.0  # seconds from a record to its import
 RETRY = 2.0  # seconds from a database error to the next try
 IDLE = 30.0  # seconds without work after which the database connection is given back
-HEARTBEAT = 300.0  # seconds after which an idle worker looks for what other processes may have left behind
+LOOK_EVERY = (
+    10.0  # seconds between two looks of an idle worker at the folder: have processes left something there?
+)
+HEARTBEAT = 300.0  # seconds after which an idle worker asks the database what has become due
 EXIT_DEADLINE = 5.0  # seconds that the end of a process may wait for us, in all
 FLUSH_DEADLINE = 120.0  # seconds that a call of flush() waits at the most
-ROTATE_ABOVE = 64 * 1024  # bytes from which a segment that is imported to its end is given up, so that it can go
 PRUNE_EVERY = 6 * 3600.0
 
 log = logging.getLogger("django_maillog")
@@ -59,15 +65,18 @@ class Worker:
     """The background work of one process."""
 
     def __init__(self) -> None:
-        self._wake = threading.Condition(threading.Lock())
+        self._wake = threading.Condition()  # re-entrant: a signal handler may log while it is held
         self._thread: threading.Thread | None = None
         self._clock: threading.Thread | None = None
+        self._starting = False
         self._requests: list[Request] = []
         self._urgent = False
         self._asleep = False  # waiting for more than a tick: a record must wake it
+        self._ending = False  # the interpreter ends: only what is asked for is still done
         self._seen = -1  # spool.appended when the worker last looked: -1 so that it looks at least once
+        self._orphans: set[Path] = set()  # what the last round left of segments without an owner
         self._busy_since: float | None = None  # since when the database has owed an answer
-        self._pruned_at = 0.0
+        self._pruned_at: float | None = None
         self._exit_at: float | None = None
 
     # Called by other threads
@@ -75,12 +84,18 @@ class Worker:
     def start(self) -> bool:
         """Make sure that the threads run; False if the interpreter starts no more."""
         with self._wake:
-            if self._thread is None or not self._thread.is_alive():
-                try:
-                    self._thread = self._run_thread("maillog-worker", self._work)
-                    self._clock = self._run_thread("maillog-clock", self._watch)
-                except RuntimeError:  # at the end of the interpreter: what the spool holds waits for the next process
-                    return False
+            if self._thread is not None and self._thread.is_alive():
+                return True
+            if self._starting:  # a signal handler that logs has interrupted this very call
+                return False
+            self._starting = True
+            try:
+                self._clock = self._run_thread("maillog-clock", self._watch)
+                self._thread = self._run_thread("maillog-worker", self._work)
+            except RuntimeError:  # the interpreter ends: what the spool holds waits for the next process
+                return False
+            finally:
+                self._starting = False
             return True
 
     def notify(self, *, urgent: bool) -> None:
@@ -110,6 +125,12 @@ class Worker:
             self._exit_at = now + EXIT_DEADLINE
         return max(0.0, self._exit_at - now)
 
+    def end(self) -> None:
+        """Start nothing by itself any more: a thread that is busy while the interpreter ends can crash it."""
+        with self._wake:
+            self._ending = True
+            self._wake.notify_all()
+
     def _knock(self, *, urgent: bool) -> None:
         with self._wake:
             self._urgent = self._urgent or urgent
@@ -132,62 +153,79 @@ class Worker:
         while True:
             for request in self._wait(wait):
                 self._guarded(request.run)
-            wait = self._round()
+            if not self._ending:
+                wait = self._round()
 
     def _wait(self, seconds: float) -> list[Request]:
         """Wait for a request, an urgent record, or the time; any record ends a sleep of more than a tick."""
+        until = time.monotonic() + seconds
+        while not self._doze(min(seconds, LOOK_EVERY)):
+            seconds = until - time.monotonic()
+            if not self._ending and (seconds <= 0 or spool_module.orphans() - self._orphans):
+                break
         with self._wake:
-            self._asleep = asleep = seconds > TICK
-            if spool.appended != self._seen:  # asked after _asleep is set, as notify() appends before it asks
-                self._asleep = False
-            self._wake.wait_for(lambda: self._called() or self._asleep != asleep, seconds)
-            if asleep and not self._asleep:
-                self._wake.wait_for(self._called, TICK)  # a record: its companions come along
             self._asleep = self._urgent = False
             requests, self._requests = self._requests, []
             self._wake.notify_all()  # the clock watches again
         return requests
 
+    def _doze(self, seconds: float) -> bool:
+        """Wait so long, or less if there is something to do; whether there is."""
+        with self._wake:
+            self._asleep = seconds > TICK and spool.appended == self._seen  # notify() appends before it asks
+            if self._ending:
+                return self._wake.wait_for(lambda: bool(self._requests))
+            if seconds > TICK:
+                self._wake.wait_for(lambda: self._called() or not self._asleep, seconds)
+                if self._asleep or self._called():
+                    return self._called()
+                seconds = TICK  # a record: its companions come along
+            self._wake.wait_for(self._called, seconds)
+            return True
+
     def _called(self) -> bool:
-        return bool(self._requests) or self._urgent
+        return bool(self._requests) or self._urgent or self._ending
 
     def _round(self) -> float:
         """Import, seal and deliver what is due; how many seconds the worker may sleep now."""
         self._seen = spool.appended
         spool.write_lost()
-        pause = RETRY
-        if self._guarded(lambda: _flush(None, everything=False)):
-            spool.rotate_if_imported(larger_than=ROTATE_ABOVE)
-            self._guarded(self._prune)
-            pause = self._pause()
+        if not self._guarded(self._flush_and_tidy):
+            return RETRY
+        pause = HEARTBEAT
+
+        def ask() -> None:
+            nonlocal pause
+            moment = queue.next_event()
+            if moment is not None:
+                pause = max(0.2, min(HEARTBEAT, (moment - timezone.now()).total_seconds()))
+
+        if not self._guarded(ask):
+            return RETRY
         if spool.appended != self._seen:
             return min(pause, TICK)
         if pause > IDLE:
             connections.close_all()
         return pause
 
-    def _pause(self) -> float:
-        seconds = HEARTBEAT
-
-        def ask() -> None:
-            nonlocal seconds
-            moment = queue.next_event()
-            if moment is not None:
-                seconds = max(0.2, min(HEARTBEAT, (moment - timezone.now()).total_seconds()))
-
-        self._guarded(ask)
-        return seconds
-
-    def _prune(self) -> None:
-        if time.monotonic() - self._pruned_at > PRUNE_EVERY or not self._pruned_at:
-            self._pruned_at = time.monotonic()
-            now = timezone.now()
-            queue.prune(now - timedelta(days=conf.retention_days()), now)
+    def _flush_and_tidy(self) -> None:
+        _flush(None, everything=False)
+        spool.rotate_if_imported()
+        self._orphans = spool_module.orphans()
+        now = time.monotonic()
+        if self._pruned_at is None or now - self._pruned_at > PRUNE_EVERY:
+            self._pruned_at = now
+            moment = timezone.now()
+            queue.prune(
+                moment - timedelta(days=conf.retention_days()),
+                moment,
+                progress=lambda _rows: self._answered(),
+            )
 
     def _guarded(self, work: Callable[[], object]) -> bool:
         """Do something that needs the database, under the clock's eyes; whether it worked."""
         if self._busy_since is None:
-            self._busy_since = time.monotonic()
+            self._answered()
         try:
             for connection in connections.all(initialized_only=True):
                 connection.close_if_unusable_or_obsolete()
@@ -200,6 +238,9 @@ class Worker:
         self._busy_since = None
         return True
 
+    def _answered(self) -> None:
+        self._busy_since = time.monotonic()
+
     @contextlib.contextmanager
     def sending(self) -> Iterator[None]:
         """While a mail server is waited for, the database owes nothing."""
@@ -207,22 +248,28 @@ class Worker:
         try:
             yield
         finally:
-            self._busy_since = time.monotonic()
+            self._answered()
 
     # The clock's thread
 
     def _watch(self) -> None:
         mailer = outage.Mailer()
-        while True:
-            with self._wake:
-                self._wake.wait_for(lambda: not self._asleep or self._busy_since is not None)
-            since, patience = self._busy_since, conf.outage_wait()
-            if since is not None and time.monotonic() - since >= patience:
-                try:
+        while not self._ending:
+            try:
+                patience = conf.outage_wait()
+                if self._silent_for() >= patience:
                     mailer.mail()
-                except Exception:  # the clock must go on, whatever a target or template does
-                    log.exception("the spool can't be mailed")
-            time.sleep(min(1.0, patience / 4))
+            except Exception:  # the clock must go on, whatever a setting, a target or a template does
+                log.exception("the spool can't be mailed")
+                patience = RETRY
+            with self._wake:
+                self._wake.wait_for(lambda: self._ending, min(1.0, patience / 4))
+                self._wake.wait_for(lambda: not self._asleep or self._busy_since is not None)
+
+    def _silent_for(self) -> float:
+        """How many seconds the database has owed an answer: an import that gets on is one."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - max(since, spool.progress_at)
 
 
 worker = Worker()
@@ -230,27 +277,28 @@ worker = Worker()
 
 def notify(*, urgent: bool = False) -> None:
     """A record is in the spool: have it imported within a second, or at once."""
-    mode = conf.worker()
+    mode = _mode()
     if mode == "inline":
         with conf.muted():
             spool.rotate()  # a segment of its own: a test that rolls back leaves nothing behind
             _flush(None, everything=False)
-    elif mode == "thread" and not conf.testing():
+    elif mode == "thread":
         worker.notify(urgent=urgent)
 
 
 def wake() -> None:
     """Look once for what earlier processes left behind."""
-    if conf.worker() == "thread" and not conf.testing():
+    if _mode() == "thread":
         worker.start()
 
 
 def request_flush(handler: BufferingHandler) -> None:
     """Have the worker call the handler's flush(), without waiting for it."""
-    if conf.worker() == "thread" and not conf.testing():
-        worker.request(handler.flush)
-    else:
+    mode = _mode()
+    if mode == "inline":
         handler.flush()
+    elif mode == "thread":
+        worker.request(handler.flush)
 
 
 def flush(buffer: str) -> None:
@@ -263,15 +311,31 @@ def close(handler: BufferingHandler, *, everything: bool) -> None:
 
     What doesn't fit waits in spool and database.
     """
-    if conf.worker() == "none" or (conf.testing() and conf.worker() != "inline"):
+    if _mode() == "none":
         return
     seconds = worker.exit_seconds()
     deadline = time.monotonic() + seconds
     spool.write_lost()
-    _do(
-        lambda: _flush([handler.buffer], everything=everything, at_exit=True, stop=lambda: time.monotonic() > deadline),
-        seconds,
-    )
+    spool.rotate()  # so that what is imported now leaves no file behind
+    buffers = [handler.buffer]
+
+    def work() -> None:
+        stop = lambda: time.monotonic() > deadline  # noqa: E731
+        _flush(buffers, everything=everything, at_exit=True, stop=stop)
+
+    try:
+        _do(work, seconds)
+    except Exception as error:  # an exit must not end in a traceback: the next process imports and mails it
+        log.warning("flush at exit failed: error=%s: %s", type(error).__name__, error)
+
+
+def _mode() -> str:
+    """The setting; while tests run, no thread starts by itself."""
+    try:
+        mode = conf.worker()
+    except ImproperlyConfigured:  # a system check reports it; the records come first
+        mode = "thread"
+    return "none" if mode == "thread" and conf.testing() else mode
 
 
 def _flush(
@@ -280,16 +344,16 @@ def _flush(
     everything: bool,
     at_exit: bool = False,
     stop: Callable[[], bool] = lambda: False,
-) -> queue.Summary:
+) -> None:
     """queue.flush as MAILLOG_DELIVERY wants it."""
     send = conf.delivery() == "worker"
     sending = worker.sending if worker.is_current_thread() else contextlib.nullcontext
-    return queue.flush(buffers, everything=everything, at_exit=at_exit, send=send, sending=sending, stop=stop)
+    queue.flush(buffers, everything=everything, at_exit=at_exit, send=send, sending=sending, stop=stop)
 
 
 def _do(work: Callable[[], object], seconds: float) -> None:
     """In the worker's thread where there is one, else here."""
-    if worker.is_current_thread() or conf.worker() != "thread" or conf.testing():
+    if worker.is_current_thread() or _mode() != "thread":
         with conf.muted():
             work()
         return
@@ -302,5 +366,8 @@ def _reset_after_fork() -> None:
     worker.__init__()  # type: ignore[misc]  # the child has neither the threads nor a right to the locks' state
 
 
+atexit.register(
+    worker.end
+)  # before the handlers' own, which was registered earlier: that may still ask for work
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_reset_after_fork)

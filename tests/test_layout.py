@@ -23,7 +23,7 @@ ROWS: tuple[tuple[set[str], ...], ...] = (
         {"capture"},
         {"records"},
     ),
-    ({"models", "policy", "spool"}, {"lines"}),
+    ({"folder", "models", "policy"}, {"segments"}, {"lines", "spool"}),
     ({"digest"},),
     ({"delivery"},),
     ({"queue"},),
