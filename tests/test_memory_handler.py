@@ -80,6 +80,16 @@ def test_a_digest_is_one_mail_for_the_whole_buffer() -> None:
     assert handler.buffer == []
 
 
+def test_a_long_subject_keeps_its_counts() -> None:
+    handler = MemoryHandler(2)
+
+    handler.handle(record("no stock of " + "x" * 200, logging.ERROR))
+    handler.handle(record("no disk", logging.WARNING))
+
+    assert len(mail.outbox[0].subject) <= 120
+    assert mail.outbox[0].subject.endswith("(+1 more)")
+
+
 def test_a_full_buffer_is_flushed() -> None:
     handler = MemoryHandler(2)
 

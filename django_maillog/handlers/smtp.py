@@ -270,7 +270,7 @@ class SMTPHandler(logging.handlers.SMTPHandler):
         if report.groups and type(self).getSubject is not SMTPHandler.getSubject:
             return self.format_subject(f"{self._prefix()}{self.getSubject(incoming.worst_of(report))}")
         own = f"{self.subject}: " if self.subject else ""
-        return self.format_subject(f"{self._prefix()}{own}{digest.subject(report)}")
+        return self.format_subject(digest.subject(report, prefix=f"{self._prefix()}{own}"))
 
     def send_digest(self, report: Report) -> None:
         """Render and send one digest; an error is raised."""
