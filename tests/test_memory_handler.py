@@ -81,7 +81,7 @@ def test_a_digest_is_one_mail_for_the_whole_buffer() -> None:
 
 
 def test_a_long_subject_keeps_its_counts() -> None:
-    handler = MemoryHandler(2)
+    handler = MemoryHandler(2, "CRITICAL")
 
     handler.handle(record("no stock of " + "x" * 200, logging.ERROR))
     handler.handle(record("no disk", logging.WARNING))
