@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import smtplib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from django.core.mail import EmailMultiAlternatives
@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
     from .digest import Digest, Report
 
-TIMEOUT = 30.0  # seconds, for a mailer that sets none: a server that never answers must not hold a worker for ever
-AUTHENTICATION_CODES = frozenset({530, 534, 535, 538})  # RFC 4954: they speak of the connection, not of the message
+# Seconds, for a mailer that sets none: a server that never answers must not hold a worker for ever.
+TIMEOUT = 30.0
+# RFC 4954: they speak of the connection, not of the message.
+AUTHENTICATION_CODES = frozenset({530, 534, 535, 538})
 
 
 class Target(Protocol):
@@ -33,18 +35,22 @@ class Target(Protocol):
 class Verdict:
     """How a try ended.
 
-    ``sent``, or else ``retry`` later or never; ``reached``: the server was given the message, so it may have it;
-    ``connection_lost``: the next message needs a new connection; ``error``: what the server said.
+    ``sent``, or else ``retry`` later or never; ``reached``: the server was given the message, and may have
+    it; ``connection_lost``: the next message needs a new connection; ``unreachable``: it won't get one now;
+    ``error``: what the server said.
     """
 
     sent: bool = False
     retry: bool = False
     reached: bool = True
     connection_lost: bool = False
+    unreachable: bool = False
     error: str = ""
 
 
-def message(digest: Digest, headers: dict[str, str], *, sender: str, recipients: list[str]) -> EmailMultiAlternatives:
+def message(
+    digest: Digest, headers: dict[str, str], *, sender: str, recipients: list[str]
+) -> EmailMultiAlternatives:
     """The mail of a digest: text, HTML and attachments."""
     mail = EmailMultiAlternatives(digest.subject, digest.text, sender, recipients, headers=headers)
     if digest.html:
@@ -60,25 +66,16 @@ class Connection:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._backend: BaseEmailBackend | None = None
+        self._used = False  # since it was opened
+        self._given = True  # whether the server was given the text of the last message; only SMTP tells
         self._refused: dict[str, Any] = {}
 
     def send(self, mail: EmailMultiAlternatives) -> Verdict:
         """Try to send one message; never raises."""
-        try:
-            backend = self._open()
-        except Exception as error:  # whatever keeps us from the server: the message is not to blame
-            self._abandon()
-            return Verdict(retry=True, reached=False, connection_lost=True, error=_describe(error))
-        self._refused = {}
-        try:
-            if backend.send_messages([mail]) == 0:
-                return Verdict(retry=True, error="The mail backend sent nothing and gave no reason.")
-        except Exception as error:  # any backend's error, a poison message's included: it must not stop the others
-            verdict = classify(error)
-            if verdict.connection_lost:
-                self._abandon()
-            return verdict
-        return Verdict(sent=True, error=_describe_refused(self._refused))
+        verdict = self._try(mail)
+        if verdict.connection_lost and self._used and not verdict.reached and not verdict.unreachable:
+            verdict = self._try(mail)  # the server had closed the connection between two messages, as it may
+        return verdict
 
     def close(self) -> None:
         """Close the connection if it is open; never raises."""
@@ -89,6 +86,28 @@ class Connection:
             backend.close()
         except Exception:  # all mails of this connection have had their answer: nothing is lost with it
             _cut(backend)
+
+    def _try(self, mail: EmailMultiAlternatives) -> Verdict:
+        self._used = self._backend is not None
+        try:
+            backend = self._open()
+        except Exception as error:  # whatever keeps us from the server: the message is not to blame
+            self._abandon()
+            return Verdict(
+                retry=True, reached=False, connection_lost=True, unreachable=True, error=_describe(error)
+            )
+        self._refused = {}
+        try:
+            if backend.send_messages([mail]) == 0:
+                return Verdict(retry=True, error="The mail backend sent nothing and gave no reason.")
+        except (
+            Exception
+        ) as error:  # any backend's error, a poison message's included: it must not stop the others
+            verdict = replace(classify(error), reached=self._given)
+            if verdict.connection_lost:
+                self._abandon()
+            return verdict
+        return Verdict(sent=True, error=_describe_refused(self._refused))
 
     def _abandon(self) -> None:
         """Drop the connection without a good-bye, which would wait for a server that may never answer."""
@@ -106,21 +125,26 @@ class Connection:
                 backend.fail_silently = False
             self._backend = backend  # before it is open, so that one that was opened in part is ended, too
             backend.open()
-            self._watch_refused(backend)
+            self._watch(backend)
+        self._given = not isinstance(vars(self._backend).get("connection"), smtplib.SMTP)
         return self._backend
 
-    def _watch_refused(self, backend: BaseEmailBackend) -> None:
-        """Note which recipients the server refuses while it takes others: Django's SMTP backend drops that answer."""
-        smtp = getattr(backend, "connection", None)
+    def _watch(self, backend: BaseEmailBackend) -> None:
+        """Note what Django's SMTP backend doesn't tell: who was refused, whether the text was given."""
+        smtp = vars(backend).get("connection")
         if not isinstance(smtp, smtplib.SMTP):
             return
-        sendmail = smtp.sendmail
+        sendmail, data = smtp.sendmail, smtp.data
 
-        def watched(*args: Any, **kwargs: Any) -> Any:
+        def watched_sendmail(*args: Any, **kwargs: Any) -> Any:
             self._refused = sendmail(*args, **kwargs)
             return self._refused
 
-        smtp.sendmail = watched  # type: ignore[method-assign]
+        def watched_data(text: Any) -> tuple[int, bytes]:
+            self._given = True
+            return data(text)
+
+        smtp.sendmail, smtp.data = watched_sendmail, watched_data  # type: ignore[method-assign,assignment]
 
 
 def classify(error: Exception) -> Verdict:
@@ -133,9 +157,12 @@ def classify(error: Exception) -> Verdict:
         code = error.smtp_code
         of_connection = code in AUTHENTICATION_CODES or code == 421
         return Verdict(retry=code < 500 or of_connection, connection_lost=of_connection, error=text)
-    if isinstance(error, OSError):  # SMTPServerDisconnected, a time-out, a reset: it may or may not have the message
+    if isinstance(
+        error, OSError
+    ):  # SMTPServerDisconnected, a time-out, a reset: it may or may not have the message
         return Verdict(retry=True, connection_lost=True, error=text)
-    return Verdict(retry=False, error=text)  # a bad address, a header that can't be: it will never be better
+    # A bad address, a header that can't be: never better. Of another backend's error nothing is known.
+    return Verdict(retry=not isinstance(error, (ValueError, TypeError)), error=text)
 
 
 def _describe(error: Exception) -> str:
@@ -147,7 +174,9 @@ def _describe(error: Exception) -> str:
 
 
 def _describe_refused(refused: dict[str, Any]) -> str:
-    return "; ".join(f"{address}: {code} {_decode(answer)}" for address, (code, answer) in refused.items())[:1000]
+    return "; ".join(f"{address}: {code} {_decode(answer)}" for address, (code, answer) in refused.items())[
+        :1000
+    ]
 
 
 def _decode(answer: bytes | str) -> str:

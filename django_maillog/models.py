@@ -37,17 +37,16 @@ class BatchQuerySet(models.QuerySet["Batch"]):
     def open(self) -> BatchQuerySet:
         return self.filter(status=Status.OPEN)
 
-    def due(self, now: datetime) -> BatchQuerySet:
-        """Open batches that must be sealed; one opened in the future (the clock was set back) is due, too."""
-        return self.open().filter(Q(due_at__lte=now) | Q(due_at__isnull=False, opened_at__gt=now + CLOCK_SKEW))
-
     def deliverable(self, now: datetime) -> BatchQuerySet:
         """Sealed batches whose next attempt has come, and those whose claim ran out."""
-        skewed = Q(sealed_at__gt=now + CLOCK_SKEW)
         return self.filter(
-            Q(status=Status.READY) & (Q(next_attempt_at__lte=now) | skewed)
-            | Q(status=Status.SENDING) & (Q(claimed_until__lte=now) | skewed)
+            Q(status=Status.READY, next_attempt_at__lte=now)
+            | Q(status=Status.SENDING, claimed_until__lte=now)
         )
+
+    def waiting(self) -> BatchQuerySet:
+        """Sealed batches that no server has been given: their content may still change."""
+        return self.filter(status=Status.READY, reached=False, record_count__gt=0)
 
     def undelivered(self) -> BatchQuerySet:
         """Every batch that still has to go out: open, ready or being sent."""
@@ -64,7 +63,10 @@ class Batch(models.Model):
     buffer = models.CharField(_("buffer"), max_length=200)
     status = models.CharField(_("status"), max_length=10, choices=Status.choices, default=Status.OPEN)
     open_for = models.CharField(
-        max_length=200, null=True, editable=False, help_text=_("The buffer's name while the batch is open, else NULL.")
+        max_length=200,
+        null=True,
+        editable=False,
+        help_text=_("The buffer's name while the batch is open, else NULL."),
     )
     opened_at = models.DateTimeField(_("opened"))
     due_at = models.DateTimeField(_("due"), null=True)
@@ -84,10 +86,20 @@ class Batch(models.Model):
     message_id = models.CharField(_("Message-ID"), max_length=255, blank=True)
     attempts = models.IntegerField(_("attempts"), default=0)
     reached = models.BooleanField(
-        default=False, help_text=_("A server has been given this mail: it may have it, so it keeps its identity.")
+        default=False,
+        help_text=_("A server has been given this mail: it may have it, so it keeps its identity."),
     )
     next_attempt_at = models.DateTimeField(_("next attempt"), null=True)
+    give_up_at = models.DateTimeField(
+        _("given up"), null=True, help_text=_("A try that fails after this time is the last one.")
+    )
     claimed_until = models.DateTimeField(_("claimed until"), null=True)
+    claimed_by = models.CharField(
+        max_length=32,
+        blank=True,
+        editable=False,
+        help_text=_("The claim's token: who lost it settles nothing."),
+    )
     sent_at = models.DateTimeField(_("sent"), null=True)
     last_error = models.TextField(_("last error"), blank=True)
     text = models.TextField(_("text"), blank=True)
@@ -102,6 +114,7 @@ class Batch(models.Model):
         constraints = [models.UniqueConstraint(fields=["open_for"], name="maillog_batch_open_for")]
         indexes = [
             models.Index(fields=["status", "next_attempt_at"], name="maillog_batch_status"),
+            models.Index(fields=["status", "opened_at"], name="maillog_batch_finished"),
             models.Index(fields=["buffer", "sealed_at"], name="maillog_batch_buffer"),
             models.Index(fields=["opened_at"], name="maillog_batch_opened"),
             models.Index(fields=["status", "sent_at"], name="maillog_batch_sent"),
@@ -124,7 +137,8 @@ class Group(models.Model):
     last_seen_at = models.DateTimeField(_("last seen"))
     count = models.BigIntegerField(_("records"), default=0)
     episode_at = models.DateTimeField(
-        _("new since"), help_text=_("When it was last new: its first record, or the one that made it a regression.")
+        _("new since"),
+        help_text=_("When it was last new: its first record, or the one that made it a regression."),
     )
     episode_count = models.BigIntegerField(_("records since it was new"), default=0)
     notified_at = models.DateTimeField(_("last mailed"), null=True)
@@ -135,19 +149,35 @@ class Group(models.Model):
     silenced_by = models.CharField(_("silenced by"), max_length=150, blank=True)
     silence_note = models.CharField(_("note"), max_length=255, blank=True)
     resolved_at = models.DateTimeField(_("resolved"), null=True)
+    # No constraints on batches, here and in Record: MySQL would lock the batch's row for each row that points
+    # to it, and two importers that then count on the same batch would be a deadlock.
     batch = models.ForeignKey(
-        Batch, null=True, on_delete=models.SET_NULL, related_name="latest_groups", verbose_name=_("latest batch")
+        Batch,
+        null=True,
+        on_delete=models.SET_NULL,
+        db_constraint=False,
+        related_name="latest_groups",
+        verbose_name=_("latest batch"),
     )
     episode_batch = models.ForeignKey(
-        Batch, null=True, on_delete=models.SET_NULL, related_name="new_groups", verbose_name=_("batch it was new in")
+        Batch,
+        null=True,
+        on_delete=models.SET_NULL,
+        db_constraint=False,
+        related_name="new_groups",
+        verbose_name=_("batch it was new in"),
     )
-    sample = models.ForeignKey("Record", null=True, on_delete=models.SET_NULL, related_name="+", verbose_name=_("last full sample"))
+    sample = models.ForeignKey(
+        "Record", null=True, on_delete=models.SET_NULL, related_name="+", verbose_name=_("last full sample")
+    )
 
     class Meta:
         verbose_name = _("group")
         verbose_name_plural = _("groups")
         permissions = [("silence_group", "Can silence and resolve groups")]
-        constraints = [models.UniqueConstraint(fields=["buffer", "fingerprint"], name="maillog_group_fingerprint")]
+        constraints = [
+            models.UniqueConstraint(fields=["buffer", "fingerprint"], name="maillog_group_fingerprint")
+        ]
         indexes = [
             models.Index(fields=["buffer", "cause", "last_seen_at"], name="maillog_group_cause"),
             models.Index(fields=["last_seen_at"], name="maillog_group_last_seen"),
@@ -167,9 +197,17 @@ class Record(models.Model):
     The large columns come last: SQLite reads all that stands before the ones that are asked for.
     """
 
-    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="records", db_index=False, verbose_name=_("batch"))
-    group = models.ForeignKey(Group, on_delete=models.CASCADE, related_name="records", db_index=False, verbose_name=_("group"))
-    segment = models.CharField(max_length=32, editable=False)
+    batch = models.ForeignKey(
+        Batch,
+        on_delete=models.CASCADE,
+        related_name="records",
+        db_constraint=False,
+        db_index=False,
+        verbose_name=_("batch"),
+    )
+    group = models.ForeignKey(
+        Group, on_delete=models.CASCADE, related_name="records", db_index=False, verbose_name=_("group")
+    )
     folded = models.BooleanField(_("folded"), default=False)
     full = models.BooleanField(_("captured in full"), default=False)
     silenced = models.BooleanField(_("silenced"), default=False)
@@ -182,17 +220,20 @@ class Record(models.Model):
     process = models.BigIntegerField(_("process"))
     where = models.CharField(_("where"), max_length=500, blank=True)
     message = models.TextField(_("message"))
-    messages = models.JSONField(default=dict, help_text=_("Of a folded row: distinct messages and their counts, '' for the rest."))
+    messages = models.JSONField(
+        default=dict, help_text=_("Of a folded row: distinct messages and their counts, '' for the rest.")
+    )
     traceback = models.TextField(_("traceback"), blank=True)
     request = models.JSONField(_("request"), null=True)
     extra = models.JSONField(_("extra"), null=True)
     details = models.JSONField(_("details"), null=True)
     html = models.TextField(_("technical report"), blank=True)
+
     class Meta:
         verbose_name = _("record")
         verbose_name_plural = _("records")
         indexes = [
-            models.Index(fields=["batch", "group"], name="maillog_record_batch"),
+            models.Index(fields=["batch", "group", "process"], name="maillog_record_batch"),
             models.Index(fields=["group", "last_at"], name="maillog_record_group"),
             models.Index(fields=["last_at"], name="maillog_record_last"),
             models.Index(fields=["level", "last_at"], name="maillog_record_level"),
@@ -203,7 +244,7 @@ class Record(models.Model):
 
 
 class Tally(models.Model):
-    """How many records of one group fell into one hour (UTC): the charts of the admin read this, never the records."""
+    """How many records of one group fell into one hour (UTC): what the charts of the admin read."""
 
     group = models.ForeignKey(Group, on_delete=models.CASCADE, related_name="tallies", db_index=False)
     hour_at = models.DateTimeField()
@@ -213,14 +254,21 @@ class Tally(models.Model):
     class Meta:
         verbose_name = _("tally")
         verbose_name_plural = _("tallies")
-        constraints = [models.UniqueConstraint(fields=["group", "hour_at", "level"], name="maillog_tally_group_hour")]
+        constraints = [
+            models.UniqueConstraint(fields=["group", "hour_at", "level"], name="maillog_tally_group_hour")
+        ]
         indexes = [models.Index(fields=["hour_at"], name="maillog_tally_hour")]
+
+    def __str__(self) -> str:
+        return f"{self.count} in {self.hour_at:%Y-%m-%d %H}:00"
 
 
 class Attempt(models.Model):
     """One try to deliver a batch."""
 
-    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="attempt_set", verbose_name=_("batch"))
+    batch = models.ForeignKey(
+        Batch, on_delete=models.CASCADE, related_name="attempt_set", verbose_name=_("batch")
+    )
     tried_at = models.DateTimeField(_("tried"))
     outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome.choices)
     error = models.TextField(_("error"), blank=True)
@@ -228,6 +276,9 @@ class Attempt(models.Model):
     class Meta:
         verbose_name = _("attempt")
         verbose_name_plural = _("attempts")
+
+    def __str__(self) -> str:
+        return f"{self.outcome} {self.tried_at:%Y-%m-%d %H:%M:%S}"
 
 
 class Segment(models.Model):
@@ -243,3 +294,6 @@ class Segment(models.Model):
     class Meta:
         verbose_name = _("segment")
         verbose_name_plural = _("segments")
+
+    def __str__(self) -> str:
+        return self.id

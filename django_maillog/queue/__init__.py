@@ -1,10 +1,12 @@
 """All SQL that changes state: import segments, seal, claim, deliver, prune."""
 
-from .batches import cancel, end_silence, resolve, retry, seal, send_again, silence
+from .batches import cancel, retry, seal, send_again
 from .contents import report
 from .deliver import deliver, eml, preview
-from .flush import Plan, Summary, flush, flush_batch, known_buffers, next_event, plan, problems
-from .intake import import_all, import_segment
+from .flush import Summary, flush, flush_batch, next_event
+from .groups import end_silence, resolve, silence
+from .intake import import_all
+from .plan import Plan, known_buffers, plan, problems, spooled
 from .prune import prune
 
 __all__ = [
@@ -17,7 +19,6 @@ __all__ = [
     "flush",
     "flush_batch",
     "import_all",
-    "import_segment",
     "known_buffers",
     "next_event",
     "plan",
@@ -30,4 +31,5 @@ __all__ = [
     "seal",
     "send_again",
     "silence",
+    "spooled",
 ]

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import router
-from django.db.models import Case, F, IntegerField, Max, Min, Q, QuerySet, Sum, Value, When
+from django.db.models import Case, IntegerField, Max, Min, QuerySet, Sum, Value, When
 from django.urls import NoReverseMatch, reverse
 
 from .. import conf, digest
@@ -51,14 +51,14 @@ def report(batch: Batch, now: datetime) -> digest.Report:
 
 
 def root_of(group: Group, batch: Batch) -> str:
-    """The Message-ID under which the mails about one group since it was new are threaded; no mail needs to have it."""
+    """The Message-ID under which the mails about one group since it was new are threaded; none has it."""
     name = f"{group.buffer}\0{group.fingerprint}\0{group.episode_at.isoformat()}"
     domain = batch.message_id.rpartition("@")[2].strip("<> ") or "localhost"
     return f"<maillog-{hashlib.blake2b(name.encode(), digest_size=12).hexdigest()}@{domain}>"
 
 
 def admin_url(model: str, key: int) -> str:
-    """The absolute address of a row's page in the admin; empty where MAILLOG_SITE_URL or the admin is missing."""
+    """The absolute address of a row's page in the admin; empty without MAILLOG_SITE_URL or admin."""
     site = conf.site_url()
     if not site:
         return ""
@@ -68,18 +68,20 @@ def admin_url(model: str, key: int) -> str:
         return ""
 
 
-def _aggregates(batch: Batch) -> QuerySet[Record, dict[str, Any]]:
+def _aggregates(batch: Batch) -> QuerySet[Record, Any]:
     """One row a group: the new ones first, then by level and count."""
     rows = Record.objects.using(_alias()).filter(batch=batch, silenced=False)
     new = Case(When(group__episode_batch=batch, then=Value(0)), default=Value(1), output_field=IntegerField())
     return (
         rows.values("group")
-        .annotate(number=Sum("count"), first=Min("first_at"), last=Max("last_at"), worst=Max("level"), old=Min(new))
+        .annotate(
+            number=Sum("count"), first=Min("first_at"), last=Max("last_at"), worst=Max("level"), old=Min(new)
+        )
         .order_by("old", "-worst", "-number", "group")
     )
 
 
-def _new(rows: QuerySet[Record], batch: Batch) -> QuerySet[Record, dict[str, Any]]:
+def _new(rows: QuerySet[Record], batch: Batch) -> QuerySet[Record, Any]:
     return rows.filter(silenced=False, group__episode_batch=batch).values("group").distinct()
 
 
@@ -134,11 +136,17 @@ def _occurrences(
     batch: Batch, ids: list[int]
 ) -> tuple[defaultdict[int, Counter[str]], defaultdict[int, list[tuple[datetime, datetime, int]]]]:
     """The distinct messages and the times of each group, from its rows."""
-    rows = Record.objects.using(_alias()).filter(batch=batch, group__in=ids, silenced=False).order_by("group", "pk")
+    rows = (
+        Record.objects.using(_alias())
+        .filter(batch=batch, group__in=ids, silenced=False)
+        .order_by("group", "pk")
+    )
     messages: defaultdict[int, Counter[str]] = defaultdict(Counter)
     spans: defaultdict[int, list[tuple[datetime, datetime, int]]] = defaultdict(list)
     fields = ("group", "first_at", "last_at", "count", "folded", "message", "messages")
-    for group, first_at, last_at, count, folded, message, folded_messages in rows.values_list(*fields)[:ROWS_READ]:
+    for group, first_at, last_at, count, folded, message, folded_messages in rows.values_list(*fields)[
+        :ROWS_READ
+    ]:
         spans[group].append((first_at, last_at, count))
         for text, number in folded_messages.items() if folded else [(message[:200], count)]:
             messages[group][text] += number

@@ -2,53 +2,66 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cached_property
 
 from django.db import router
 from django.db.models import Min, Q, Sum
 from django.utils import timezone
 
-from .. import conf, policy
-from ..models import Batch, BatchQuerySet, Outcome, Status
+from .. import policy
+from ..models import CLOCK_SKEW, Batch, BatchQuerySet, Outcome, Status
 from ..policy import Reason
 from .batches import seal
-from .deliver import deliver
-from .contents import report
-from .intake import import_all, load_history, rules_of
-from .targets import target_of
+from .deliver import Sending, deliver, never
+from .history import load_history, rules_of
+from .intake import import_chunks
+
+NEWS_EVERY = 1.0  # seconds of importing after which news are looked for that should go out
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass
 class Summary:
-    """What a flush did; ``imported`` and ``pending`` are numbers of records, the rest of batches."""
+    """What a flush did, and what is left: ``imported`` and ``pending`` in records, the rest in batches.
 
+    What is left is asked of the database when it is first read: the worker needs none of it.
+    """
+
+    buffers: Collection[str] | None
     imported: int = 0
     sealed: int = 0
-    sent: int = 0
-    retrying: int = 0
-    failed: int = 0
-    pending: int = 0
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+
+    @property
+    def sent(self) -> int:
+        return self.outcomes[Outcome.SENT]
+
+    @cached_property
+    def retrying(self) -> int:
+        # The second: due and yet not sent, as its mailer can't be reached.
+        ready = self._batches().filter(status=Status.READY)
+        return ready.filter(Q(attempts__gt=0) | Q(next_attempt_at__lte=timezone.now())).count()
+
+    @cached_property
+    def failed(self) -> int:
+        return self._batches().filter(status=Status.FAILED).count()
+
+    @cached_property
+    def pending(self) -> int:
+        return self._batches().undelivered().aggregate(total=Sum("record_count"))["total"] or 0
 
     def as_dict(self) -> dict[str, int]:
-        return asdict(self)
+        names = ("imported", "sealed", "sent", "retrying", "failed", "pending")
+        return {name: getattr(self, name) for name in names}
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
-    """One mail that a flush would send."""
-
-    buffer: str
-    records: int
-    groups: int
-    recipients: list[str]
-    subject: str
-    reason: str
-
-    def as_dict(self) -> dict[str, object]:
-        return asdict(self)
+    def _batches(self) -> BatchQuerySet:
+        rows = Batch.objects.using(_alias()).all()
+        return rows if self.buffers is None else rows.filter(buffer__in=self.buffers)
 
 
 def flush(
@@ -58,29 +71,43 @@ def flush(
     at_exit: bool = False,
     clock: Callable[[], datetime] = timezone.now,
     send: bool = True,
-    sending: Callable[[], AbstractContextManager[object]] = nullcontext,
-    stop: Callable[[], bool] = lambda: False,
+    sending: Sending = nullcontext,
+    stop: Callable[[], bool] = never,
+    others: bool = True,
 ) -> Summary:
     """Import every segment on this host; seal open batches; deliver.
 
-    ``buffers``: those named, else all. ``everything``: every open batch is sealed, whatever the rules say; else those that
-    are due, ``at_exit`` with what policy.due_at_exit allows. ``send=False``: nothing is delivered. ``sending`` is
-    entered while a mail server is waited for, ``stop`` asked between steps. Raises django.db.Error if the database can't be used.
+    ``buffers``: those named, else all. ``everything``: each open batch is sealed, whatever the rules say; else
+    those that are due, ``at_exit`` with what policy.due_at_exit allows. ``send=False``: nothing is delivered.
+    ``sending`` is entered while a mail server is waited for, ``stop`` asked between steps. ``others=False``:
+    other living processes import what is theirs. Raises django.db.Error if the database can't be used.
     """
-    imported = import_all(clock())
-    sealed = 0
-    for batch, reason in list(_to_seal(buffers, clock(), everything=everything, at_exit=at_exit)):
-        sealed += seal(batch, clock(), reason=reason)
-    outcomes = deliver(clock=clock, buffers=buffers, sending=sending, stop=stop) if send and not stop() else {}
-    rows = _of(buffers)
-    return Summary(
-        imported=imported,
-        sealed=sealed,
-        sent=outcomes.get(Outcome.SENT, 0),
-        retrying=rows.filter(status=Status.READY, attempts__gt=0).count(),
-        failed=rows.filter(status=Status.FAILED).count(),
-        pending=rows.undelivered().aggregate(total=Sum("record_count"))["total"] or 0,
-    )
+    done = Summary(buffers)
+    look_at = time.monotonic() + NEWS_EVERY
+    with closing(import_chunks(clock, others=others)) as chunks:
+        for records in chunks:
+            done.imported += records
+            if stop():
+                break
+            if time.monotonic() > look_at:
+                _send_news(done, clock, send=send, sending=sending, stop=stop)
+                look_at = time.monotonic() + NEWS_EVERY
+    for batch, reason in list(to_seal(buffers, clock(), everything=everything, at_exit=at_exit)):
+        done.sealed += seal(batch, clock(), reason=reason)
+    if send and not stop():
+        done.outcomes += deliver(clock=clock, buffers=buffers, sending=sending, stop=stop)
+    return done
+
+
+def _send_news(
+    done: Summary, clock: Callable[[], datetime], *, send: bool, sending: Sending, stop: Callable[[], bool]
+) -> None:
+    """News that come due in the middle of a storm's long import don't wait for its end; all else does."""
+    due = [batch for batch, _reason in to_seal(done.buffers, clock(), everything=False, at_exit=False)]
+    sealed = sum(seal(batch, clock()) for batch in due if batch.reason in policy.URGENT)
+    done.sealed += sealed
+    if sealed and send:
+        done.outcomes += deliver(clock=clock, buffers=done.buffers, sending=sending, stop=stop)
 
 
 def flush_batch(batch: Batch, *, clock: Callable[[], datetime] = timezone.now) -> Batch:
@@ -91,79 +118,46 @@ def flush_batch(batch: Batch, *, clock: Callable[[], datetime] = timezone.now) -
     return Batch.objects.using(_alias()).get(pk=batch.pk)
 
 
-def next_event() -> datetime | None:
-    """When the next batch becomes due, or is to be tried again; None if none will by itself."""
-    moments = Batch.objects.using(_alias()).undelivered().filter(record_count__gt=0).aggregate(
-        due=Min("due_at", filter=Q(status=Status.OPEN)),
-        retry=Min("next_attempt_at", filter=Q(status=Status.READY)),
-        lease=Min("claimed_until", filter=Q(status=Status.SENDING)),
+def next_event(after: datetime | None = None) -> datetime | None:
+    """When the next batch becomes due or is tried again, later than ``after``; None if none will be."""
+    rows = Batch.objects.using(_alias())
+    moments = (
+        ("due_at", rows.open().filter(record_count__gt=0)),
+        ("next_attempt_at", rows.filter(status=Status.READY)),
+        ("claimed_until", rows.filter(status=Status.SENDING)),
     )
-    return min((moment for moment in moments.values() if moment is not None), default=None)
+    found = []
+    for name, batches in moments:
+        later = batches if after is None else batches.filter(**{f"{name}__gt": after})
+        found.append(later.aggregate(moment=Min(name))["moment"])
+    return min(filter(None, found), default=None)
 
 
-def plan(buffers: Collection[str] | None = None, *, everything: bool = True, now: datetime | None = None) -> list[Plan]:
-    """The mails that a flush would send from what is imported, to whom; changes nothing."""
-    now = now or timezone.now()
-    batches = [batch for batch, _reason in _to_seal(buffers, now, everything=everything, at_exit=False)]
-    batches += list(_of(buffers).deliverable(now).order_by("pk"))
-    plans = []
-    for batch in batches:
-        target = target_of(batch)
-        plans.append(
-            Plan(
-                buffer=batch.buffer,
-                records=batch.record_count,
-                groups=batch.group_count,
-                recipients=list(batch.recipients) or target.get_recipients(),
-                subject=batch.subject or target.get_digest_subject(report(batch, now)),
-                reason=batch.reason if not everything else Reason.FLUSH,
-            )
-        )
-    return plans
-
-
-def known_buffers() -> set[str]:
-    """Every buffer that this process has configured or that has a batch."""
-    return conf.buffers().keys() | set(Batch.objects.using(_alias()).order_by().values_list("buffer", flat=True).distinct())
-
-
-def problems() -> Iterator[str]:
-    """What keeps batches from going out, in words for a person."""
-    for batch in Batch.objects.using(_alias()).open().filter(record_count__gt=0).order_by("pk"):
-        if not target_of(batch).get_recipients():
-            yield (
-                f"Buffer {batch.buffer!r} has {batch.record_count} records and nobody to send them to: "
-                "set ADMINS, or toaddrs of its SMTPHandler."
-            )
-    for batch in Batch.objects.using(_alias()).filter(status=Status.FAILED).order_by("pk")[:10]:
-        yield f"Batch {batch.pk} of buffer {batch.buffer!r} failed: {batch.last_error}"
-    for batch in _of(None).filter(status=Status.READY, attempts__gt=0).order_by("pk")[:10]:
-        yield f"Batch {batch.pk} of buffer {batch.buffer!r} is tried again at {batch.next_attempt_at}: {batch.last_error}"
-
-
-def _to_seal(
+def to_seal(
     buffers: Collection[str] | None, now: datetime, *, everything: bool, at_exit: bool
 ) -> Iterator[tuple[Batch, Reason | None]]:
     """The open batches to seal, each with the reason if it isn't the batch's own."""
-    rows = _of(buffers).filter(record_count__gt=0).order_by("pk")
-    if everything:
-        yield from ((batch, Reason.FLUSH) for batch in rows.open())
-        return
-    due = list(rows.due(now))
-    yield from ((batch, None) for batch in due)
-    if not at_exit:
-        return
-    for batch in rows.open().exclude(pk__in=[batch.pk for batch in due]).exclude(reason=""):
-        allowed = policy.due_at_exit(
-            rules_of(batch.buffer), load_history(_alias(), batch.buffer, now), now, Reason(batch.reason)
-        )
-        if allowed is not None and allowed.at <= now:
+    rows = Batch.objects.using(_alias()).open().filter(record_count__gt=0).defer("text", "html")
+    for batch in (rows if buffers is None else rows.filter(buffer__in=buffers)).order_by("pk"):
+        if everything:
+            yield batch, Reason.FLUSH
+        elif batch.due_at is not None and (_is_due(batch, now) or (at_exit and _is_due_at_exit(batch, now))):
             yield batch, None
 
 
-def _of(buffers: Collection[str] | None) -> BatchQuerySet:
-    rows = Batch.objects.using(_alias()).all()
-    return rows if buffers is None else rows.filter(buffer__in=buffers)
+def _is_due(batch: Batch, now: datetime) -> bool:
+    assert batch.due_at is not None
+    rules = rules_of(batch.buffer)
+    longest = timedelta(seconds=rules.group_wait + rules.group_interval + rules.repeat_interval)
+    # Further ahead than any rule can ask for, or opened in the future: the clock was set back meanwhile.
+    skewed = batch.due_at > now + longest + CLOCK_SKEW or batch.opened_at > now + CLOCK_SKEW
+    return batch.due_at <= now or skewed
+
+
+def _is_due_at_exit(batch: Batch, now: datetime) -> bool:
+    history = load_history(_alias(), batch.buffer, now)
+    due = policy.due_at_exit(rules_of(batch.buffer), history, now, Reason(batch.reason))
+    return due is not None and due.at <= now
 
 
 def _alias() -> str:

@@ -1,46 +1,66 @@
-"""Delete what is old: sent and cancelled batches with their records, groups without any, finished segments."""
+"""Delete what is old: finished batches with their records, groups without any, finished segments."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import router
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 
 from ..models import Attempt, Batch, Group, Record, Segment, Tally
+from .contention import writing
+from .deliver import never
 
-CHUNK = 2_000
-SEGMENT_KEPT = timedelta(days=1)  # a finished segment's row outlives its file: a slow importer may still hold that
+CHUNK = 500  # rows a transaction deletes: it holds SQLite's write lock
+SEGMENT_KEPT = timedelta(
+    days=1
+)  # a finished segment's row outlives its file: a slow importer may still hold that
 
 
-def prune(before: datetime, now: datetime, *, progress: Callable[[int], object] = lambda rows: None) -> int:
+def prune(
+    before: datetime,
+    now: datetime,
+    *,
+    progress: Callable[[int], object] = lambda rows: None,
+    stop: Callable[[], bool] = never,
+) -> int:
     """Delete what ended before a time, in short transactions; the number of rows.
 
-    Failed batches stay until somebody acts. ``progress`` is called with the number of rows after each chunk.
+    Failed batches stay until somebody acts. ``progress`` is called with the number of rows after each chunk,
+    ``stop`` asked before it.
     """
-    alias = router.db_for_write(Batch)
-    deleted = 0
-    batches = Batch.objects.using(alias).finished_before(before)
-    while ids := list(batches.order_by("pk").values_list("pk", flat=True)[:1]):
-        while keys := list(Record.objects.using(alias).filter(batch=ids[0]).values_list("pk", flat=True)[:CHUNK]):
-            deleted += _delete(Record, alias, keys, progress)
-        Attempt.objects.using(alias).filter(batch__in=ids).delete()
-        deleted += _delete(Batch, alias, ids, progress)
-    tallies = Tally.objects.using(alias).filter(hour_at__lt=before)
-    while keys := list(tallies.values_list("pk", flat=True)[:CHUNK]):
-        deleted += _delete(Tally, alias, keys, progress)
-    unused = Group.objects.using(alias).filter(
-        ~Exists(Record.objects.using(alias).filter(group=OuterRef("pk"))), last_seen_at__lt=before, silenced_at=None
-    )
-    while keys := list(unused.values_list("pk", flat=True)[:CHUNK]):
-        deleted += _delete(Group, alias, keys, progress)
-    finished = Segment.objects.using(alias).filter(finished_at__lt=now - SEGMENT_KEPT)
-    return deleted + finished.delete()[0]
+    return _Prune(progress, stop).run(before, now)
 
 
-def _delete(model: type, alias: str, keys: list[int], progress: Callable[[int], object]) -> int:
-    rows = model._default_manager.using(alias).filter(pk__in=keys)  # type: ignore[attr-defined]
-    number = rows.delete()[0]
-    progress(number)
-    return number
+class _Prune:
+    def __init__(self, progress: Callable[[int], object], stop: Callable[[], bool]) -> None:
+        self._alias = router.db_for_write(Batch)
+        self._progress = progress
+        self._stop = stop
+        self._deleted = 0
+
+    def run(self, before: datetime, now: datetime) -> int:
+        batches = Batch.objects.using(self._alias).finished_before(before)
+        for batch in list(batches.order_by("opened_at").only("pk")):
+            self._delete_all(Record.objects.using(self._alias).filter(batch=batch))
+            self._delete_all(Attempt.objects.using(self._alias).filter(batch=batch))
+            self._delete_all(batches.filter(pk=batch.pk))
+        self._delete_all(Tally.objects.using(self._alias).filter(hour_at__lt=before))
+        records = Record.objects.using(self._alias).filter(group=OuterRef("pk"))
+        groups = Group.objects.using(self._alias).filter(last_seen_at__lt=before, silenced_at=None)
+        self._delete_all(groups.filter(~Exists(records)))
+        self._delete_all(Segment.objects.using(self._alias).filter(finished_at__lt=now - SEGMENT_KEPT))
+        return self._deleted
+
+    def _delete_all(self, rows: QuerySet[Any]) -> None:
+        while not self._stop() and (keys := sorted(rows.order_by().values_list("pk", flat=True)[:CHUNK])):
+            with writing(self._alias):
+                # Asked again of the locked rows: a group's records since then would go with it.
+                locked = (
+                    rows.filter(pk__in=keys).order_by("pk").select_for_update().values_list("pk", flat=True)
+                )
+                number = rows.model.objects.using(self._alias).filter(pk__in=list(locked)).delete()[0]
+            self._deleted += number
+            self._progress(number)

@@ -20,6 +20,11 @@ def target_of(batch: Batch) -> Target:
     return handler.target if handler is not None else StoredTarget(batch)
 
 
+def mailer_of(target: Target) -> object:
+    """What targets that can share a connection have in common, as a dictionary's key."""
+    return ("stored", target.using) if isinstance(target, StoredTarget) else target
+
+
 class StoredTarget:
     """The target of a batch whose handler isn't configured in this process."""
 

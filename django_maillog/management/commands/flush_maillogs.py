@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import ArgumentParser
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError
+from django.db import Error
 
 from ... import conf, queue
+
+INTERRUPTED = 130  # the shell's status for SIGINT
 
 
 class Command(BaseCommand):
@@ -25,34 +29,41 @@ class Command(BaseCommand):
         parser.add_argument(
             "--due",
             action="store_true",
-            help="Keep to the rules of the handlers and send only what is due (for cron). Default: send everything.",
+            help="Keep to the handlers' rules, send only what is due (for cron). Default: send everything.",
         )
         parser.add_argument(
             "--dry-run",
             action="store_true",
             help="Say what would be sent, and to whom; change nothing. Default: send.",
         )
-        parser.add_argument("--json", action="store_true", help="Print one JSON object. Default: print for people.")
+        parser.add_argument(
+            "--json", action="store_true", help="Print one JSON object. Default: print for people."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        everything, as_json = not options["due"], options["json"]
         try:
             buffers = self._known(options["buffers"]) if options["buffers"] else None
-            if options["dry_run"]:
-                self._plan(buffers, everything=not options["due"], as_json=options["json"])
-                return
             with conf.muted():
-                summary = queue.flush(buffers, everything=not options["due"])
-        except DatabaseError as error:
+                if options["dry_run"]:
+                    self._plan(buffers, everything=everything, as_json=as_json)
+                    return
+                summary = queue.flush(buffers, everything=everything)
+            self._print(summary, as_json=as_json)
+        except Error as error:
             raise CommandError(
-                f"The database can't be used: {error}\nNothing is lost: the records stay in {conf.spool_dir()}. "
+                f"The database can't be used: {error}\n"
+                f"Nothing is lost: the records stay in {conf.spool_dir()}. "
                 "If the tables are missing, run: manage.py migrate"
             ) from error
-        if options["json"]:
-            self.stdout.write(json.dumps(summary.as_dict()))
-        else:
-            self._print(summary)
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            raise CommandError(
+                "Interrupted. Nothing is lost: the next flush goes on from here.", returncode=INTERRUPTED
+            ) from None
         if summary.failed or summary.retrying:
-            raise SystemExit(1)
+            sys.exit(1)
 
     def _known(self, names: list[str]) -> list[str]:
         known = queue.known_buffers()
@@ -66,19 +77,34 @@ class Command(BaseCommand):
 
     def _plan(self, buffers: list[str] | None, *, everything: bool, as_json: bool) -> None:
         plans = queue.plan(buffers, everything=everything)
+        spooled = queue.spooled()
+        number = sum(spooled[name] for name in spooled if buffers is None or name in buffers)
         if as_json:
-            self.stdout.write(json.dumps([plan.as_dict() for plan in plans]))
+            mails = [plan.as_dict() for plan in plans]
+            self.stdout.write(json.dumps({"mails": mails, "spooled": number}))
             return
         for plan in plans:
             addressees = ", ".join(plan.recipients) or "nobody: ADMINS is empty, so it stays pending"
-            self.stdout.write(f"{plan.buffer}: {plan.records} records to {addressees}\n    {plan.subject}")
+            self.stdout.write(f"{plan.buffer}: {counted(plan.records)} to {addressees}\n    {plan.subject}")
         if not plans:
-            self.stdout.write("Nothing would be sent.")
+            self.stdout.write("Nothing that is imported would be sent.")
+        if number:
+            self.stdout.write(
+                f"{counted(number)} in the spool would be imported first, and may make more mails."
+            )
 
-    def _print(self, summary: queue.Summary) -> None:
+    def _print(self, summary: queue.Summary, *, as_json: bool) -> None:
+        if as_json:
+            self.stdout.write(json.dumps(summary.as_dict()))
+            return
         self.stdout.write(
-            f"{summary.imported} records imported, {summary.sealed} batches sealed, {summary.sent} sent, "
-            f"{summary.retrying} to be tried again, {summary.failed} failed; {summary.pending} records pending."
+            f"{counted(summary.imported)} imported, {counted(summary.sealed, 'batch', 'batches')} sealed, "
+            f"{summary.sent} sent, {summary.retrying} to be tried again, {summary.failed} failed; "
+            f"{counted(summary.pending)} pending."
         )
         for problem in queue.problems():
             self.stderr.write(self.style.WARNING(problem))
+
+
+def counted(number: int, one: str = "record", many: str = "records") -> str:
+    return f"{number} {one if number == 1 else many}"

@@ -7,7 +7,9 @@ from argparse import ArgumentParser, ArgumentTypeError
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+from django.db import Error
 from django.utils import timezone
 from tqdm import tqdm
 
@@ -17,18 +19,29 @@ from ... import conf, queue
 class Command(BaseCommand):
     """Parses, prunes, prints."""
 
-    help = "Delete sent and cancelled batches with their records. Failed batches are kept until somebody acts."
+    help = (
+        "Delete sent and cancelled batches with their records. Failed batches are kept until somebody acts."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--days", type=_days, help="Delete what is older than this many days. Default: MAILLOG_RETENTION_DAYS."
+            "--days",
+            type=_days,
+            help="Delete what is older than this many days. Default: MAILLOG_RETENTION_DAYS.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        days = options["days"] if options["days"] is not None else conf.retention_days()
         now = timezone.now()
-        with tqdm(unit=" rows", disable=not sys.stderr.isatty()) as bar:
-            deleted = queue.prune(now - timedelta(days=days), now, progress=bar.update)
+        try:
+            days = options["days"] if options["days"] is not None else conf.retention_days()
+            with conf.muted(), tqdm(unit=" rows", disable=not sys.stderr.isatty()) as bar:
+                deleted = queue.prune(now - timedelta(days=days), now, progress=bar.update)
+        except Error as error:
+            raise CommandError(f"The database can't be used: {error}") from error
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            raise CommandError("Interrupted. What is deleted is deleted.", returncode=130) from None
         self.stdout.write(f"{deleted} rows deleted.")
 
 

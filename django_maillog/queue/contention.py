@@ -1,0 +1,65 @@
+"""What a database error means for the one who caused it: try again, or never with this row."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from django.db import DataError, Error, IntegrityError, OperationalError, connections, transaction
+
+from ..models import Segment
+
+TRIES = 8
+WAIT = 0.02  # seconds, times the number of the try
+AGAIN = frozenset({"40001", "40P01", 1205, 1213})  # serialization failure, deadlock, lock wait time-out
+REFUSED = frozenset(
+    {1153, 1264, 1366, 1406, "22P05"}
+)  # MySQL: packet, range, characters, length; PostgreSQL: \u0000
+
+Result = TypeVar("Result")
+
+
+class Lost(Exception):
+    """Somebody else was faster: roll back and start over."""
+
+
+@contextmanager
+def writing(alias: str) -> Iterator[None]:
+    """A transaction with SQLite's write lock from its start: one that has read before can't wait for it."""
+    with transaction.atomic(using=alias):
+        if connections[alias].vendor == "sqlite":
+            Segment.objects.using(alias).filter(pk="").update(offset=0)
+        yield
+
+
+def retrying(work: Callable[[], Result], alias: str) -> Result:
+    """Call it again if other transactions got in its way: it was a deadlock's victim, a row is there."""
+    for number in range(1, TRIES):
+        try:
+            return work()
+        except (OperationalError, IntegrityError) as error:
+            if connections[alias].in_atomic_block or not (
+                isinstance(error, IntegrityError) or _code(error) & AGAIN
+            ):
+                raise
+            time.sleep(random.uniform(0, WAIT * number))
+    return work()
+
+
+def is_refused(error: Exception) -> bool:
+    """Whether the database will never take these values, however often they are offered."""
+    if isinstance(error, Error):
+        return isinstance(error, DataError) or bool(_code(error) & REFUSED)
+    # The drivers' own refusals: lone surrogates, huge integers, NUL (psycopg2).
+    return isinstance(error, (UnicodeError, OverflowError)) or (
+        isinstance(error, ValueError) and "NUL" in str(error)
+    )
+
+
+def _code(error: Error) -> set[object]:
+    """The driver's error codes: PostgreSQL's SQLSTATE, MySQL's number."""
+    cause = error.__cause__
+    return {getattr(cause, "sqlstate", None), *error.args[:1]}
