@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import django
 import pytest
+from django.test import TransactionTestCase
 
 from tests import settings as test_settings
 from tests.databases import fresh_database
@@ -22,19 +23,31 @@ if TYPE_CHECKING:
     from pytest_django.fixtures import Settings  # an older pytest-django has it under another name
 
 KIND = os.environ.get("MAILLOG_TEST_DATABASE") or "sqlite"
-NEEDS_DATABASE = {"db", "transactional_db", "django_db_setup", "site"}
+NEEDS_DATABASE = {"db", "transactional_db", "django_db_setup", "empty_site"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the database tests of a run that is for a server which isn't there, or refuse the run."""
-    if not test_settings.SERVER or os.environ.get(test_settings.SERVER):
+    """A run for another database is for the tests that use it; without its server they are skipped."""
+    if not test_settings.SERVER:
+        return
+    others = [item for item in items if not uses_database(item)]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if uses_database(item)]
+    if os.environ.get(test_settings.SERVER):
         return
     reason = f"{test_settings.SERVER} isn't set: no {KIND} server to test with"
     if os.environ.get("MAILLOG_TEST_REQUIRE_SERVERS"):
         raise pytest.UsageError(reason)
     for item in items:
-        if item.get_closest_marker("django_db") or NEEDS_DATABASE & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.skip(reason=reason))
+        item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def uses_database(item: pytest.Item) -> bool:
+    """Whether a test touches the database of the run, in this process or in one that it starts."""
+    if item.get_closest_marker("django_db") or NEEDS_DATABASE & set(getattr(item, "fixturenames", ())):
+        return True
+    case = getattr(item, "cls", None)
+    return isinstance(case, type) and issubclass(case, TransactionTestCase)
 
 
 def mailers(server: SMTPServer, **options: Any) -> dict[str, Any]:
