@@ -41,6 +41,7 @@ _FORMATTED_LIMIT = 32_000
 _HTML_LIMIT = 512_000
 _LINE_LIMIT = 256_000  # bytes of an encoded value without its HTML
 _INTEGER_LIMIT = 2**31
+_TIME_LIMIT = 32_503_680_000  # the year 3000: a time beyond it is nonsense, and databases refuse some
 
 
 @functools.cache
@@ -72,7 +73,7 @@ def _brief(record: logging.LogRecord, key: Key, message: str) -> dict[str, Any]:
     exc, _ = exception_of(record)
     created = float(record.created)
     level = int(record.levelno)
-    if not (math.isfinite(created) and -_INTEGER_LIMIT < level < _INTEGER_LIMIT):
+    if not (0 <= created < _TIME_LIMIT and -_INTEGER_LIMIT < level < _INTEGER_LIMIT):
         raise ValueError(f"time {created}, level {level}")
     text = _clean(message, MESSAGE_LIMIT, record)
     value: dict[str, Any] = {
@@ -98,7 +99,7 @@ def _minimal(record: logging.LogRecord, key: Key, message: str) -> dict[str, Any
     created, level = fields.get("created"), fields.get("levelno")
     text = _clean(message, MESSAGE_LIMIT, record)
     return {
-        "time": created if type(created) is float and math.isfinite(created) else time.time(),
+        "time": created if type(created) is float and 0 <= created < _TIME_LIMIT else time.time(),
         "level": level if type(level) is int and 0 <= level < _INTEGER_LIMIT else logging.ERROR,
         "logger": safe_text(fields.get("name"), _NAME_LIMIT),
         "message": text,
