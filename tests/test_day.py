@@ -1,0 +1,40 @@
+"""A day with an outage through the real code: few mails, news at once, every error accounted for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.core import mail
+
+from tests.benchmarks import day, trace
+from tests.conftest import KIND
+
+
+@pytest.mark.skipif(
+    KIND != "sqlite", reason="the rules are the same on every database: SQLite's runs show them"
+)
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("shared_cause", "mails", "in_an_hour", "needle_after"), [(True, 28, 8, 31), (False, 32, 10, 150)]
+)
+def test_a_day_is_told_in_few_mails(
+    *, shared_cause: bool, mails: int, in_an_hour: int, needle_after: float, spool_dir: Path
+) -> None:
+    result = day.run(trace.day(5, shared_cause=shared_cause))
+
+    assert 15 <= result.mails <= mails
+    assert result.mails == len(mail.outbox)
+    assert result.most_in_an_hour <= in_an_hour
+    assert result.needle_after is not None
+    assert 0 < result.needle_after <= needle_after
+    assert result.events > 20_000
+    assert result.reported + result.pending == result.events
+
+
+def test_a_trace_with_a_line_that_is_no_event_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    path.write_text('{"t": 1, "fingerprint": "a", "cause": "a", "host": 0, "process": 0}\n{"t": "soon"}\n')
+
+    with pytest.raises(SystemExit, match=r"trace\.jsonl, line 2: not an event"):
+        list(day.read_trace(str(path)))
