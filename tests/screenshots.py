@@ -117,8 +117,9 @@ def shoot_all(pages: dict[str, str], address: str, target: Path, only: list[str]
 def shoot_readme(pages: dict[str, str], address: str, target: Path) -> None:
     """The two pictures that the README shows."""
     target.mkdir(exist_ok=True)
-    with browsing(address, color_scheme="light", viewport={"width": 1200, "height": 760}) as page:
-        for name, file in (("batches", "batches.png"), ("groups", "groups.png")):
+    with browsing(address, color_scheme="light", viewport=DESK) as page:
+        for name, file, height in (("batches", "batches.png", 1080), ("groups", "groups.png", 820)):
+            page.set_viewport_size({**DESK, "height": height})
             page.goto(address + pages[name])
             page.wait_for_load_state("networkidle")
             page.screenshot(path=target / file)

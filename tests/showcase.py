@@ -197,7 +197,6 @@ class Showcase:
         values = {
             "batch": batch,
             "group": group,
-            "segment": "segment-web1",
             "first_at": at,
             "last_at": at,
             "level": group.level,

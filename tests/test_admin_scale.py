@@ -83,7 +83,6 @@ def populate(now: datetime, groups: int, batches: int, records: int) -> None:
                 Record(
                     batch=mails[number * batches // records],
                     group=made[(number * number) % groups],
-                    segment="s1",
                     full=number % 50 == 0,
                     folded=number % 50 == 49,
                     first_at=now - step * (records - number),

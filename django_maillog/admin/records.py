@@ -105,7 +105,7 @@ class RecordAdmin(RowsAdmin[Record]):
     show_full_result_count = False
     sortable_by = ()
     paginator = BoundedPaginator
-    list_per_page = 100
+    list_per_page = 50
     actions = None
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Record]:
