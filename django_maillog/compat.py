@@ -48,11 +48,6 @@ def mailers_configured() -> bool:
     return HAS_MAILERS and hasattr(settings, "MAILERS")
 
 
-def mailer_aliases() -> list[str]:
-    """The aliases in ``MAILERS``, none where it can't be used."""
-    return list(settings.MAILERS) if mailers_configured() else []
-
-
 def refuse_mailer(*, using: str | None, email_backend: str | None) -> None:
     """Raise ImproperlyConfigured if the mailer asked for can't be had with this Django and these settings."""
     if using and email_backend:

@@ -253,6 +253,29 @@ def test_an_html_report_runs_no_query_and_reads_nothing(
     assert "cursor" not in vars(connection)
 
 
+@pytest.mark.django_db
+def test_an_html_report_shows_what_is_loaded_and_refuses_queries(spool_dir: Path) -> None:
+    User.objects.create(username="ada")
+    loaded = User.objects.all()
+    len(loaded)
+    request = RequestFactory().post("/pay", {"amount": "1234"})
+    request.user = SimpleLazyObject(loaded.get)  # type: ignore[assignment]
+    assert (request.user.username, request.POST["amount"]) == ("ada", "1234")
+    vars(connection)["cursor"] = connection.cursor
+    handler = Raising(target=SMTPHandler(include_html=True))
+
+    try:
+        fail_with([loaded, [User.objects.all()]])
+    except ZeroDivisionError:
+        handler.handle(record(exc_info=sys.exc_info(), request=request))
+
+    html = spooled(spool_dir)[0]["html"]
+    assert "No query runs while an error is being recorded." in html
+    assert "1234" in html
+    assert "User: ada" in html
+    assert vars(connection).pop("cursor") == connection.cursor
+
+
 def test_a_wrong_target_loses_no_record(spool_dir: Path) -> None:
     handler = Raising(target="nowhere")
 

@@ -269,6 +269,20 @@ def test_a_development_backend_is_found_at_deployment(configure_logging: Configu
     assert '"django.core.mail.backends.smtp.EmailBackend"' in hint
 
 
+def test_a_mailer_that_can_not_be_made_is_no_development_backend(
+    configure_logging: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unusable(self: SMTPHandler) -> None:
+        raise LookupError("no such mailer")
+
+    monkeypatch.setattr(SMTPHandler, "get_connection", unusable)
+    configure_logging(logging_of(mail=MAIL))
+
+    number, text, hint = only(deploy=True)
+    assert (number, hint) == ("django_maillog.E002", "Change mailhost.")
+    assert text == "The handler 'mail' has no usable mailer: no such mailer"
+
+
 def test_handlers_are_found_wherever_they_are() -> None:
     by_hand, in_memory, listening, behind = SMTPHandler(), SMTPHandler(), BufferingHandler(), SMTPHandler()
     waiting = logging.handlers.QueueHandler(queue.Queue())

@@ -90,6 +90,14 @@ def test_a_long_subject_keeps_its_counts() -> None:
     assert mail.outbox[0].subject.endswith("(+1 more)")
 
 
+def test_a_digest_for_nobody_is_not_sent() -> None:
+    handler = Raising(1, target=SMTPHandler(toaddrs=[]))
+
+    handler.handle(record())
+
+    assert (mail.outbox, handler.errors) == ([], [])
+
+
 def test_a_full_buffer_is_flushed() -> None:
     handler = MemoryHandler(2)
 

@@ -191,6 +191,13 @@ def test_the_timeout_is_the_stdlibs(mailhost: Any, timeout: float | None, expect
     assert connection.port == (2525 if isinstance(mailhost, tuple) else 25)
 
 
+def test_a_host_may_come_without_a_port() -> None:
+    connection = SMTPHandler(("relay", None), "me@example.com", "you@example.com", "Log").get_connection()  # type: ignore[arg-type]
+
+    assert isinstance(connection, EmailBackend)
+    assert (connection.host, connection.port) == ("relay", 25)
+
+
 def test_a_server_that_never_answers_costs_no_more_than_the_timeout(
     server: SMTPServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -341,6 +348,14 @@ def test_send_mail_raises_unless_told_otherwise() -> None:
     handler.send_mail("subject", "text", fail_silently=True)
     with pytest.raises(ConnectionRefusedError):
         handler.send_mail("subject", "text")
+
+
+def test_send_mail_without_recipients_sends_nothing(settings: Settings) -> None:
+    settings.ADMINS = []
+
+    SMTPHandler().send_mail("subject", "text")
+
+    assert mail.outbox == []
 
 
 def test_format_subject_is_overridable() -> None:
