@@ -64,6 +64,21 @@ def test_the_page_of_a_batch_tells_each_attempt(admin_client: Client, showcase: 
     assert "Next try" in page
 
 
+def test_records_that_the_mail_only_counts_are_told(admin_client: Client, showcase: Showcase) -> None:
+    batch = Batch.objects.filter(status=Status.SENT)[0]
+    Batch.objects.filter(pk=batch.pk).update(silenced_count=7, lost_count=3)
+
+    page = text(admin_client, f"{BASE}/batch/{batch.pk}/change/")
+
+    assert "Of silenced groups" in page
+    assert "Only counted" in page
+
+
+def test_records_of_a_group_that_is_gone_are_none(admin_client: Client, showcase: Showcase) -> None:
+    for query in ("group=999999", "group=x", "batch=999999"):
+        assert admin_client.get(f"{BASE}/record/?{query}").context["cl"].result_count == 0
+
+
 def test_a_sent_mail_is_shown_exactly_as_it_was(admin_client: Client, showcase: Showcase) -> None:
     batch = Batch.objects.filter(status=Status.SENT)[0]
     batch.subject, batch.text, batch.html = "What was sent", "text <as sent>", "<p>html as sent</p>"

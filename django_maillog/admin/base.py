@@ -70,13 +70,15 @@ class RowsAdmin(ModelAdmin[M]):
         """Whole rows for a page of one; the lists load less."""
         return self.model._default_manager.all()
 
-    def page_context(self, request: HttpRequest, row: M) -> dict[str, Any]:
-        """What the page of one row shows."""
-        raise NotImplementedError
+    if TYPE_CHECKING:
 
-    def press(self, request: HttpRequest, row: M, button: str) -> None:
-        """Do what a button of the page says, and tell the person."""
-        raise NotImplementedError
+        def page_context(self, request: HttpRequest, row: M) -> dict[str, Any]:
+            """What the page of one row shows."""
+            raise NotImplementedError
+
+        def press(self, request: HttpRequest, row: M, button: str) -> None:
+            """Do what a button of the page says, and tell the person; only where there are ``buttons``."""
+            raise NotImplementedError
 
     def get_urls(self) -> list[URLPattern]:
         return [*(self.button_url(button) for button in self.buttons), *super().get_urls()]
@@ -142,8 +144,6 @@ class RowsAdmin(ModelAdmin[M]):
 
     def gone(self, request: HttpRequest, key: object) -> HttpResponseRedirect:
         """Back to the list from a row that isn't there (any more)."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
         said = _("There is no %(name)s %(key)s: it was deleted, or it never was.")
         self.message_user(request, said % {"name": self.opts.verbose_name, "key": key}, messages.WARNING)
         return HttpResponseRedirect(self.url("changelist"))

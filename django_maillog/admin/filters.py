@@ -22,6 +22,11 @@ Choices = Iterable[tuple[str, Any]]
 MOST_CHOICES = 50
 
 
+def is_key(value: str) -> bool:
+    """Whether a text can be a row's key: databases refuse larger numbers than theirs."""
+    return value.isdecimal() and len(value) < 19
+
+
 class LevelFilter(admin.SimpleListFilter):
     """By exact level, as the rows hold it; the standard ones only."""
 
@@ -161,14 +166,12 @@ class RowFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
         value = self.value() or ""
-        row = self.source._default_manager.filter(pk=value).first() if value.isdecimal() else None
-        return [(value, truncatechars(str(row), 60))] if row else []
+        row = self.source._default_manager.filter(pk=value).first() if is_key(value) else None
+        return [(value, truncatechars(str(row), 60) if row else "–")] if value else []
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
-        value = self.value()
-        if not value:
-            return queryset
-        return queryset.filter(**{str(self.parameter_name): value}) if value.isdecimal() else queryset.none()
+        value = self.value() or ""
+        return queryset.filter(**{str(self.parameter_name): value}) if is_key(value) else queryset.none()
 
 
 class RecordGroupFilter(RowFilter):

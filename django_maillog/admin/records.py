@@ -30,6 +30,7 @@ from .filters import (
     RecordGroupFilter,
     RecordLoggerFilter,
     TimeFilter,
+    is_key,
 )
 from .frames import sections
 
@@ -76,7 +77,7 @@ class RecordChangeList(ChangeList):
 
     def _value(self, name: str) -> str:
         value = str(self.params.get(name, ""))
-        return value if value.isdecimal() and len(value) < 19 else ""
+        return value if is_key(value) else ""
 
 
 @admin.register(Record)
@@ -204,10 +205,8 @@ def _facts(record: Record, details: dict[str, Any], now: Any) -> list[tuple[str,
     ]
 
 
-def _pairs(values: Any) -> list[tuple[str, str]]:
+def _pairs(values: dict[str, Any]) -> list[tuple[str, str]]:
     """The items of a JSON object, each value as text."""
-    if not isinstance(values, dict):
-        return [("", _text(values))]
     return [(str(name), _text(value)) for name, value in values.items()]
 
 
