@@ -105,7 +105,17 @@ def check_settings(*, spooling: bool) -> list[CheckMessage]:
         hint = f"The default is {conf.DEFAULTS[name]!r}." if known else f"The settings are {others}."
         kind, number = (Error, "E007") if known else (Warning, "W003")
         messages.append(kind(problem, hint=hint, id=f"django_maillog.{number}"))
-    if not spooling or any(message.id == "django_maillog.E007" for message in messages):
+    if any(message.id == "django_maillog.E007" for message in messages):
+        return messages
+    if conf.delivery() == "task" and not compat.has_tasks():
+        messages.append(
+            Error(
+                'MAILLOG_DELIVERY is "task", and nothing here runs tasks.',
+                hint='Use Django 6.0 or later, "pip install celery", or set MAILLOG_DELIVERY = "worker".',
+                id="django_maillog.E011",
+            )
+        )
+    if not spooling:
         return messages
     try:
         spool.private_folder(conf.spool_dir())

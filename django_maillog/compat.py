@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
+from importlib.util import find_spec
 from typing import Any
 
 import django
@@ -150,3 +151,26 @@ def _create_backend(backend: type[BaseEmailBackend]) -> BaseEmailBackend:
     if issubclass(backend, EmailBackend) and takes_alias:
         return backend(alias=None)
     return backend()
+
+
+def has_tasks() -> bool:
+    """Whether anything runs tasks: Django 6.0 and later, or Celery."""
+    return django.VERSION >= (6, 0) or bool(find_spec("celery"))
+
+
+def make_task(function: Callable[[], None]) -> Callable[[], object]:
+    """What enqueues a call of this function: a Django Task if ``TASKS`` is set, else Celery's if it is there.
+
+    Raises ImproperlyConfigured where nothing runs tasks.
+    """
+    chosen = settings.is_overridden("TASKS")  # type: ignore[misc]  # as above
+    if django.VERSION >= (6, 0) and (chosen or not find_spec("celery")):
+        from django.tasks import task
+
+        return task(function).enqueue
+    if not has_tasks():
+        raise ImproperlyConfigured('MAILLOG_DELIVERY = "task" needs Django 6.0 or later, or Celery.')
+    from celery import shared_task
+
+    delay: Callable[[], object] = shared_task(function).delay
+    return delay

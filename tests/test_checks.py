@@ -251,6 +251,19 @@ def test_a_mistyped_setting(settings: Settings) -> None:
     assert hint == "The default is 'thread'."
 
 
+@pytest.mark.skipif(django.VERSION >= (6, 0), reason="Django has tasks of its own")
+def test_delivery_by_tasks_where_nothing_runs_tasks(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "celery", None)  # as if it weren't installed
+    settings.MAILLOG_DELIVERY = "task"
+
+    number, text, hint = only()
+    assert number == "django_maillog.E011"
+    assert text == 'MAILLOG_DELIVERY is "task", and nothing here runs tasks.'
+    assert 'MAILLOG_DELIVERY = "worker"' in hint
+
+
 def test_an_unknown_setting(settings: Settings) -> None:
     settings.MAILLOG_WORKERS = "thread"
 
@@ -335,4 +348,4 @@ def test_every_id_belongs_to_one_message() -> None:
 
     written = re.findall(r'(?:id="django_maillog\.|, ")([EW]\d{3})"', sources)
 
-    assert len(written) == len(set(written)) == 14
+    assert len(written) == len(set(written)) == 15

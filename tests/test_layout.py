@@ -27,8 +27,8 @@ ROWS: tuple[tuple[set[str], ...], ...] = (
     ({"digest"},),
     ({"delivery"},),
     ({"queue"},),
-    ({"outage"}, {"worker"}),
-    ({"admin", "checks", "handlers", "management", "signals", "tasks"}, {"templatetags"}),
+    ({"outage", "tasks"}, {"worker"}),
+    ({"admin", "checks", "handlers", "management"}, {"templatetags"}),
     ({"apps"},),
 )
 LAYER = {name: number for number, names in enumerate(chain.from_iterable(ROWS)) for name in names}
