@@ -107,9 +107,11 @@ def populate(now: datetime, groups: int, batches: int, records: int) -> None:
         ],
         batch_size=5_000,
     )
+    if connection.vendor == "mysql":
+        return  # ANALYZE would commit the test, and InnoDB keeps its statistics by itself
     with connection.cursor() as cursor:
         for model in (Batch, Group, Record, Tally):
-            cursor.execute(f"ANALYZE {'TABLE ' * (connection.vendor == 'mysql')}{model._meta.db_table}")
+            cursor.execute(f"ANALYZE {model._meta.db_table}")
 
 
 def pages() -> list[str]:
