@@ -78,7 +78,6 @@ class Mailer:
         if time.monotonic() < self._next_at:
             return 0
         with ExitStack() as held:
-            held.enter_context(spool.mailing)
             harvest = _Harvest()
             for source in spool.own():
                 held.callback(source.close)

@@ -134,7 +134,6 @@ class Spool:
         self._others_bytes = 0  # what the folder's other segments took when last looked
         self._looked_at = -LOOK_EVERY
         self._folder_failed_at: float | None = None
-        self.mailing = threading.Lock()
         self.appended = 0  # lines of this process, ever: tells whether there is anything to import
         self.imported: dict[
             str, int

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
+from django.db import connections, router
 from django.utils import timezone
 
 from . import conf, outage, queue
 from . import spool as spool_module
+from .models import Batch
 from .spool import spool
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ LOOK_EVERY = (
 HEARTBEAT = 300.0  # seconds after which an idle worker asks the database what has become due
 EXIT_DEADLINE = 5.0  # seconds that the end of a process may wait for us, in all
 FLUSH_DEADLINE = 120.0  # seconds that a call of flush() waits at the most
+ENQUEUE_EVERY = 60.0  # seconds between two tasks for batches that wait
 PRUNE_EVERY = 6 * 3600.0
 
 log = logging.getLogger("django_maillog")
@@ -77,6 +79,7 @@ class Worker:
         self._orphans: set[Path] = set()  # what the last round left of segments without an owner
         self._busy_since: float | None = None  # since when the database has owed an answer
         self._pruned_at: float | None = None
+        self._enqueued_at: float | None = None
         self._exit_at: float | None = None
 
     # Called by other threads
@@ -189,14 +192,14 @@ class Worker:
     def _round(self) -> float:
         """Import, seal and deliver what is due; how many seconds the worker may sleep now."""
         self._seen = spool.appended
-        spool.write_lost()
+        began_at = timezone.now()
         if not self._guarded(self._flush_and_tidy):
             return RETRY
         pause = HEARTBEAT
 
         def ask() -> None:
             nonlocal pause
-            moment = queue.next_event()
+            moment = queue.next_event(began_at)
             if moment is not None:
                 pause = max(0.2, min(HEARTBEAT, (moment - timezone.now()).total_seconds()))
 
@@ -209,7 +212,7 @@ class Worker:
         return pause
 
     def _flush_and_tidy(self) -> None:
-        _flush(None, everything=False)
+        _flush(None, everything=False, others=False)
         spool.rotate_if_imported()
         self._orphans = spool_module.orphans()
         now = time.monotonic()
@@ -249,6 +252,17 @@ class Worker:
             yield
         finally:
             self._answered()
+
+    def enqueue(self, *, urgent: bool) -> None:
+        """Have a task deliver; if nothing was sealed just now, only what waits, and at most once a minute."""
+        now = time.monotonic()
+        recently = self._enqueued_at is not None and now - self._enqueued_at < ENQUEUE_EVERY
+        batches = Batch.objects.using(router.db_for_write(Batch))
+        if urgent or (not recently and batches.deliverable(timezone.now()).exists()):
+            from . import tasks  # only where something runs them
+
+            self._enqueued_at = now
+            tasks.enqueue()
 
     # The clock's thread
 
@@ -311,17 +325,17 @@ def close(handler: BufferingHandler, *, everything: bool) -> None:
 
     What doesn't fit waits in spool and database.
     """
+    spool.write_lost()
     if _mode() == "none":
         return
     seconds = worker.exit_seconds()
     deadline = time.monotonic() + seconds
-    spool.write_lost()
     spool.rotate()  # so that what is imported now leaves no file behind
     buffers = [handler.buffer]
 
     def work() -> None:
         stop = lambda: time.monotonic() > deadline  # noqa: E731
-        _flush(buffers, everything=everything, at_exit=True, stop=stop)
+        _flush(buffers, everything=everything, at_exit=True, others=False, stop=stop)
 
     try:
         _do(work, seconds)
@@ -343,12 +357,23 @@ def _flush(
     *,
     everything: bool,
     at_exit: bool = False,
+    others: bool = True,
     stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """queue.flush as MAILLOG_DELIVERY wants it."""
-    send = conf.delivery() == "worker"
-    sending = worker.sending if worker.is_current_thread() else contextlib.nullcontext
-    queue.flush(buffers, everything=everything, at_exit=at_exit, send=send, sending=sending, stop=stop)
+    """queue.flush as MAILLOG_DELIVERY wants it; ``others`` as in spool.segments."""
+    spool.write_lost()
+    delivery = conf.delivery()
+    summary = queue.flush(
+        buffers,
+        everything=everything,
+        at_exit=at_exit,
+        others=others,
+        send=delivery == "worker",
+        sending=worker.sending if worker.is_current_thread() else contextlib.nullcontext,
+        stop=stop,
+    )
+    if delivery == "task":
+        worker.enqueue(urgent=summary.sealed > 0)
 
 
 def _do(work: Callable[[], object], seconds: float) -> None:

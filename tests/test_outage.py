@@ -1,0 +1,278 @@
+"""The database goes away: logging goes on, a mail comes straight from the spool, nothing is reported twice."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from django_maillog.segments import SegmentFile
+from tests.databases import fresh_database
+from tests.proxies import Proxy
+from tests.sites import LOGGING, Site
+from tests.smtp import SMTPServer
+
+QUICK: dict[str, Any] = {**LOGGING, "handlers": {"mail": {**LOGGING["handlers"]["mail"], "group_wait": 0}}}
+
+# Logs under each name that it reads, and answers how many milliseconds the call took.
+ON_DEMAND = """
+import logging, sys, time
+log = logging.getLogger("shop")
+for name in sys.stdin:
+    before = time.perf_counter()
+    log.error("record %s", name.strip(), extra={"fingerprint": name})
+    print((time.perf_counter() - before) * 1000, flush=True)
+"""
+
+STATE = """
+import json
+from django_maillog.models import Batch, Group
+print(json.dumps({
+    "groups": dict(Group.objects.values_list("title", "count")),
+    "batches": sorted(Batch.objects.values_list("reason", "status", "record_count")),
+}))
+"""
+
+FAIL_AT_EACH_STATEMENT = """
+import logging
+from datetime import timedelta
+from django.db import OperationalError, connection
+from django.utils import timezone
+from django_maillog import conf, queue
+log = logging.getLogger("shop")
+number, failed = 0, True
+while failed:
+    number += 1
+    log.error("record %s", number, extra={"fingerprint": str(number)})
+    statements, failed = 0, False
+    def fail(execute, *args):
+        global statements, failed
+        statements += 1
+        if statements == number:
+            failed = True
+            raise OperationalError("the server has gone away")
+        return execute(*args)
+    try:
+        with conf.muted(), connection.execute_wrapper(fail):
+            queue.flush(clock=lambda: timezone.now() + timedelta(minutes=20 * number))
+    except OperationalError:
+        connection.close()
+with conf.muted():
+    queue.flush(clock=lambda: timezone.now() + timedelta(days=2))
+print(number)
+"""
+
+LOG_MANY = """
+import logging
+log = logging.getLogger("shop")
+for number in range(1000):
+    log.error("record %s" + 500 * "x", number)
+"""
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[Proxy]:
+    with fresh_database("postgresql", tmp_path) as url, Proxy(url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def remote_site(proxy: Proxy, tmp_path: Path, smtp: SMTPServer) -> Iterator[Site]:
+    """A site whose PostgreSQL is behind the proxy."""
+    site = Site(folder=tmp_path, database_url=proxy.url, email_url=smtp.url)
+    site.configure_logging(QUICK)
+    site.env["MAILLOG_OUTAGE_WAIT"] = "1"
+    site.manage("migrate", "--verbosity=0")
+    yield site
+    site.stop()
+
+
+def ask(process: subprocess.Popen[str], name: str) -> float:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{name}\n")
+    process.stdin.flush()
+    return float(process.stdout.readline())
+
+
+def state(site: Site) -> dict[str, Any]:
+    value = json.loads(site.run(STATE, env={"MAILLOG_WORKER": "none"}).stdout)
+    assert isinstance(value, dict)
+    return value
+
+
+def total(smtp: SMTPServer) -> int:
+    return sum(int(mail["X-Maillog-Count"]) for mail in smtp.messages)
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 15) -> None:
+    give_up_at = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.02)
+
+
+def text(mail: Any) -> str:
+    return str(mail.get_body(("plain",)).get_content())
+
+
+@pytest.mark.parametrize("damage", ["freeze", "refuse"])
+def test_errors_are_mailed_without_the_database_and_imported_once_it_is_back(
+    remote_site: Site, proxy: Proxy, smtp: SMTPServer, damage: str
+) -> None:
+    process = remote_site.start(ON_DEMAND)
+    ask(process, "before")
+    smtp.wait_for(1)
+
+    getattr(proxy, damage)()
+    milliseconds = sorted(ask(process, name) for name in ("one", "two", "three", "two", "two", "one"))
+    mail = smtp.wait_for(2)[1]
+    ask(process, "four")
+    proxy.restore()
+    smtp.wait_for(3)
+    process.communicate()
+    remote_site.manage("flush_maillogs")
+
+    assert milliseconds[3] < 5
+    assert mail["X-Maillog-Reason"] == "outage"
+    assert "The database is away" in text(mail)
+    assert total(smtp) == 8
+    found = state(remote_site)
+    expected = {"before": 1, "one": 2, "two": 3, "three": 1, "four": 1}
+    assert found["groups"] == {f"record {name}": count for name, count in expected.items()}
+    assert sum(count for _reason, _status, count in found["batches"]) == 8
+    assert ["outage", "sent", int(mail["X-Maillog-Count"])] in found["batches"]
+    assert {status for _reason, status, _count in found["batches"]} == {"sent"}
+    assert list(remote_site.spool_dir.iterdir()) == []
+
+
+def test_a_process_ends_in_time_and_quietly_while_the_database_is_frozen(
+    remote_site: Site, proxy: Proxy, smtp: SMTPServer
+) -> None:
+    remote_site.env["MAILLOG_OUTAGE_WAIT"] = "60"
+    process = remote_site.start(ON_DEMAND)
+    ask(process, "first")
+    smtp.wait_for(1)
+    proxy.freeze()
+    ask(process, "second")
+
+    began_at = time.monotonic()
+    process.communicate(timeout=30)
+
+    assert time.monotonic() - began_at < 8
+    assert process.returncode == 0
+    proxy.restore()
+    remote_site.manage("flush_maillogs")
+    assert total(smtp) == 2
+
+
+def test_with_neither_database_nor_mail_server_everything_comes_once_they_are_back(
+    remote_site: Site, proxy: Proxy, smtp: SMTPServer
+) -> None:
+    process = remote_site.start(ON_DEMAND)
+    ask(process, "before")
+    smtp.wait_for(1)
+    proxy.refuse()
+    smtp.drop(at="CONNECT", times=None)
+    connections = smtp.connections
+    for name in ("one", "two"):
+        ask(process, name)
+    smtp.wait_for_connections(connections + 1)
+
+    smtp.behave()
+    proxy.restore()
+    smtp.wait_for(2)
+    process.communicate()
+    remote_site.manage("flush_maillogs")
+
+    assert total(smtp) == 3
+    assert state(remote_site)["groups"] == {"record before": 1, "record one": 1, "record two": 1}
+
+
+def test_without_tables_errors_are_mailed_and_after_migrate_they_count_as_reported(
+    empty_site: Site, smtp: SMTPServer
+) -> None:
+    empty_site.configure_logging(QUICK)
+    empty_site.env["MAILLOG_OUTAGE_WAIT"] = "0.5"
+    process = empty_site.start(ON_DEMAND)
+    ask(process, "one")
+    [mail] = smtp.wait_for(1)
+    assert mail["X-Maillog-Reason"] == "outage"
+    wait_for(lambda: any(path.stat().st_size for path in empty_site.spool_dir.glob("*.reported")))
+    process.kill()
+    process.wait()
+
+    empty_site.manage("migrate", "--verbosity=0")
+    empty_site.manage("flush_maillogs")
+
+    assert len(smtp.messages) == 1
+    assert state(empty_site) == {"groups": {"record one": 1}, "batches": [["outage", "sent", 1]]}
+
+
+def test_an_import_waits_while_a_mail_is_made_of_the_segment(site: Site, smtp: SMTPServer) -> None:
+    site.run('import logging; logging.getLogger("shop").error("once")', env={"MAILLOG_WORKER": "none"})
+    [path] = site.spool_dir.glob("*.jsonl")
+    facts = {
+        "message_id": "<made@example.com>",
+        "sender": "errors@example.com",
+        "recipients": [],
+        "text": "x",
+    }
+    with SegmentFile(path) as segment, segment.mailing():
+        flush = site.popen([sys.executable, "-m", "django", "flush_maillogs"])
+        with pytest.raises(subprocess.TimeoutExpired):
+            flush.wait(3)
+        end = segment.read(0)[1]
+        segment.add_report({"from": 0, "to": end, "time": time.time(), "mails": {"mail": facts}})
+    flush.communicate()
+
+    assert smtp.messages == []
+    assert state(site) == {"groups": {"once": 1}, "batches": [["outage", "sent", 1]]}
+
+
+def test_a_statement_that_fails_anywhere_in_a_flush_loses_and_repeats_nothing(
+    site: Site, smtp: SMTPServer
+) -> None:
+    env = {"MAILLOG_WORKER": "none", "PYTHONDEVMODE": ""}
+    number = int(site.run(FAIL_AT_EACH_STATEMENT, env=env).stdout)
+
+    found = state(site)
+    assert number > 15
+    assert found["groups"] == {f"record {k}": 1 for k in range(1, number + 1)}
+    assert sum(count for _reason, _status, count in found["batches"]) == number
+    mails = {mail["Message-ID"]: int(mail["X-Maillog-Count"]) for mail in smtp.messages}
+    assert sum(mails.values()) == number
+
+
+def test_beyond_the_spool_s_limit_records_are_counted_and_the_mail_says_so(
+    site: Site, smtp: SMTPServer
+) -> None:
+    site.run(LOG_MANY, env={"MAILLOG_WORKER": "none", "MAILLOG_SPOOL_MAX_BYTES": "100000"})
+    assert sum(path.stat().st_size for path in site.spool_dir.iterdir()) < 101_000
+
+    site.manage("flush_maillogs")
+
+    [mail] = smtp.messages
+    assert mail["X-Maillog-Count"] == "1000"
+    assert "records could not be kept" in text(mail)
+
+
+def test_on_a_full_disk_records_are_counted_and_the_mail_says_so(site: Site, smtp: SMTPServer) -> None:
+    resource = pytest.importorskip("resource")
+    assert resource is not None
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))\n"
+    freed = "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
+
+    done = site.run(full + LOG_MANY + freed, env={"MAILLOG_WORKER": "none"})
+    site.manage("flush_maillogs")
+
+    assert done.stderr == ""
+    [mail] = smtp.messages
+    assert mail["X-Maillog-Count"] == "1000"
+    assert "records could not be kept" in text(mail)
