@@ -13,6 +13,7 @@ from django.db import DataError, Error, IntegrityError, OperationalError, connec
 from ..models import Segment
 
 TRIES = 8
+CONFLICTS = 3  # tries after rows that are there already: more often it is a check that fails
 WAIT = 0.02  # seconds, times the number of the try
 AGAIN = frozenset({"40001", "40P01", 1205, 1213})  # serialization failure, deadlock, lock wait time-out
 REFUSED = frozenset(
@@ -41,9 +42,8 @@ def retrying(work: Callable[[], Result], alias: str) -> Result:
         try:
             return work()
         except (OperationalError, IntegrityError) as error:
-            if connections[alias].in_atomic_block or not (
-                isinstance(error, IntegrityError) or _code(error) & AGAIN
-            ):
+            conflict = isinstance(error, IntegrityError) and number < CONFLICTS
+            if connections[alias].in_atomic_block or not (conflict or _code(error) & AGAIN):
                 raise
             time.sleep(random.uniform(0, WAIT * number))
     return work()
@@ -51,8 +51,8 @@ def retrying(work: Callable[[], Result], alias: str) -> Result:
 
 def is_refused(error: Exception) -> bool:
     """Whether the database will never take these values, however often they are offered."""
-    if isinstance(error, Error):
-        return isinstance(error, DataError) or bool(_code(error) & REFUSED)
+    if isinstance(error, Error):  # an IntegrityError that trying again didn't cure: a check failed
+        return isinstance(error, (DataError, IntegrityError)) or bool(_code(error) & REFUSED)
     # The drivers' own refusals: lone surrogates, huge integers, NUL (psycopg2).
     return isinstance(error, (UnicodeError, OverflowError)) or (
         isinstance(error, ValueError) and "NUL" in str(error)

@@ -77,7 +77,7 @@ def flush(
 ) -> Summary:
     """Import every segment on this host; seal open batches; deliver.
 
-    ``buffers``: those named, else all. ``everything``: each open batch is sealed, whatever the rules say; else
+    ``buffers``: those named, else all. ``everything``: open batches are sealed, whatever the rules say; else
     those that are due, ``at_exit`` with what policy.due_at_exit allows. ``send=False``: nothing is delivered.
     ``sending`` is entered while a mail server is waited for, ``stop`` asked between steps. ``others=False``:
     other living processes import what is theirs. Raises django.db.Error if the database can't be used.

@@ -1,0 +1,124 @@
+"""Several processes flush one database: every batch is delivered exactly once."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.databases import fresh_database
+from tests.sites import Site
+from tests.smtp import SMTPServer
+
+FLUSHERS = 8
+SEAL = """
+import sys
+from datetime import timedelta
+from django.utils import timezone
+from django_maillog.models import Batch, Group, Record
+now = timezone.now()
+common = dict(level=40, logger="shop", first_at=now, last_at=now)
+group = Group.objects.create(buffer="mail", fingerprint="f", cause="f", title="Payment failed", level=40,
+    logger="shop", first_seen_at=now, last_seen_at=now, episode_at=now, count=int(sys.argv[1]))
+batches = Batch.objects.bulk_create(
+    Batch(buffer="mail", status="ready", opened_at=now, sealed_at=now, next_attempt_at=now, record_count=1,
+        group_count=1, level=40, reason="new", first_at=now, last_at=now, recipients=["ada@example.com"],
+        sender="errors@example.com", message_id=f"<{number}@example.com>", give_up_at=now + timedelta(days=4))
+    for number in range(int(sys.argv[1])))
+keys = Batch.objects.order_by("pk").values_list("pk", flat=True)
+Record.objects.bulk_create(
+    Record(batch_id=key, group=group, message="Payment failed", host="web1", process=1, **common) for key in keys)
+"""
+FLUSH = """
+import json, sys
+from datetime import timedelta
+from django_maillog import queue
+from django_maillog.queue import claims
+claims.LEASE = timedelta(seconds=float(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
+print(json.dumps(queue.flush().as_dict()), flush=True)
+"""
+STATUSES = """
+import json
+from django.db.models import Count
+from django_maillog.models import Attempt, Batch
+counts = Batch.objects.order_by().values_list("status").annotate(Count("pk"))
+print(json.dumps({**dict(counts), "attempts": Attempt.objects.count()}))
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def shared(
+    request: pytest.FixtureRequest, tmp_path: Path, migrated_file: Path, smtp: SMTPServer
+) -> Iterator[Site]:
+    """A migrated site on each kind of database."""
+    with fresh_database(request.param, tmp_path) as url:
+        site = Site(folder=tmp_path, database_url=url, email_url=smtp.url)
+        site.env["PYTHONDEVMODE"] = ""  # eight of them at once: only the queue is looked at
+        if request.param == "sqlite":
+            shutil.copy(migrated_file, url.removeprefix("sqlite:///"))
+        else:
+            site.manage("migrate", "--verbosity=0")
+        yield site
+        site.stop()
+
+
+def start(site: Site, *, lease: float = 600) -> subprocess.Popen[str]:
+    process = site.start(FLUSH, str(lease))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def go(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def test_eight_flushers_deliver_each_of_a_thousand_batches_once(shared: Site, smtp: SMTPServer) -> None:
+    number = 1000
+    shared.run(SEAL, str(number))
+    flushers = [start(shared) for _each in range(FLUSHERS)]
+
+    for process in flushers:
+        go(process)
+    for process in flushers:
+        assert process.wait(100) == 0
+
+    sent = Counter(message["Message-ID"] for message in smtp.messages)
+    assert set(sent.values()) == {1}
+    assert len(sent) == number
+    assert shared.run(STATUSES).stdout == f'{{"sent": {number}, "attempts": {number}}}\n'
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_the_batch_of_a_killed_flusher_is_taken_over_under_its_message_id(
+    shared: Site, smtp: SMTPServer
+) -> None:
+    shared.run(SEAL, "3")
+    smtp.hang(at="ACCEPTED")
+    killed = start(shared, lease=2)
+    go(killed)
+    (first,) = smtp.wait_for(1)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait(10)
+
+    early = start(shared)
+    go(early)
+    early.wait(30)
+    assert len(smtp.messages) == 3  # the other two; the lease still holds
+    while len(smtp.messages) < 4:
+        late = start(shared)
+        go(late)
+        late.wait(30)
+
+    assert [message["Message-ID"] for message in smtp.messages].count(first["Message-ID"]) == 2
+    assert shared.run(STATUSES).stdout == '{"sent": 3, "attempts": 3}\n'

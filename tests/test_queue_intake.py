@@ -1,0 +1,309 @@
+"""What the spool holds is in the tables exactly once, whatever comes in between."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.db import connections
+from django.utils import timezone
+
+from django_maillog import queue
+from django_maillog.models import Batch, Group, Record, Segment, Status, Tally
+from django_maillog.queue import chunks
+from django_maillog.spool import spool
+from tests.buffers import NOON, Buffer, totals
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("spool_dir")]
+
+
+def segment(spool_dir: Path) -> Path:
+    return next(spool_dir.glob("*.jsonl"))
+
+
+def test_records_become_rows_of_one_open_batch() -> None:
+    buffer = Buffer(group_wait=30)
+    buffer.log("one", fingerprint="a")
+    buffer.wait(5)
+    buffer.log("two", fingerprint="b", level=logging.CRITICAL - 1)
+
+    assert buffer.import_all() == 2
+
+    batch = Batch.objects.get()
+    assert (batch.status, batch.buffer, batch.open_for) == (Status.OPEN, "mail", "mail")
+    assert (batch.record_count, batch.group_count, batch.level) == (2, 2, logging.CRITICAL - 1)
+    assert (batch.first_at, batch.last_at) == (NOON, NOON + timedelta(seconds=5))
+    assert (batch.due_at, batch.reason) == (buffer.now + timedelta(seconds=30), "new")
+    assert list(Record.objects.order_by("pk").values_list("message", "full")) == [
+        ("one", True),
+        ("two", True),
+    ]
+    group = Group.objects.get(fingerprint=Record.objects.get(message="one").group.fingerprint)
+    assert (group.count, group.batch, group.episode_batch, group.sample) == (
+        1,
+        batch,
+        batch,
+        Record.objects.get(message="one"),
+    )
+
+
+def test_nothing_is_imported_twice() -> None:
+    buffer = Buffer()
+    buffer.log(times=3)
+
+    assert [buffer.import_all(), buffer.import_all()] == [3, 0]
+    assert totals() == {"batches": 3, "groups": 3, "records": 3}
+
+
+def test_repeats_beyond_the_first_few_share_a_row_with_an_exact_count() -> None:
+    buffer = Buffer()
+    buffer.log("first", fingerprint="a", times=500)
+    buffer.wait(60)
+    buffer.log("last", fingerprint="a", times=500)
+
+    buffer.import_all()
+
+    fold = Record.objects.get(folded=True)
+    assert Record.objects.count() == chunks.KEEP + 1
+    assert (fold.count, fold.first_at, fold.last_at) == (997, NOON, NOON + timedelta(seconds=60))
+    assert fold.messages == {"first": 497, "last": 500}
+    assert totals() == {"batches": 1000, "groups": 1000, "records": 1000}
+
+
+def test_a_process_folds_on_in_its_next_segment() -> None:
+    buffer = Buffer()
+    for _each in range(5):
+        buffer.log(fingerprint="a", times=10)
+        spool.rotate()
+        buffer.import_all()
+
+    assert Segment.objects.count() == 5
+    assert Record.objects.count() == chunks.KEEP + 1
+    assert Record.objects.get(folded=True).count == 47
+    assert totals() == {"batches": 50, "groups": 50, "records": 50}
+
+
+def test_the_distinct_messages_of_a_fold_are_bounded_and_their_counts_exact() -> None:
+    buffer = Buffer()
+    for number in range(100):
+        buffer.log(f"order {number}", fingerprint="a")
+
+    buffer.import_all()
+
+    messages = Record.objects.get(folded=True).messages
+    assert len(messages) <= chunks.MAX_MESSAGES + 1
+    assert sum(messages.values()) == 97
+
+
+def test_chunks_are_small_and_together_they_are_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "MAX_ROWS", 7)
+    buffer = Buffer()
+    for number in range(100):
+        buffer.log(fingerprint=str(number))
+
+    assert len(list(queue.intake.import_chunks(buffer.clock))) >= 100 / 7
+    assert totals() == {"batches": 100, "groups": 100, "records": 100}
+    assert Batch.objects.get().group_count == 100
+
+
+def test_hours_are_counted_by_group_and_level() -> None:
+    buffer = Buffer()
+    buffer.log(fingerprint="a", times=2)
+    buffer.wait(1800)
+    buffer.import_all()
+    buffer.log(fingerprint="a", times=3)
+    buffer.wait(1800)
+    buffer.log(fingerprint="a", times=4)
+    buffer.import_all()
+
+    found = list(Tally.objects.order_by("hour_at").values_list("hour_at", "level", "count"))
+
+    assert found == [(NOON, logging.ERROR, 5), (NOON + timedelta(hours=1), logging.ERROR, 4)]
+
+
+def test_importers_and_sealers_at_once_lose_and_repeat_nothing() -> None:
+    buffer = Buffer()
+    for number in range(8):
+        for _each in range(40):
+            buffer.log(fingerprint=str(number), times=5)
+        spool.rotate()
+    over = threading.Event()
+    errors: list[BaseException] = []
+
+    def guarded(work: object) -> None:
+        try:
+            assert callable(work)
+            work()
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            connections.close_all()
+
+    def seal() -> None:
+        while not over.is_set():
+            for batch in Batch.objects.open():
+                queue.seal(batch, timezone.now())
+
+    importers = [
+        threading.Thread(target=guarded, args=[lambda: queue.import_all(buffer.clock)]) for _each in range(4)
+    ]
+    sealer = threading.Thread(target=guarded, args=[seal])
+    for thread in [sealer, *importers]:
+        thread.start()
+    for thread in importers:
+        thread.join(30)
+    over.set()
+    sealer.join(30)
+
+    assert errors == []
+    assert totals() == {"batches": 1600, "groups": 1600, "records": 1600}
+    for batch in Batch.objects.all():
+        assert batch.record_count == sum(batch.records.values_list("count", flat=True))
+        assert batch.group_count == batch.records.values("group").distinct().count()
+
+
+def test_a_sealed_batch_takes_no_more_records() -> None:
+    buffer = Buffer()
+    first = buffer.seal("one")
+
+    buffer.log("two")
+    buffer.import_all()
+
+    first.refresh_from_db()
+    assert first.record_count == 1
+    assert list(Batch.objects.order_by("pk").values_list("status", "record_count")) == [
+        ("ready", 1),
+        ("open", 1),
+    ]
+
+
+def test_the_line_that_a_database_refuses_is_set_aside_and_all_others_arrive(spool_dir: Path) -> None:
+    buffer = Buffer()
+    for number in range(10):
+        buffer.log(f"order {number}", fingerprint=str(number))
+    path = segment(spool_dir)
+    lines = path.read_text().splitlines()
+    poison = json.loads(lines[5]) | {"extra": {"limit": float("inf")}}  # JSON in no database
+    lines[5] = json.dumps(poison)
+    path.write_text("\n".join(lines) + "\n")
+
+    assert buffer.import_all() == 9
+
+    assert not Record.objects.filter(message=poison["message"]).exists()
+    assert json.loads(path.with_suffix(".lines.bad").read_text()) == poison
+    assert totals() == {"batches": 9, "groups": 9, "records": 9}
+
+
+def test_a_torn_last_line_waits_for_its_end(spool_dir: Path) -> None:
+    buffer = Buffer()
+    buffer.log("whole")
+    whole = segment(spool_dir).read_bytes().splitlines()[-1]
+    with segment(spool_dir).open("ab") as file:
+        file.write(whole[:50])
+
+    assert [buffer.import_all(), buffer.import_all()] == [1, 0]
+
+
+def test_records_of_a_silenced_group_are_counted_and_make_nothing_due() -> None:
+    buffer = Buffer()
+    buffer.log(fingerprint="a")
+    buffer.flush()
+    queue.silence(Group.objects.all(), until=None, by="ada", note="", now=buffer.now)
+
+    buffer.log(fingerprint="a", times=20, level=logging.CRITICAL)
+    buffer.import_all()
+
+    batch = Batch.objects.get(status=Status.OPEN)
+    assert (batch.record_count, batch.silenced_count, batch.group_count) == (20, 20, 0)
+    assert (batch.due_at, batch.reason) == (None, "")
+    assert Group.objects.get().count == 21
+
+
+def test_a_group_whose_silence_ends_within_a_batch_is_one_of_its_groups() -> None:
+    buffer = Buffer()
+    buffer.log(fingerprint="a")
+    buffer.flush()
+    queue.silence(Group.objects.all(), until=None, by="ada", note="", now=buffer.now)
+    buffer.log(fingerprint="a")
+    buffer.import_all()
+    queue.end_silence(Group.objects.all())
+    buffer.log(fingerprint="a", times=2)
+    buffer.import_all()
+
+    batch = Batch.objects.get(status=Status.OPEN)
+    assert (batch.record_count, batch.silenced_count, batch.group_count) == (3, 1, 1)
+    assert queue.report(batch, buffer.now).groups[0].count == 2
+
+
+def test_silence_that_ran_out_is_over() -> None:
+    buffer = Buffer()
+    buffer.log(fingerprint="a")
+    buffer.flush()
+    queue.silence(
+        Group.objects.all(), until=buffer.now + timedelta(hours=1), by="ada", note="", now=buffer.now
+    )
+    buffer.wait(3601)
+    buffer.log(fingerprint="a")
+    buffer.import_all()
+
+    assert Batch.objects.get(status=Status.OPEN).silenced_count == 0
+
+
+def test_the_next_record_of_a_resolved_group_is_a_regression() -> None:
+    buffer = Buffer()
+    buffer.log(fingerprint="a")
+    buffer.flush()
+    queue.resolve(Group.objects.all(), buffer.now)
+
+    buffer.wait(60)
+    buffer.log(fingerprint="a")
+    buffer.import_all()
+
+    batch = Batch.objects.get(status=Status.OPEN)
+    assert batch.reason == "regressed"
+    assert Group.objects.get().resolved_at is None
+    assert [group.state for group in queue.report(batch, buffer.now).groups] == ["regressed"]
+
+
+def test_what_a_process_without_the_handler_imports_goes_where_its_owner_said(spool_dir: Path) -> None:
+    buffer = Buffer("elsewhere", toaddrs=["ops@example.com"], group_wait=7)
+    buffer.log()
+    segment(spool_dir)
+    now, buffer.handler.name = buffer.now, "gone"
+
+    queue.import_all(lambda: now)
+
+    batch = Batch.objects.get()
+    assert (batch.buffer, batch.recipients) == ("elsewhere", ["ops@example.com"])
+    assert batch.due_at == now + timedelta(seconds=7)
+
+
+def test_a_message_of_the_database_that_is_away_leaves_the_spool_as_it_is(spool_dir: Path) -> None:
+    buffer = Buffer()
+    buffer.log(times=3)
+    before = segment(spool_dir).read_bytes()
+
+    assert queue.spooled() == {"mail": 3}
+    assert segment(spool_dir).read_bytes() == before
+    assert not Segment.objects.exists()
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_clock_that_is_set_between_import_and_flush_loses_nothing(hours: int) -> None:
+    buffer = Buffer(toaddrs=["ada@example.com"])
+    buffer.log(times=3)
+    buffer.import_all()
+    buffer.wait(3600 * hours)
+    buffer.log(times=3)
+
+    buffer.flush(everything=False)
+    buffer.wait(31)
+    buffer.flush(everything=False)
+
+    assert totals() == {"batches": 6, "groups": 6, "records": 6}
+    assert not Batch.objects.open().exists() or hours > 0
+    assert Batch.objects.filter(status=Status.SENT).count() in (1, 2)
