@@ -65,6 +65,11 @@ def one_line(text: str, limit: int = TITLE_LIMIT) -> str:
     return start if len(start) <= limit else start[: limit - 1] + "…"
 
 
+def header_text(text: str) -> str:
+    """Return text for a header without RFC 2047's marker: mail programs would decode what it hides."""
+    return text.replace("=?", "= ?")
+
+
 def class_name(kind: type) -> str:
     """Return a class's name as tracebacks print it: with its module, but for builtins and ``__main__``."""
     try:

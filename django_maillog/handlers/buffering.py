@@ -131,12 +131,10 @@ class BufferingHandler(logging.handlers.BufferingHandler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record to the spool, and tell the worker."""
-        if is_ours(record):
-            return
         try:
-            self._keep(record)
+            level = self._keep(record)
             if _worker_is_ready():
-                self._tell_worker(record)
+                self._tell_worker(record, level)
         except Exception:
             self.handleError(record)
 
@@ -166,20 +164,22 @@ class BufferingHandler(logging.handlers.BufferingHandler):
         finally:
             logging.Handler.close(self)
 
-    def _keep(self, record: logging.LogRecord) -> None:
+    def _keep(self, record: logging.LogRecord) -> int:
+        """Put the record into the spool; its level, which need not be a number in a record made by hand."""
         key = self._key(record)
         full = self._is_first(key.fingerprint)
         value = records.prepare(
             record, key, full=full, formatter=self.formatter, html=self._html_report() if full else None
         )
-        value["buffer"] = self.buffer
+        value["buffer"] = buffer = self.buffer
         spool.append(self, records.encode(value))
-        _open[self.buffer] = self
+        _open[buffer] = self
+        return int(value["level"])
 
-    def _tell_worker(self, record: logging.LogRecord) -> None:
+    def _tell_worker(self, record: logging.LogRecord, level: int) -> None:
         from .. import worker
 
-        worker.notify(urgent=record.levelno >= self.rules.flush_level)
+        worker.notify(urgent=level >= self.rules.flush_level)
         if self.shouldFlush(record):
             worker.request_flush(self)
 

@@ -12,11 +12,14 @@ from ..text import message_of
 if TYPE_CHECKING:
     from ..digest import Report
 
+PACKAGE = "django_maillog"
+
 
 def is_ours(record: logging.LogRecord) -> bool:
     """Whether a record comes from django_maillog itself, or from what it is calling: no mails about mails."""
-    # A record made by hand may have no name, or anything for one.
-    return conf.is_muted() or f"{record.name}.".startswith("django_maillog.")
+    name = record.__dict__.get("name")  # a record made by hand may have none, or anything for one
+    ours = isinstance(name, str) and (name == PACKAGE or name.startswith(f"{PACKAGE}."))
+    return ours or conf.is_muted()
 
 
 def formattable(record: logging.LogRecord) -> logging.LogRecord:

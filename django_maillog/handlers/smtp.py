@@ -14,7 +14,7 @@ from django.core.mail import EmailMultiAlternatives
 from django.core.mail.backends.base import BaseEmailBackend
 
 from .. import arguments, compat, conf
-from ..text import message_of, safe_text
+from ..text import header_text, message_of, safe_text
 from . import incoming, names
 
 if TYPE_CHECKING:
@@ -204,9 +204,8 @@ class SMTPHandler(logging.handlers.SMTPHandler):
         recipients = self.get_recipients()
         if not recipients:
             return
-        mail = EmailMultiAlternatives(
-            f"{self._prefix()}{subject}", safe_text(message, BODY_LIMIT), self.get_sender(), recipients
-        )
+        line = header_text(f"{self._prefix()}{subject}")
+        mail = EmailMultiAlternatives(line, safe_text(message, BODY_LIMIT), self.get_sender(), recipients)
         if html_message:
             mail.attach_alternative(safe_text(html_message, BODY_LIMIT), "text/html")
         try:
