@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import smtplib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from django.core.mail import EmailMultiAlternatives
+
+from .text import header_text
 
 if TYPE_CHECKING:
     from django.core.mail.backends.base import BaseEmailBackend
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
 TIMEOUT = 30.0
 # RFC 4954: they speak of the connection, not of the message.
 AUTHENTICATION_CODES = frozenset({530, 534, 535, 538})
+
+
+log = logging.getLogger("django_maillog")
 
 
 class Target(Protocol):
@@ -52,7 +58,9 @@ def message(
     digest: Digest, headers: dict[str, str], *, sender: str, recipients: list[str]
 ) -> EmailMultiAlternatives:
     """The mail of a digest: text, HTML and attachments."""
-    mail = EmailMultiAlternatives(digest.subject, digest.text, sender, recipients, headers=headers)
+    mail = EmailMultiAlternatives(
+        header_text(digest.subject), digest.text, sender, recipients, headers=headers
+    )
     if digest.html:
         mail.attach_alternative(digest.html, "text/html")
     for attachment in digest.attachments:
@@ -85,6 +93,8 @@ class Connection:
         try:
             backend.close()
         except Exception:  # all mails of this connection have had their answer: nothing is lost with it
+            log.debug("connection not closed well", exc_info=True)
+        finally:
             _cut(backend)
 
     def _try(self, mail: EmailMultiAlternatives) -> Verdict:
@@ -96,6 +106,9 @@ class Connection:
             return Verdict(
                 retry=True, reached=False, connection_lost=True, unreachable=True, error=_describe(error)
             )
+        except BaseException:
+            self._abandon()
+            raise
         self._refused = {}
         try:
             if backend.send_messages([mail]) == 0:
@@ -107,6 +120,9 @@ class Connection:
             if verdict.connection_lost:
                 self._abandon()
             return verdict
+        except BaseException:  # a person's Ctrl-C: a good-bye could wait as long as what was interrupted
+            self._abandon()
+            raise
         return Verdict(sent=True, error=_describe_refused(self._refused))
 
     def _abandon(self) -> None:

@@ -22,7 +22,7 @@ def load_history(alias: str, buffer: str, now: datetime) -> policy.History:
         .order_by("-sealed_at")
     )
     found = rows.values_list("reason", "sealed_at")[:REMEMBERED]
-    sealed = tuple((Reason(reason), min(at, now)) for reason, at in found if at is not None)
+    sealed = tuple((Reason(reason or Reason.FLUSH), min(at, now)) for reason, at in found if at is not None)
     return policy.History(last_mail_at=sealed[0][1] if sealed else None, sealed=sealed)
 
 
