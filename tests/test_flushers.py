@@ -33,7 +33,8 @@ batches = Batch.objects.bulk_create(
     for number in range(int(sys.argv[1])))
 keys = Batch.objects.order_by("pk").values_list("pk", flat=True)
 Record.objects.bulk_create(
-    Record(batch_id=key, group=group, message="Payment failed", host="web1", process=1, **common) for key in keys)
+    Record(batch_id=key, group=group, message="Payment failed", host="web1", process=1, **common)
+    for key in keys)
 """
 FLUSH = """
 import json, sys

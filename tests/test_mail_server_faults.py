@@ -296,8 +296,8 @@ def test_a_flush_that_is_interrupted_gives_its_claim_back(
     def interrupt(*_args: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("django_maillog.delivery.Connection.send", interrupt)
+    monkeypatch.setattr("django_maillog.delivery.Connection.send", interrupt)
+    with pytest.raises(KeyboardInterrupt):
         buffer.flush()
 
     assert (status(batch), batch.claimed_by) == (Status.READY, "")

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django_maillog.models import Attempt, Batch, Group, Record, Segment, Status, Tally
 from django_maillog.queue.history import load_history
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)  # MySQL's ANALYZE commits
 NOW = timezone.now()
 
 
@@ -85,7 +85,7 @@ QUERIES: dict[str, Callable[[], QuerySet[Any, Any]]] = {
     "new groups": lambda: Group.objects.filter(episode_batch=one_batch()).values("pk"),
     "deliverable": lambda: Batch.objects.deliverable(NOW).filter(pk__gt=0).order_by("pk").values("pk")[:50],
     "waiting": lambda: Batch.objects.waiting().filter(buffer="b1"),
-    "undelivered": lambda: Batch.objects.undelivered(),
+    "undelivered": Batch.objects.undelivered,
     "failed": lambda: Batch.objects.filter(status=Status.FAILED),
     "finished long ago": lambda: Batch.objects.finished_before(NOW - timedelta(days=30)).order_by(
         "opened_at"
@@ -106,19 +106,19 @@ def full_scans(plan: str) -> list[str]:
     return [line for line in plan.splitlines() if "'ALL'" in line]
 
 
-@pytest.mark.parametrize("name", QUERIES)
-def test_a_hot_query_uses_an_index(name: str) -> None:
-    query = QUERIES[name]()
+def plan_of(query: QuerySet[Any, Any]) -> str:
+    if connection.vendor != "mysql":
+        return query.explain()
+    sql, params = query.query.sql_with_params()
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {sql}", params)
+        return "\n".join(map(str, cursor.fetchall()))
 
-    if connection.vendor == "mysql":
-        sql, params = query.query.sql_with_params()
-        with connection.cursor() as cursor:
-            cursor.execute(f"EXPLAIN {sql}", params)
-            plan = "\n".join(map(str, cursor.fetchall()))
-    else:
-        plan = query.explain()
 
-    assert full_scans(plan) == [], plan
+def test_every_hot_query_uses_an_index() -> None:
+    plans = {name: plan_of(query()) for name, query in QUERIES.items()}
+
+    assert {name: plan for name, plan in plans.items() if full_scans(plan)} == {}
 
 
 def test_the_history_is_read_with_one_query(django_assert_num_queries: Any) -> None:
