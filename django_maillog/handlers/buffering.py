@@ -17,7 +17,7 @@ from django.utils.module_loading import import_string
 from .. import arguments, conf, policy, records, spool
 from . import names
 from .exits import is_reconfiguration, is_shutdown
-from .incoming import is_ours
+from .incoming import Incoming
 from .smtp import SMTPHandler
 
 DEFAULT_NAME = "maillog"
@@ -28,7 +28,7 @@ KEY_LIMIT = 64  # characters of a fingerprint, and of a cause
 Fingerprint = Callable[[logging.LogRecord], records.Key]
 
 
-class BufferingHandler(logging.handlers.BufferingHandler):
+class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
     """Collects records in the database, fleet-wide under one name, and mails them as few digests.
 
     ``target`` is the SMTPHandler that says where, or its name; ``group_wait``, ``group_interval``,
@@ -119,11 +119,6 @@ class BufferingHandler(logging.handlers.BufferingHandler):
     def setTarget(self, target: SMTPHandler | str | None) -> None:
         """Set the target, as the standard library's MemoryHandler does."""
         self.target = target
-
-    # Since Python 3.12 it may return the record.
-    def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]
-        """Keep the record if the filters let it pass, and if it isn't about our own work."""
-        return not is_ours(record) and super().handle(record)
 
     def shouldFlush(self, record: logging.LogRecord) -> bool:
         """Whether the worker is to call ``flush()`` for this record; no, the rules see to it. Override it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import threading
 from typing import TYPE_CHECKING, Any
 
 from .. import conf
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from ..digest import Report
 
 PACKAGE = "django_maillog"
+DEEPEST = 1  # of handlers at work in one thread, one within another, when a record is still taken
+
+_local = threading.local()
 
 
 def is_ours(record: logging.LogRecord) -> bool:
@@ -20,6 +24,26 @@ def is_ours(record: logging.LogRecord) -> bool:
     name = record.__dict__.get("name")  # a record made by hand may have none, or anything for one
     ours = isinstance(name, str) and (name == PACKAGE or name.startswith(f"{PACKAGE}."))
     return ours or conf.is_muted()
+
+
+class Incoming(logging.Handler):
+    """A handler that leaves out what comes of its own work, and ends what would go on for ever."""
+
+    # Since Python 3.12 it may return the record.
+    def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]
+        """Handle the record if the filters let it pass, unless it is about our own work.
+
+        A filter, a formatter or an object in a record may log, too: that is handled, and what is logged while
+        it is handled is not.
+        """
+        depth = getattr(_local, "depth", 0)
+        if depth > DEEPEST or is_ours(record):
+            return False
+        _local.depth = depth + 1
+        try:
+            return super().handle(record)
+        finally:
+            _local.depth = depth
 
 
 def formattable(record: logging.LogRecord) -> logging.LogRecord:

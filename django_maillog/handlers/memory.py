@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from .. import arguments, records
 from . import names
 from .exits import is_shutdown
-from .incoming import is_ours
+from .incoming import Incoming, is_ours
 from .smtp import SMTPHandler
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class DigestTarget(Protocol):
     def get_html_report(self, record: logging.LogRecord) -> str: ...
 
 
-class MemoryHandler(logging.handlers.MemoryHandler):
+class MemoryHandler(Incoming, logging.handlers.MemoryHandler):
     """Keeps records until ``capacity`` or one at ``flushLevel``, then hands them to its target.
 
     An ``SMTPHandler`` gets them as one digest, any other handler record by record. What a target fails to
@@ -55,11 +55,6 @@ class MemoryHandler(logging.handlers.MemoryHandler):
         # A name is looked up when it is first needed: dictConfig resolves it only where this class is named
         # by "class".
         self.target: Any = SMTPHandler() if target is None else target
-
-    # Since Python 3.12 it may return the record.
-    def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]
-        """Keep the record if the filters let it pass, and if it isn't about our own work."""
-        return not is_ours(record) and super().handle(record)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the record, and flush if ``shouldFlush`` says so; an error goes to ``handleError``."""

@@ -27,7 +27,7 @@ SUBJECT_LIMIT = 400  # characters; folding a header takes far more than linear t
 BODY_LIMIT = 5_000_000  # characters
 
 
-class SMTPHandler(logging.handlers.SMTPHandler):
+class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
     """Mails each record while the caller waits; for the other handlers it says where mail goes.
 
     Without arguments it is ``django.utils.log.AdminEmailHandler``: to ``ADMINS``, through the project's
@@ -149,11 +149,6 @@ class SMTPHandler(logging.handlers.SMTPHandler):
         return connection
 
     # One record's mail.
-
-    # Since Python 3.12 it may return the record.
-    def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]
-        """Mail the record if the filters let it pass, and if it isn't about our own work."""
-        return not incoming.is_ours(record) and super().handle(record)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Mail the record; an error goes to ``handleError``."""
