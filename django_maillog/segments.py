@@ -75,6 +75,7 @@ class SegmentFile:
         self.id = path.stem
         self._buffers: dict[str, dict[str, Any]] = {}
         self._buffers_end = 0
+        self._broken = False
         self.fd = open_private(path, os.O_RDONLY)
         try:
             found = os.fstat(self.fd)
@@ -104,7 +105,8 @@ class SegmentFile:
         """
         data = pread(self.fd, CHUNK_BYTES, offset)
         end = data.rfind(b"\n") + 1
-        if not end and len(data) == CHUNK_BYTES:
+        if not end and len(data) == CHUNK_BYTES and not self._broken:
+            self._broken = True
             set_aside(self.path, f"a line is longer than {MAX_LINE} bytes")
         return data[:end].split(b"\n")[:-1], offset + end
 

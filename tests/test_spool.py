@@ -1,0 +1,350 @@
+"""The spool alone: append, rotate, limits, descriptors and folders that are taken away."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from django_maillog import segments, spool
+from django_maillog.folder import private_folder
+from django_maillog.handlers import BufferingHandler
+from django_maillog.segments import Mailed, MemorySegment, SegmentFile
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import Settings  # an older pytest-django has it under another name
+
+
+@pytest.fixture
+def handler(spool_dir: Path) -> Iterator[BufferingHandler]:
+    """A handler with the process's spool to itself."""
+    spool.spool.after_fork_in_child()
+    yield BufferingHandler()
+    spool.spool.after_fork_in_child()
+
+
+def put(handler: BufferingHandler, *texts: str) -> None:
+    for text in texts:
+        spool.append(handler, json.dumps({"text": text}).encode() + b"\n")
+
+
+def texts(source: spool.Source) -> list[str]:
+    lines, _end = source.read(0)
+    return [value["text"] for value in map(json.loads, lines) if "text" in value]
+
+
+def everything() -> list[str]:
+    return [text for source in spool.segments() for text in texts(source)]
+
+
+def test_a_segment_starts_with_its_header_and_its_owner_s_configuration(
+    handler: BufferingHandler, spool_dir: Path
+) -> None:
+    put(handler, "one", "two")
+
+    [path] = spool_dir.iterdir()
+    header, configuration, *lines = map(json.loads, path.read_text().splitlines())
+    assert header["maillog"] == 1
+    assert header["id"] == path.stem
+    assert header["process"] == os.getpid()
+    assert configuration["configures"] == "maillog"
+    assert configuration["recipients"] == ["ada@example.com", "alan@example.com"]
+    assert [line["text"] for line in lines] == ["one", "two"]
+
+
+def test_only_complete_lines_are_read(handler: BufferingHandler, spool_dir: Path) -> None:
+    put(handler, "one", "two")
+    [path] = spool_dir.iterdir()
+    with path.open("ab") as file:
+        file.write(b'{"text": "tor')
+
+    with SegmentFile(path) as segment:
+        assert texts(segment) == ["one", "two"]
+
+
+def test_a_large_segment_is_followed_by_another(
+    handler: BufferingHandler, spool_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "SEGMENT_BYTES", 1000)
+
+    put(handler, *["x" * 100] * 30)
+
+    assert len(list(spool_dir.glob("*.jsonl"))) > 3
+    assert len(everything()) == 30
+
+
+def test_an_owned_segment_stays_and_one_given_up_goes_once_it_is_imported(
+    handler: BufferingHandler, spool_dir: Path
+) -> None:
+    put(handler, "one")
+    [path] = spool_dir.iterdir()
+    with SegmentFile(path) as segment:
+        assert not segment.is_orphan()
+        assert not segment.remove_if_done(segment.size)
+
+    spool.spool.rotate()
+
+    with SegmentFile(path) as segment:
+        assert segment.is_orphan()
+        assert not segment.remove_if_done(0)
+        assert path.exists()
+        assert segment.remove_if_done(segment.size)
+    assert not path.exists()
+
+
+def test_a_full_spool_counts_and_says_so_when_there_is_room(
+    handler: BufferingHandler, settings: Settings
+) -> None:
+    settings.MAILLOG_SPOOL_MAX_BYTES = 1500
+
+    put(handler, *["x" * 100] * 30)
+    kept = len(everything())
+    spool.spool.write_lost()
+
+    assert 0 < kept < 30
+    [line] = [line for s in spool.segments() for line in s.read(0)[0] if b'"lost"' in line]
+    assert json.loads(line)["lost"] == 30 - kept
+    assert spool.spool.lost() == {}
+
+
+def test_what_other_processes_hold_counts_towards_the_limit(
+    handler: BufferingHandler, spool_dir: Path, settings: Settings
+) -> None:
+    settings.MAILLOG_SPOOL_MAX_BYTES = 5000
+    private_folder(spool_dir)
+    (spool_dir / "other.jsonl").write_bytes(b"x" * 5000)
+
+    put(handler, "one")
+
+    assert spool.spool.lost() == {"maillog": 1}
+
+
+def test_a_wrong_limit_is_no_reason_to_lose_a_record(handler: BufferingHandler, settings: Settings) -> None:
+    settings.MAILLOG_SPOOL_MAX_BYTES = "much"
+
+    put(handler, "one")
+
+    assert everything() == ["one"]
+
+
+def test_a_deleted_folder_is_made_again(handler: BufferingHandler, spool_dir: Path) -> None:
+    put(handler, "one")
+    shutil.rmtree(spool_dir)
+
+    put(handler, "two")
+
+    assert everything() == ["two"]
+
+
+def test_a_descriptor_that_was_closed_and_given_to_another_file_is_not_written_to(
+    handler: BufferingHandler, spool_dir: Path, tmp_path: Path
+) -> None:
+    put(handler, "one")
+    writer = spool.spool._writer
+    assert writer is not None
+    with (tmp_path / "precious").open("wb") as precious:
+        os.dup2(precious.fileno(), writer._fd)  # what a daemon does that closes all and opens its own
+
+        put(handler, "two")
+        spool.spool.rotate()
+
+        assert os.fstat(writer._fd).st_size == 0
+        os.close(writer._fd)
+    assert sorted(everything()) == ["one", "two"]
+
+
+def test_a_write_that_fails_is_tried_in_another_segment(
+    handler: BufferingHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(handler, "one")
+    real, failures = os.write, iter([OSError(errno.ESTALE, "stale")])
+
+    def write(fd: int, data: bytes) -> int:
+        for failure in failures:
+            raise failure
+        return real(fd, data)
+
+    monkeypatch.setattr(os, "write", write)
+    put(handler, "two")
+
+    assert sorted(everything()) == ["one", "two"]
+
+
+def test_a_line_that_the_disk_takes_in_part_is_taken_back(
+    handler: BufferingHandler, spool_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(handler, "one")
+    real = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda fd, data: real(fd, data[:5]))
+        put(handler, "two")
+
+    put(handler, "three")
+
+    assert everything() == ["one", "three"]
+    assert spool.spool.lost() == {"maillog": 1}
+
+
+def test_a_line_beyond_all_bounds_is_only_counted(handler: BufferingHandler) -> None:
+    put(handler, "x" * (segments.MAX_LINE + 1))
+
+    assert everything() == []
+    assert spool.spool.lost() == {"maillog": 1}
+
+
+def test_memory_takes_over_with_one_warning_until_the_folder_can_be_used(
+    handler: BufferingHandler,
+    spool_dir: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spool_dir.write_text("in the way")
+    put(handler, "one", "two")
+    monkeypatch.setattr(spool, "LOOK_EVERY", 0)
+    put(handler, "three")
+    spool_dir.unlink()
+
+    put(handler, "four")
+
+    assert everything() == ["one", "two", "three", "four"]
+    assert [r.message for r in caplog.records if "in memory" in r.message] == [caplog.records[0].message]
+
+
+def test_memory_is_bounded_and_freed_by_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments, "MEMORY_BYTES", 30)
+    memory = MemorySegment()
+    memory.append(b"0123456789\n")
+    memory.append(b"0123456789\n")
+    with pytest.raises(OSError, match="no memory"):
+        memory.append(b"0123456789\n")
+
+    memory.remove_if_done(11)
+    memory.append(b"abc\n")
+
+    assert memory.read(11) == ([b"0123456789", b"abc"], 26)
+    assert memory.read(0) == memory.read(11)
+
+
+def test_a_wrong_target_does_not_cost_the_record(handler: BufferingHandler) -> None:
+    handler.target = "no such handler"
+
+    put(handler, "one")
+
+    assert everything() == ["one"]
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_a_mail_and_an_import_of_one_segment_exclude_each_other(
+    handler: BufferingHandler, spool_dir: Path, monkeypatch: pytest.MonkeyPatch, in_memory: bool
+) -> None:
+    monkeypatch.setattr(segments, "COMMIT_WAIT", 0.05)
+    if in_memory:
+        private_folder(spool_dir.parent)
+        spool_dir.write_text("")
+    put(handler, "one")
+    [source] = spool.spool.own()
+    [other] = [source] if in_memory else spool.spool.own()
+    fact: dict[str, Any] = {"from": 0, "to": 9, "time": 1.0, "mails": {"maillog": {"message_id": "<1@x>"}}}
+
+    with source.mailing(), pytest.raises(Mailed), other.committing([]):
+        pass
+    with source.committing([]), pytest.raises(BlockingIOError), other.mailing():
+        pass
+    with source.mailing():
+        source.add_report(fact)
+    with pytest.raises(Mailed), other.committing([]):
+        pass
+
+    assert other.reports() == [fact]
+    with other.committing([fact]):
+        pass
+    source.close()
+    other.close()
+
+
+def test_a_report_that_a_process_left_torn_is_skipped(handler: BufferingHandler, spool_dir: Path) -> None:
+    put(handler, "one")
+    fact = {"from": 0, "to": 9, "time": 1.0, "mails": {}}
+    [path] = spool_dir.iterdir()
+    path.with_suffix(".reported").write_bytes(b'{"from": 0, "to": 5, "ti')
+    with SegmentFile(path) as segment:
+        segment.add_report(fact)
+
+        assert segment.reports() == [fact]
+
+
+def test_a_report_that_the_disk_does_not_take_holds_in_this_process(
+    handler: BufferingHandler, spool_dir: Path
+) -> None:
+    put(handler, "one")
+    fact = {"from": 0, "to": 9, "time": 1.0, "mails": {}}
+    [path] = spool_dir.iterdir()
+    path.with_suffix(".reported").mkdir()
+    with SegmentFile(path) as segment:
+        with segment.mailing():
+            segment.add_report(fact)
+
+        assert segment.reports() == [fact]
+
+
+def test_what_a_dead_process_left_half_made_is_swept_out(handler: BufferingHandler, spool_dir: Path) -> None:
+    put(handler, "one")
+    rubbish = [spool_dir / ".dead.tmp", spool_dir / "dead.reported"]
+    for path in rubbish:
+        path.touch()
+        os.utime(path, (0, 0))
+    fresh = spool_dir / ".fresh.tmp"
+    fresh.touch()
+
+    assert everything() == ["one"]
+    assert [path.exists() for path in [*rubbish, fresh]] == [False, False, True]
+
+
+def test_segments_of_living_processes_are_left_to_them_unless_all_are_asked_for(
+    handler: BufferingHandler, spool_dir: Path
+) -> None:
+    put(handler, "mine")
+    spool.spool.imported.clear()  # as another process sees it
+
+    assert [source.id for source in spool.segments(others=False)] == []
+    assert len(list(spool.segments())) == 1
+    spool.spool.rotate()
+    assert len(list(spool.segments(others=False))) == 1
+    assert {path.suffix for path in spool.orphans()} == {".jsonl"}
+
+
+def test_a_segment_that_is_imported_and_large_is_given_up(
+    handler: BufferingHandler, spool_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "ROTATE_ABOVE", 0)
+    put(handler, "one")
+    [source] = spool.spool.own()
+    source.close()
+
+    spool.spool.rotate_if_imported()
+    assert spool.orphans() == set()
+    spool.spool.note_imported(source.id, spool.spool._writer.size() or 0, removed=False)  # type: ignore[union-attr]
+    spool.spool.rotate_if_imported()
+
+    assert len(spool.orphans()) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_writes_a_segment_of_its_own_and_leaves_its_parent_s_locked(
+    handler: BufferingHandler, spool_dir: Path
+) -> None:
+    put(handler, "parent")
+    pid = os.fork()
+    if not pid:
+        put(handler, "child")
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+    assert sorted(everything()) == ["child", "parent"]
+    assert len(spool.orphans()) == 1

@@ -1,0 +1,229 @@
+"""The spool folder is private, and nothing that lies in it is trusted."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from django_maillog import conf, lines, queue, spool
+from django_maillog.folder import UnsafeFolder, private_folder
+from django_maillog.handlers import BufferingHandler
+from django_maillog.models import Group
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import Settings  # an older pytest-django has it under another name
+
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs POSIX permissions")
+
+GOOD = {
+    "time": time.time(),
+    "level": 40,
+    "logger": "shop",
+    "message": "good",
+    "title": "good",
+    "fingerprint": "ml1:1",
+    "cause": "ml1:1",
+    "host": "web1",
+    "process": 1,
+    "buffer": "maillog",
+}
+
+
+@pytest.fixture
+def folder(spool_dir: Path) -> Iterator[Path]:
+    spool.spool.after_fork_in_child()
+    yield private_folder(spool_dir)
+    spool.spool.after_fork_in_child()
+
+
+def write(folder: Path, name: str, *values: object, header: object = None) -> Path:
+    """A hand-made segment; bytes go in as they are."""
+    path = folder / f"{name}.jsonl"
+    first = {"maillog": 1, "id": name, "host": "web1", "process": 1} if header is None else header
+    rows = [value if isinstance(value, bytes) else json.dumps(value).encode() for value in (first, *values)]
+    path.write_bytes(b"".join(row + b"\n" for row in rows))
+    return path
+
+
+def test_folder_and_files_are_for_this_user_only(spool_dir: Path) -> None:
+    before = os.umask(0)
+    try:
+        spool.append(BufferingHandler(), b"{}\n")
+    finally:
+        os.umask(before)
+        spool.spool.rotate()
+
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (spool_dir, *spool_dir.iterdir())]
+    assert modes == [0o700, 0o600]
+
+
+def test_a_folder_that_others_can_enter_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with pytest.raises(UnsafeFolder, match=r"is open to other users \(mode 0755\): chmod 700 it\."):
+        private_folder(tmp_path)
+
+
+def test_a_symbolic_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(UnsafeFolder, match="is a symbolic link or a file"):
+        private_folder(tmp_path / "link")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to somebody else")
+def test_somebody_else_s_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir(mode=0o700)
+    os.chown(tmp_path / "theirs", 12345, 12345)
+    with pytest.raises(UnsafeFolder, match="belongs to user 12345, not to this process's user 0"):
+        private_folder(tmp_path / "theirs")
+
+
+def test_the_shared_temporary_folder_holds_the_spool_itself_and_no_folder_in_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/nonexistent")
+    monkeypatch.setenv("TMPDIR", "/tmp")
+    monkeypatch.setattr("tempfile.tempdir", None)
+
+    assert conf._default_spool_dir("shop").parent == Path("/tmp")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "bad",
+    [
+        pytest.param({"header": b"not JSON"}, id="no header"),
+        pytest.param({"header": []}, id="a list"),
+        pytest.param({"header": {"maillog": 1, "id": "another"}}, id="another's id"),
+        pytest.param({"header": {"maillog": 1, "id": "bad", "host": "x", "process": "y"}}, id="no process"),
+    ],
+)
+def test_a_file_that_is_no_segment_is_set_aside_with_one_warning(
+    folder: Path, bad: dict[str, object], caplog: pytest.LogCaptureFixture
+) -> None:
+    write(folder, "bad", GOOD, **bad)
+    write(folder, "good", GOOD)
+
+    queue.import_all()
+    queue.import_all()
+
+    assert [path.name for path in folder.iterdir()] == ["bad.bad"]
+    assert len([r for r in caplog.records if "set aside" in r.message]) == 1
+    assert Group.objects.get().count == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_bad_lines_are_set_aside_with_one_warning_and_the_others_are_imported(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    hostile: list[object] = [
+        b"{",
+        b'"text"',
+        b"[" * 100_000,
+        b'{"buffer": "maillog"}',
+        GOOD | {"time": "yesterday"},
+        GOOD | {"time": 1e300},
+        GOOD | {"level": [1]},
+        GOOD | {"message": {"a": 1}},
+        GOOD | {"request": "GET"},
+        GOOD | {"process": float("inf")},
+        b"\xff\xfe",
+    ]
+    write(folder, "some", GOOD, *hostile, GOOD)
+
+    queue.import_all()
+
+    assert [path.name for path in folder.iterdir()] == ["some.lines.bad"]
+    assert (folder / "some.lines.bad").read_bytes().count(b"\n") == len(hostile)
+    assert stat.S_IMODE((folder / "some.lines.bad").stat().st_mode) == 0o600
+    assert len([r for r in caplog.records if "set aside" in r.message]) == 1
+    assert Group.objects.get().count == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_characters_that_no_database_takes_are_replaced(folder: Path) -> None:
+    write(folder, "nul", GOOD | {"message": "a\0b\ud800c", "title": "a\0b\ud800c", "extra": {"\0": ["\0"]}})
+
+    queue.import_all()
+
+    assert Group.objects.get().title == "a\ufffdb?c"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_line_too_long_to_be_ours_sets_its_segment_aside_and_what_came_before_is_imported(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(folder, "huge", GOOD, b"x" * 3_000_000, GOOD)
+    write(folder, "good", GOOD)
+
+    queue.import_all()
+    queue.import_all()
+
+    assert [path.name for path in folder.iterdir()] == ["huge.bad"]
+    assert len([r for r in caplog.records if "set aside" in r.message]) == 1
+    assert Group.objects.get().count == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_another_version_s_segment_is_left_to_that_version_with_one_warning(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(folder, "newer", GOOD, header={"maillog": 2, "id": "newer"})
+    write(folder, "good", GOOD)
+
+    queue.import_all()
+    queue.import_all()
+
+    assert [path.name for path in folder.iterdir()] == ["newer.jsonl"]
+    assert len([r for r in caplog.records if "left alone" in r.message]) == 1
+    assert Group.objects.get().count == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_links_pipes_and_folders_among_the_segments_do_no_harm(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret.jsonl").write_text("secret")
+    (folder / "link.jsonl").symlink_to(tmp_path / "secret.jsonl")
+    os.mkfifo(folder / "pipe.jsonl")
+    (folder / "folder.jsonl").mkdir()
+    write(folder, "good", GOOD)
+
+    queue.import_all()
+
+    assert sorted(path.name for path in folder.iterdir()) == ["folder.bad", "link.bad", "pipe.bad"]
+    assert (tmp_path / "secret.jsonl").read_text() == "secret"
+    assert Group.objects.get().count == 1
+
+
+def test_a_segment_that_cannot_be_opened_for_now_is_not_set_aside(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder, "good", GOOD)
+
+    def refuse(*_args: object) -> int:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        assert list(spool.segments()) == []
+
+    assert len(list(spool.segments())) == 1
+
+
+def test_a_huge_number_of_lost_records_is_cut() -> None:
+    line = lines.parse(json.dumps({"lost": 10**40, "buffer": "maillog"}).encode())
+
+    assert line == lines.Line(buffer="maillog", lost=2**53)
+
+
+def test_the_folder_of_a_test_run_goes_with_the_process(settings: Settings) -> None:
+    assert conf.testing()
+    assert "django_maillog-tests-" in str(conf.spool_dir())
