@@ -19,13 +19,14 @@ MAX_BYTES = 512 * 1024  # of lines that become rows of their own: MySQL's packet
 MAX_LINES = 5_000
 MAX_MESSAGES = 8  # distinct messages counted in a folded row
 MESSAGE_LENGTH = 200
-SLICE = 16  # lines between two pauses
+SLICE = 32  # lines between two pauses
 PAUSE = (
     20e-6  # seconds in which a thread that logs can have the interpreter: it would wait 5 ms for a busy one
 )
 
 Value = dict[str, Any]
 Place = tuple[str, int]  # host and process
+Frequent = tuple[str, str, str, int]  # buffer, fingerprint, host and process of which enough rows are kept
 
 
 @dataclass(slots=True)
@@ -53,6 +54,7 @@ class Fold:
 class Occurrences:
     """What a chunk holds of one group from one process: values for rows of their own, and the rest."""
 
+    rows: int = 0  # of this place that are kept, here or in an earlier chunk
     kept: list[Value] = field(default_factory=list)
     has_full: bool = False
     fold: Fold | None = None
@@ -60,12 +62,13 @@ class Occurrences:
     def add(self, value: Value) -> bool:
         """Take a value; whether it may need a row of its own."""
         full = "full" in value
-        if len(self.kept) >= KEEP and (self.has_full or not full):
+        if self.rows >= KEEP and (self.has_full or not full):
             if self.fold is None:
                 self.fold = Fold(value)
             self.fold.add(value)
             return False
         self.kept.append(value)
+        self.rows += 1
         self.has_full = self.has_full or full
         return True
 
@@ -75,6 +78,7 @@ class Arrivals:
     """What a chunk holds of one fingerprint in one buffer."""
 
     first_value: Value
+    frequent: set[Frequent] = field(default_factory=set)
     count: int = 0
     level: int = -(2**31)
     first: float = float("inf")
@@ -96,7 +100,8 @@ class Arrivals:
         place = value["host"], value["process"]
         occurrences = self.places.get(place)
         if occurrences is None:
-            occurrences = self.places[place] = Occurrences()
+            frequent = (self.first_value["buffer"], self.first_value["fingerprint"], *place) in self.frequent
+            occurrences = self.places[place] = Occurrences(rows=KEEP if frequent else 0)
         return occurrences.add(value)
 
     def best_value(self) -> Value:
@@ -125,6 +130,7 @@ class Chunk:
     records: int = 0
     buffers: dict[str, dict[str, Arrivals]] = field(default_factory=dict)
     lost: Counter[str] = field(default_factory=Counter)
+    frequent: set[Frequent] = field(default_factory=set)  # in the chunks before this one
 
     def add(self, line: Line, length: int) -> None:
         """Take a line of so many bytes."""
@@ -137,7 +143,7 @@ class Chunk:
             fingerprint = line.value["fingerprint"]
             arrivals = groups.get(fingerprint)
             if arrivals is None:
-                arrivals = groups[fingerprint] = Arrivals(line.value)
+                arrivals = groups[fingerprint] = Arrivals(line.value, self.frequent)
             self.records += 1
             if arrivals.add(line.value):
                 self.rows += 1
@@ -145,6 +151,14 @@ class Chunk:
         elif line.lost:
             self.lost[line.buffer] += line.lost
             self.records += line.lost
+
+    def note_frequent(self) -> None:
+        """Remember for the next chunks of what enough rows are kept: a storm would make many small ones."""
+        for buffer, groups in self.buffers.items():
+            for fingerprint, arrived in groups.items():
+                for place, occurrences in arrived.places.items():
+                    if occurrences.rows >= KEEP:
+                        self.frequent.add((buffer, fingerprint, *place))
 
     def is_large(self) -> bool:
         """Whether it is all that one transaction should take."""
@@ -156,6 +170,7 @@ class Reader:
 
     def __init__(self, source: Source, offset: int) -> None:
         self._source = source
+        self._frequent: set[Frequent] = set()
         self.seek(offset)
 
     def seek(self, offset: int) -> None:
@@ -166,7 +181,7 @@ class Reader:
     def read(self, borders: list[int], limit: int = MAX_LINES) -> Chunk | None:
         """The next lines: ``limit`` at most, and to the next of the (sorted) borders; None at the end."""
         border = next((border for border in borders if border > self._offset), None)
-        chunk = Chunk(self._offset, self._offset)
+        chunk = Chunk(self._offset, self._offset, frequent=self._frequent)
         while not chunk.is_large() and chunk.lines < limit and chunk.end != border:
             raw = self._next_line(chunk.end)
             if raw is None:
@@ -175,6 +190,7 @@ class Reader:
             if not chunk.lines % SLICE:
                 time.sleep(PAUSE)
         self._offset = chunk.end
+        chunk.note_frequent()
         return chunk if chunk.lines else None
 
     def skip_line(self, offset: int) -> Chunk:

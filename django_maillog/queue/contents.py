@@ -176,9 +176,10 @@ def as_value(record: Record) -> dict[str, Any]:
         "process": record.process,
         **(record.details or {}),
     }
+    loaded = vars(record)
     for name in ("traceback", "request", "extra", "html"):
-        if getattr(record, name):
-            value[name] = getattr(record, name)
+        if loaded.get(name):  # not loaded: not wanted, and not worth a query a record
+            value[name] = loaded[name]
     if record.full:
         value["full"] = True
     if record.count > 1:

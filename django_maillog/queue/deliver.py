@@ -68,7 +68,9 @@ def preview(batch: Batch) -> digest.Digest:
     if batch.text:
         return digest.Digest(subject=batch.subject, text=batch.text, html=batch.html)
     with conf.muted():
-        return _render(report(batch, timezone.now()), target_of(batch))
+        shown = report(batch, timezone.now())
+        shown.records = None  # what would be attached is not looked at
+        return _render(shown, target_of(batch))
 
 
 def eml(batch: Batch) -> bytes:

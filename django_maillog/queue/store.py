@@ -12,27 +12,30 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db.models import Max, OuterRef, Subquery
+from django.db.models import Max, Model, OuterRef, Subquery
 
 from .. import policy
-from ..models import Batch, Group, Record, Status, Tally
+from ..models import Batch, Group, Record, Status
 from ..policy import Reason
 from . import rows
 from .chunks import KEEP, Arrivals, Chunk, Fold, Occurrences, Value, count_message
 from .contention import Lost
 from .history import Configurations, load_history
+from .rows import Row
 
-GROUP_FIELDS = (
+GROUP_COLUMNS = (
     "count",
     "level",
     "first_seen_at",
     "last_seen_at",
     "episode_at",
     "episode_count",
-    "episode_batch",
-    "batch",
+    "episode_batch_id",
+    "batch_id",
     "resolved_at",
 )
+NEW_GROUP_COLUMNS = tuple(field.attname for field in Group._meta.concrete_fields if not field.primary_key)
+FOLD_COLUMNS = ("count", "first_at", "last_at", "messages")
 DETAILS = (
     "title",
     "pathname",
@@ -141,7 +144,7 @@ class _Part:
             else:
                 self._enter(group, batch)
             self._count(group, arrived, sighting)
-        rows.update(self.alias, known, GROUP_FIELDS)
+        rows.update(self.alias, Group, [_columns(group, (*GROUP_COLUMNS, "id")) for group in known])
         self._insert_groups(groups)
         self._store_records(arrivals, groups, stored=self._stored(arrivals, known))
         rows.add_tallies(self.alias, list(_tallies(arrivals, groups)))
@@ -225,7 +228,7 @@ class _Part:
     def _insert_groups(self, groups: dict[str, Group]) -> None:
         """Insert the new ones, and give them their keys; if another importer was faster, start over."""
         fresh = {fingerprint: group for fingerprint, group in groups.items() if not group.pk}
-        rows.insert(self.alias, list(fresh.values()))
+        rows.insert(self.alias, Group, [_columns(group, NEW_GROUP_COLUMNS) for group in fresh.values()])
         found = Group.objects.using(self.alias).filter(buffer=self.batch.buffer, fingerprint__in=fresh)
         for fingerprint, key in found.values_list("fingerprint", "pk"):
             fresh[fingerprint].pk = key
@@ -289,7 +292,7 @@ class _Part:
         groups: dict[str, Group],
         stored: dict[tuple[int, str, int, bool], _Stored],
     ) -> None:
-        fresh: list[Record] = []
+        fresh: list[Row] = []
         grown: list[Record] = []
         sampled: set[int] = set()
         for fingerprint, arrived in arrivals.items():
@@ -298,49 +301,46 @@ class _Part:
             for (host, process), occurrences in arrived.places.items():
                 before = stored[group.pk, host[:255], process, silenced]
                 values, fold = _split(occurrences, before)
-                made = [self._record(group, value, silenced=silenced) for value in values]
-                fresh += made
-                if any(record.full for record in made):
+                fresh += [self._row(group, value, silenced=silenced) for value in values]
+                if any("full" in value for value in values):
                     sampled.add(group.pk)
-                if fold is None:
-                    continue
-                if before.fold is None:
-                    before.fold = self._record(group, fold.value, silenced=silenced, folded=True)
-                    fresh.append(before.fold)
-                else:
+                if fold is not None and before.fold is not None:
+                    _grow(before.fold, fold)
                     grown.append(before.fold)
-                _grow(before.fold, fold)
-        rows.insert(self.alias, fresh)
-        rows.update(self.alias, grown, ["count", "first_at", "last_at", "messages"])
+                elif fold is not None:
+                    fresh.append(self._row(group, fold.value, silenced=silenced) | _folded(fold))
+        rows.insert(self.alias, Record, fresh)
+        rows.update(self.alias, Record, [_columns(record, (*FOLD_COLUMNS, "id")) for record in grown])
         self._remember_samples(sampled)
 
-    def _record(self, group: Group, value: Value, *, silenced: bool, folded: bool = False) -> Record:
+    def _row(self, group: Group, value: Value, *, silenced: bool) -> Row:
         at = datetime.fromtimestamp(value["time"], UTC)
         details = {name: value[name] for name in DETAILS if name in value}
         where = ""
         if value.get("pathname"):
             where = f"{value['pathname']}:{value.get('lineno')} in {value.get('function')}"
-        return Record(
-            batch_id=self.batch.pk,
-            group_id=group.pk,
-            folded=folded,
-            full="full" in value and not folded,
-            silenced=silenced,
-            first_at=at,
-            last_at=at,
-            count=0 if folded else 1,
-            level=value["level"],
-            logger=value["logger"][:255],
-            host=value["host"][:255],
-            process=value["process"],
-            where=where[:500],
-            message=value["message"],
-            traceback=value.get("traceback", ""),
-            request=value.get("request"),
-            extra=value.get("extra"),
-            details=details or None,
-            html=value.get("html", ""),
-        )
+        return {
+            "batch_id": self.batch.pk,
+            "group_id": group.pk,
+            "folded": False,
+            "full": "full" in value,
+            "silenced": silenced,
+            "first_at": at,
+            "last_at": at,
+            "count": 1,
+            "level": value["level"],
+            "logger": value["logger"][:255],
+            "host": value["host"][:255],
+            "process": value["process"],
+            "where": where[:500],
+            "message": value["message"],
+            "messages": {},
+            "traceback": value.get("traceback", ""),
+            "request": value.get("request"),
+            "extra": value.get("extra"),
+            "details": details or None,
+            "html": value.get("html", ""),
+        }
 
     def _remember_samples(self, groups: set[int]) -> None:
         """Each of these groups points to its last full record."""
@@ -387,10 +387,16 @@ def _split(occurrences: Occurrences, before: _Stored) -> tuple[list[Value], Fold
     return values, fold
 
 
-def _grow(row: Record, fold: Fold) -> None:
+def _folded(fold: Fold) -> Row:
+    """What a new row of repeats has of its own."""
     first, last = datetime.fromtimestamp(fold.first, UTC), datetime.fromtimestamp(fold.last, UTC)
-    row.first_at = min(row.first_at, first) if row.count else first
-    row.last_at = max(row.last_at, last)
+    facts = {"count": fold.count, "first_at": first, "last_at": last, "messages": fold.messages}
+    return facts | {"folded": True, "full": False}
+
+
+def _grow(row: Record, fold: Fold) -> None:
+    row.first_at = min(row.first_at, datetime.fromtimestamp(fold.first, UTC))
+    row.last_at = max(row.last_at, datetime.fromtimestamp(fold.last, UTC))
     row.count += fold.count
     messages = dict(row.messages)
     for message, number in fold.messages.items():
@@ -398,8 +404,13 @@ def _grow(row: Record, fold: Fold) -> None:
     row.messages = messages
 
 
-def _tallies(arrivals: dict[str, Arrivals], groups: dict[str, Group]) -> Iterator[Tally]:
+def _columns(instance: Model, names: Iterable[str]) -> Row:
+    values = vars(instance)
+    return {name: values[name] for name in names}
+
+
+def _tallies(arrivals: dict[str, Arrivals], groups: dict[str, Group]) -> Iterator[Row]:
     for fingerprint in sorted(arrivals, key=lambda fingerprint: groups[fingerprint].pk):
         for (hour, level), count in sorted(arrivals[fingerprint].hours.items()):
             hour_at = datetime.fromtimestamp(hour * 3600, UTC)
-            yield Tally(group_id=groups[fingerprint].pk, hour_at=hour_at, level=level, count=count)
+            yield {"group_id": groups[fingerprint].pk, "hour_at": hour_at, "level": level, "count": count}

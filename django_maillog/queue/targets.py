@@ -44,4 +44,4 @@ class StoredTarget:
         return compat.get_connection(using=self.using)
 
     def get_digest_subject(self, report: digest.Report) -> str:
-        return f"{settings.EMAIL_SUBJECT_PREFIX}{digest.subject(report)}"
+        return digest.subject(report, prefix=str(settings.EMAIL_SUBJECT_PREFIX))
