@@ -18,8 +18,11 @@ from django.utils.functional import LazyObject, Promise, empty
 from django.utils.module_loading import import_string
 from django.views.debug import ExceptionReporter
 
+from .capture import cleanse_urls, cleanser
+
 DEFAULT_REPORTER = ExceptionReporter
 NOT_LOADED = "[not loaded]"
+URLS = ("QUERY_STRING", "REQUEST_URI", "RAW_URI", "HTTP_REFERER")
 
 
 class BriefSettings(dict[str, Any]):
@@ -57,7 +60,8 @@ def request_of(record: logging.LogRecord) -> HttpRequest | None:
 
 def make(reporter: type[ExceptionReporter], record: logging.LogRecord, message: str) -> ExceptionReporter:
     """The reporter of one record; without an exception the message stands for its value."""
-    return _make(reporter, record, message, request_of(record))
+    request = request_of(record)
+    return _make(reporter, record, message, request and _without_secrets(request, request.POST))
 
 
 def offline_html(reporter: type[ExceptionReporter], record: logging.LogRecord, message: str) -> str:
@@ -66,6 +70,27 @@ def offline_html(reporter: type[ExceptionReporter], record: logging.LogRecord, m
     request = request_of(record)
     with _no_database():
         return _make(offline, record, message, request and _offline_request(request)).get_traceback_html()
+
+
+def _without_secrets(request: HttpRequest, post: QueryDict) -> HttpRequest:
+    """A copy whose parameters are cleansed by the project's filter, key by key, in its URLs as well."""
+    cleanse = cleanser(request)
+    kind = type(request)
+    copy = kind.__new__(kind)
+    vars(copy).update(vars(request))
+    urls = {name: str(request.META[name]) for name in URLS if name in request.META}
+    urls = {name: cleanse_urls(f"?{url}", cleanse)[1:] for name, url in urls.items()}
+    vars(copy).update(
+        META={**request.META, **urls}, GET=_cleansed(request.GET, cleanse), _post=_cleansed(post, cleanse)
+    )
+    return copy
+
+
+def _cleansed(parameters: QueryDict, cleanse: Callable[[str, Any], Any]) -> QueryDict:
+    cleansed = parameters.copy()
+    for key, values in parameters.lists():
+        cleansed.setlist(key, [cleanse(key, value) for value in values])
+    return cleansed
 
 
 def _make(
@@ -103,11 +128,9 @@ def _loaded(value: object) -> object:
 
 def _offline_request(request: HttpRequest) -> HttpRequest:
     """The same request without what would have to be loaded: its body from the socket, its user."""
-    kind = type(request)
-    offline = kind.__new__(kind)
-    vars(offline).update(vars(request))
+    offline = _without_secrets(request, vars(request).get("_post", QueryDict()))
     if "_post" not in vars(request):
-        vars(offline).update(_post=QueryDict(), _files=MultiValueDict())
+        vars(offline).update(_files=MultiValueDict())
     user = vars(request).get("user")
     if issubclass(type(user), LazyObject) and _loaded(user) is not user:
         vars(offline)["user"] = NOT_LOADED

@@ -18,9 +18,10 @@ NAME = PACKAGE.name
 # The rows of the design; a row may be several layers, parts of its modules that build on one another.
 ROWS: tuple[tuple[set[str], ...], ...] = (
     (
-        {"arguments", "compat", "conf", "reports", "text"},
+        {"arguments", "compat", "conf", "text"},
         {"fingerprint"},
         {"capture"},
+        {"reports"},
         {"records"},
     ),
     ({"folder", "models", "policy"}, {"segments"}, {"lines", "spool"}),

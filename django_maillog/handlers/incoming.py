@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .. import conf
@@ -44,6 +45,14 @@ class Incoming(logging.Handler):
             return super().handle(record)
         finally:
             _local.depth = depth
+
+
+def url_cleanser(record: logging.LogRecord) -> Callable[[str], str]:
+    """Replaces the values of secret query parameters, by the filter of the project's technical reports."""
+    from ..capture import cleanse_urls, cleanser
+
+    cleanse = cleanser(getattr(record, "request", None))
+    return lambda text: cleanse_urls(text, cleanse)
 
 
 def formattable(record: logging.LogRecord) -> logging.LogRecord:

@@ -165,12 +165,14 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
         if not overridden and not self.get_recipients():
             return
         record = incoming.formattable(record)
-        subject = self.format_subject(str(self.getSubject(record)))
+        cleanse = incoming.url_cleanser(record)
+        subject = self.format_subject(cleanse(str(self.getSubject(record))))
         if self.mailhost is None:
             body = f"{self.format(incoming.without_exception(record))}\n\n{self._text_report(record)}"
         else:
             body = self.format(record)
-        self.send_mail(subject, body, html_message=self._html_report(record))
+        html = self._html_report(record)
+        self.send_mail(subject, cleanse(body), html_message=html and cleanse(html))
 
     def getSubject(self, record: logging.LogRecord) -> str:
         """The ``subject`` argument, else level, internal or EXTERNAL IP, and message; to be overridden."""
