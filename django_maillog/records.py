@@ -183,8 +183,8 @@ def _complete(
     if html is not None:
         report = _attempt(html, record)
         if report:
-            value["html"] = safe_text(report, _HTML_LIMIT)
-            cut += ["html"] if len(value["html"]) < len(report) else []
+            value["html"] = _clean(report, _HTML_LIMIT, record)
+            cut += ["html"] * (len(report) > _HTML_LIMIT)
     if not cut:
         del value["cut"]
 

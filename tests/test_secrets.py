@@ -150,6 +150,15 @@ def test_sensitive_variables_hold_in_the_technical_report() -> None:
     assert "red" in text
 
 
+def test_hidden_parameters_of_urls_in_the_technical_report_are_starred() -> None:
+    record = make_record(request=RequestFactory().get("/"))
+
+    text = line(record, html=lambda record: f"<td>http://a/?colour=red&amp;api_key={SECRET}</td>")
+
+    assert SECRET not in text
+    assert "colour=red" in text
+
+
 def test_a_request_may_bring_its_own_filter() -> None:
     request = RequestFactory().get(f"/?pin={SECRET}")
     request.exception_reporter_filter = QuietFilter()
