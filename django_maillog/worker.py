@@ -162,7 +162,7 @@ class Worker:
     def _wait(self, seconds: float) -> list[Request]:
         """Wait for a request, an urgent record, or the time; any record ends a sleep of more than a tick."""
         until = time.monotonic() + seconds
-        while not self._doze(min(seconds, LOOK_EVERY)):
+        while not self._doze(seconds):
             seconds = until - time.monotonic()
             if not self._ending and (seconds <= 0 or spool_module.orphans() - self._orphans):
                 break
@@ -173,13 +173,13 @@ class Worker:
         return requests
 
     def _doze(self, seconds: float) -> bool:
-        """Wait so long, or less if there is something to do; whether there is."""
+        """Wait so long, or until there is something to do, or until a look at the folder is due (False)."""
         with self._wake:
             self._asleep = seconds > TICK and spool.appended == self._seen  # notify() appends before it asks
             if self._ending:
                 return self._wake.wait_for(lambda: bool(self._requests))
             if seconds > TICK:
-                self._wake.wait_for(lambda: self._called() or not self._asleep, seconds)
+                self._wake.wait_for(lambda: self._called() or not self._asleep, min(seconds, LOOK_EVERY))
                 if self._asleep or self._called():
                     return self._called()
                 seconds = TICK  # a record: its companions come along

@@ -1,0 +1,116 @@
+"""Settings: read at use, checked, with defaults that suit."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from django_maillog import conf
+from django_maillog.handlers import BufferingHandler
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import Settings  # an older pytest-django has it under another name
+
+WRONG: dict[str, list[Any]] = {
+    "MAILLOG_SPOOL_DIR": ["", 7, b"bytes"],
+    "MAILLOG_SPOOL_MAX_BYTES": [0, -1, "1", True, float("inf")],
+    "MAILLOG_WORKER": ["threads", None, 1],
+    "MAILLOG_DELIVERY": ["mail", None],
+    "MAILLOG_RETENTION_DAYS": [0, "30", None],
+    "MAILLOG_SITE_URL": ["example.com", 7, "ftp://example.com"],
+    "MAILLOG_OUTAGE_WAIT": [0, -5, "30"],
+}
+
+
+def test_the_defaults_are_those_of_the_documentation() -> None:
+    assert conf.spool_max_bytes() == 256 * 1024 * 1024
+    assert conf.worker() == "thread"
+    assert conf.delivery() == "worker"
+    assert conf.retention_days() == 30
+    assert conf.site_url() == ""
+    assert conf.outage_wait() == 30
+    assert list(conf.problems()) == []
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name in WRONG for value in WRONG[name]])
+def test_a_wrong_value_is_named_with_its_setting(settings: Settings, name: str, value: object) -> None:
+    setattr(settings, name, value)
+
+    [(setting, problem)] = conf.problems()
+
+    assert setting == name
+    assert problem.startswith(name)
+    assert repr(value) in problem
+    with pytest.raises(ImproperlyConfigured):
+        getattr(conf, name.removeprefix("MAILLOG_").lower())()
+
+
+def test_an_unknown_setting_is_named(settings: Settings) -> None:
+    settings.MAILLOG_WROKER = "thread"
+
+    assert list(conf.problems()) == [("MAILLOG_WROKER", "Unknown setting MAILLOG_WROKER.")]
+
+
+def test_values_are_read_at_each_use(settings: Settings) -> None:
+    settings.MAILLOG_SITE_URL = "https://example.com/"
+    settings.MAILLOG_SPOOL_DIR = Path("/somewhere")
+
+    assert conf.site_url() == "https://example.com"
+    assert conf.spool_dir() == Path("/somewhere")
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [({"XDG_STATE_HOME": "/state"}, "/state/django_maillog/shop"), ({}, "/tmp/django_maillog-{user}-shop")],
+)
+def test_the_default_folder_is_the_user_s_own(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], expected: str
+) -> None:
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/nonexistent")
+    monkeypatch.setattr("tempfile.tempdir", "/tmp")
+    monkeypatch.setattr("os.getuid", lambda: 7, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert str(conf._default_spool_dir("shop")) == expected.format(user=7)
+
+
+def test_projects_with_different_databases_have_different_folders(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = conf._project_name()
+    monkeypatch.setitem(settings.DATABASES["default"], "NAME", "other")
+
+    assert conf._project_name() != one
+    assert conf._project_name().startswith("tests-")
+
+
+def test_the_newest_handler_of_a_name_is_the_buffer_s_and_a_dead_one_is_forgotten() -> None:
+    first, second = BufferingHandler(), BufferingHandler()
+    first.set_name("conf-test")
+    second.set_name("conf-test")
+    assert conf.find_buffer("conf-test") is second
+
+    del first, second
+    gc.collect()
+
+    assert conf.find_buffer("conf-test") is None
+
+
+def test_muting_is_the_thread_s_own_and_nests() -> None:
+    found = []
+    with conf.muted():
+        with conf.muted():
+            pass
+        assert conf.is_muted()
+        thread = threading.Thread(target=lambda: found.append(conf.is_muted()))
+        thread.start()
+        thread.join()
+    assert not conf.is_muted()
+    assert found == [False]
