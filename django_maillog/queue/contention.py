@@ -36,6 +36,12 @@ def writing(alias: str) -> Iterator[None]:
         yield
 
 
+def step_aside(alias: str, seconds: float) -> None:
+    """Let the project's own writers have SQLite's lock: they only ask for it now and then."""
+    if connections[alias].vendor == "sqlite" and not connections[alias].in_atomic_block:
+        time.sleep(seconds)
+
+
 def retrying(work: Callable[[], Result], alias: str) -> Result:
     """Call it again if other transactions got in its way: it was a deadlock's victim, a row is there."""
     for number in range(1, TRIES):

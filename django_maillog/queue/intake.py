@@ -16,9 +16,11 @@ from ..folder import segment_paths
 from ..models import Segment
 from ..segments import Mailed, Source
 from .chunks import MAX_LINES, Chunk, Reader
-from .contention import Lost, is_refused, retrying
+from .contention import Lost, is_refused, retrying, step_aside
 from .history import Configurations
 from .store import store
+
+GAP = 0.005  # seconds between two transactions in which others may write
 
 log = logging.getLogger("django_maillog")
 
@@ -95,6 +97,7 @@ class _Import:
             limit = MAX_LINES
             spool.spool.note_imported(self._source.id, offset, removed=False)
             yield chunk.records
+            step_aside(self._alias, GAP)
         self._finish(offset)
 
     def _take(self, chunk: Chunk) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,10 +11,11 @@ from django.db import router
 from django.db.models import Exists, OuterRef, QuerySet
 
 from ..models import Attempt, Batch, Group, Record, Segment, Tally
-from .contention import writing
+from .contention import step_aside, writing
 from .deliver import never
 
-CHUNK = 500  # rows a transaction deletes: it holds SQLite's write lock
+LEAST_GAP = 0.02  # seconds in which others may write; at least as long as the deletion before
+CHUNK = 250  # rows a transaction deletes: it holds SQLite's write lock
 SEGMENT_KEPT = timedelta(
     days=1
 )  # a finished segment's row outlives its file: a slow importer may still hold that
@@ -56,6 +58,7 @@ class _Prune:
 
     def _delete_all(self, rows: QuerySet[Any]) -> None:
         while not self._stop() and (keys := sorted(rows.order_by().values_list("pk", flat=True)[:CHUNK])):
+            start = time.monotonic()
             with writing(self._alias):
                 # Asked again of the locked rows: a group's records since then would go with it.
                 locked = (
@@ -64,3 +67,4 @@ class _Prune:
                 number = rows.model.objects.using(self._alias).filter(pk__in=list(locked)).delete()[0]
             self._deleted += number
             self._progress(number)
+            step_aside(self._alias, max(LEAST_GAP, time.monotonic() - start))

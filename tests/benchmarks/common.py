@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -90,7 +91,7 @@ def _set_up(url: str, folder: Path) -> None:
     settings.DATABASES["default"] = environ.Env.db_url_config(url)
     connections.close_all()
     connections.settings = connections.configure_settings(settings.DATABASES)
-    if hasattr(connections._connections, "default"):
+    with contextlib.suppress(AttributeError):  # not opened yet
         del connections["default"]
     settings.MAILLOG_SPOOL_DIR = str(folder / "spool")
     spool.rotate()

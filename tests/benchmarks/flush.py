@@ -1,0 +1,111 @@
+"""What it costs to render and send a batch, by its records; and many small batches against send_messages.
+
+    python -m tests.benchmarks.flush [--json] [--quick]
+
+Batches of 1,000 to 1,000,000 records in 50 groups, imported from a spool as a storm makes it, then rendered and
+sent to a local SMTP server in a process of its own; time of the delivery, and memory beyond the smallest's.
+1,000 small batches: mails a second, and Django's send_messages with the same messages ready-made.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.benchmarks.common import arguments, fill_spool, project, show, timed
+
+GROUPS = 50
+SERVER = """
+import sys
+from tests.smtp import SMTPServer
+class Sink(SMTPServer):
+    def _keep(self, envelope): pass
+with Sink() as server:
+    print(server.port, flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def mail_server() -> Iterator[None]:
+    """A server in a process of its own, as the project's mailer."""
+    import django
+    from django.conf import settings
+
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        backend = "django.core.mail.backends.smtp.EmailBackend"
+        if django.VERSION >= (6, 1):
+            options = {"host": "127.0.0.1", "port": port, "timeout": 10}
+            settings.MAILERS = {"default": {"BACKEND": backend, "OPTIONS": options}}
+        else:
+            settings.EMAIL_BACKEND, settings.EMAIL_HOST, settings.EMAIL_PORT = backend, "127.0.0.1", port
+        yield
+        process.stdin.close()
+
+
+def large(records: int) -> dict[str, Any]:
+    """One batch of so many records."""
+    with project(), mail_server():
+        from django_maillog import queue
+
+        left = records
+        while left:
+            part = min(left, 200_000)
+            fill_spool(part, GROUPS)
+            queue.import_all()
+            left -= part
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        summary: list[Any] = []
+        seconds = timed(lambda: summary.append(queue.flush()))
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
+        assert summary[0].sent == 1
+    return {"case": f"1 x {records:,}", "seconds": seconds, "MB more": grown / 1024}
+
+
+def small(number: int) -> dict[str, Any]:
+    """Many batches of one record, against the same messages ready-made."""
+    with project(), mail_server():
+        from django.utils import timezone
+
+        from django_maillog import compat, queue
+        from django_maillog.models import Batch
+        from django_maillog.queue.deliver import _mail
+        from django_maillog.queue.targets import target_of
+
+        for _each in range(number):
+            fill_spool(1, 1)
+            queue.import_all()
+            queue.seal(Batch.objects.get(open_for="mail"), timezone.now())
+        first = Batch.objects.first()
+        assert first is not None
+        mail = _mail(first, target_of(first))
+        connection = compat.get_connection()
+        peer = number / timed(lambda: connection.send_messages([mail] * number))
+        ours = number / timed(queue.deliver)
+        assert set(Batch.objects.values_list("status", flat=True)) == {"sent"}
+    return {"case": f"{number:,} x 1", "ours/s": ours, "send_messages/s": peer, "ratio": ours / peer}
+
+
+def main() -> None:
+    options = arguments(__doc__)
+    sizes = [1_000, 10_000] if options.quick else [1_000, 10_000, 100_000, 1_000_000]
+    rows = [large(records) for records in sizes]
+    for row in rows:
+        row["ratio"] = row["seconds"] / rows[0]["seconds"]
+    show(rows, as_json=options.json)
+    print()
+    show([small(100 if options.quick else 1_000)], as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""What the app costs a process that logs nothing: django.setup() with it and without, in fresh processes.
+
+    python -m tests.benchmarks.idle [--json] [--quick]
+
+Also: queries made, threads started and files written by then.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.common import arguments, show
+from tests.sites import LOGGING
+
+SETUP = """
+import json, os, sys, threading, time
+from django.conf import settings
+settings.INSTALLED_APPS  # read now: not what is measured
+apps = [name for name in settings.INSTALLED_APPS if name != "django_maillog" or sys.argv[1] == "with"]
+settings.INSTALLED_APPS = apps
+import django
+start = time.perf_counter()
+django.setup()
+seconds = time.perf_counter() - start
+from django.db import connections
+opened = [c for c in connections.all(initialized_only=True) if c.connection is not None]
+print(json.dumps({"ms": seconds * 1000, "connections": len(opened), "threads": threading.active_count() - 1,
+    "files": os.path.exists(os.environ["MAILLOG_SPOOL_DIR"])}))
+os._exit(0)
+"""
+
+
+def setup(how: str, folder: Path) -> dict[str, Any]:
+    """One process."""
+    config: dict[str, Any] = LOGGING if how == "with" else {"version": 1, "disable_existing_loggers": False}
+    env = os.environ | {
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
+        "MAILLOG_SPOOL_DIR": str(folder / "spool"),
+        "MAILLOG_TEST_LOGGING": json.dumps(config),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", SETUP, how], env=env, capture_output=True, text=True, check=True
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def main() -> None:
+    options = arguments(__doc__)
+    found: dict[str, list[dict[str, Any]]] = {"without": [], "with": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for _round in range(5 if options.quick else 25):
+            for how, results in found.items():
+                results.append(setup(how, Path(folder)))
+    rows = [
+        {
+            "django.setup()": how,
+            "median ms": statistics.median(result["ms"] for result in results),
+            "best ms": min(result["ms"] for result in results),
+            "connections": max(result["connections"] for result in results),
+            "threads": max(result["threads"] for result in results),
+            "files": any(result["files"] for result in results),
+        }
+        for how, results in found.items()
+    ]
+    show(rows, as_json=options.json)
+    if not options.json:
+        print(f"\nmore: {rows[1]['median ms'] - rows[0]['median ms']:.1f} ms (median)")
+
+
+if __name__ == "__main__":
+    main()
