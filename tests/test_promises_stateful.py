@@ -219,9 +219,10 @@ class Maillog(RuleBasedStateMachine):
         with suppress(Killed, Error), connection.execute_wrapper(Interference(at, act)):
             self._flush(everything)
 
-    @rule(at=st.integers(0, 12), everything=st.booleans())
-    def race(self, at: int, everything: bool) -> None:
+    @rule(at=st.integers(0, 7), times=st.integers(0, 4), everything=st.booleans())
+    def race(self, at: int, times: int, everything: bool) -> None:
         """Another process flushes, from beginning to end, between any two transactions of a flush."""
+        self.log(BUFFERS[0], 0, times, level=logging.ERROR, imported=False)
 
         def flush_elsewhere() -> None:
             with suppress(Killed, Error):
@@ -400,3 +401,31 @@ def test_every_record_is_mailed_once_or_pending_whatever_happens() -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_flushes_at_once_mail_every_record_once() -> None:
+    machine = Maillog()
+    for at in range(8):
+        machine.race(at=at, times=5, everything=True)
+        machine.every_record_is_mailed_or_pending()
+        machine.every_count_is_exact()
+        machine.no_record_is_in_two_batches()
+    machine.teardown()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_mail_that_may_be_out_is_not_merged_with_others() -> None:
+    machine = Maillog()
+    machine.log("mail", 0, 5, level=logging.ERROR, imported=True)
+    machine.change_the_mail_server("killing after")
+    machine.flush(everything=True)
+    machine.wait(15)
+    machine.change_the_mail_server("away")
+    machine.flush(everything=True)
+    machine.lose_the_mail_server_for_a_while("mail", 2)
+    machine.change_the_mail_server("well")
+    machine.flush(everything=True)
+
+    machine.every_record_is_mailed_or_pending()
+    machine.teardown()
