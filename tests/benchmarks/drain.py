@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.drain [--json] [--quick]
 
-"distinct": each record is a group of its own with a traceback. "storm": 50 fingerprints; the rate to beat
-is that at which bulk_create writes rows of records. PostgreSQL and MariaDB too, where the tests' servers are set.
+"distinct": each record is a group of its own with a traceback. "storm": 50 fingerprints, and the rate to beat
+is that at which bulk_create writes rows of records. On PostgreSQL and MariaDB, too, where tests have servers.
 """
 
 from __future__ import annotations

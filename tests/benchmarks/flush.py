@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.flush [--json] [--quick]
 
-Batches of 1,000 to 1,000,000 records in 50 groups, imported from a spool as a storm makes it, then rendered and
-sent to a local SMTP server in a process of its own; time of the delivery, and memory beyond the smallest's.
+Batches of 1,000 to 1,000,000 records in 50 groups, imported from a spool as a storm makes it, then rendered
+and sent to a local SMTP server in a process of its own; time of the delivery, and how much memory it took.
 1,000 small batches: mails a second, and Django's send_messages with the same messages ready-made.
 """
 
