@@ -336,6 +336,8 @@ def close(handler: BufferingHandler, *, everything: bool) -> None:
     def work() -> None:
         stop = lambda: time.monotonic() > deadline  # noqa: E731
         _flush(buffers, everything=everything, at_exit=True, others=False, stop=stop)
+        if worker.is_current_thread():
+            connections.close_all()
 
     try:
         _do(work, seconds)
