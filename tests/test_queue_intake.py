@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from django_maillog import queue
 from django_maillog.models import Batch, Group, Record, Segment, Status, Tally
-from django_maillog.queue import chunks
+from django_maillog.queue import chunks, history
 from django_maillog.spool import spool
 from tests.buffers import NOON, Buffer, totals
 
@@ -55,7 +55,10 @@ def test_nothing_is_imported_twice() -> None:
     buffer = Buffer()
     buffer.log(times=3)
 
-    assert [buffer.import_all(), buffer.import_all()] == [3, 0]
+    first = buffer.import_all()
+    spool.imported.clear()  # as another process, which knows only what the database says
+
+    assert [first, buffer.import_all()] == [3, 0]
     assert totals() == {"batches": 3, "groups": 3, "records": 3}
 
 
@@ -179,6 +182,26 @@ def test_a_sealed_batch_takes_no_more_records() -> None:
         ("ready", 1),
         ("open", 1),
     ]
+
+
+def test_a_batch_that_is_sealed_during_an_import_makes_it_start_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = Buffer()
+    buffer.log("one")
+    buffer.import_all()
+    buffer.log("two")
+    calls: list[str] = []
+
+    def load_history(alias: str, name: str, now: datetime) -> object:
+        calls.append(name)
+        if len(calls) == 1:
+            queue.seal(Batch.objects.get(open_for=name), now)
+        return history.load_history(alias, name, now)
+
+    monkeypatch.setattr("django_maillog.queue.store.load_history", load_history)
+    buffer.import_all()
+
+    assert len(calls) == 2
+    assert totals() == {"batches": 2, "groups": 2, "records": 2}
 
 
 def test_the_line_that_a_database_refuses_is_set_aside_and_all_others_arrive(spool_dir: Path) -> None:

@@ -16,7 +16,7 @@ from ..segments import Source
 KEEP = 3  # rows of a group and process in a batch that are stored one by one; the rest is folded into one
 MAX_ROWS = 120  # rows a transaction inserts at the most, for it holds SQLite's write lock
 MAX_BYTES = 512 * 1024  # of lines that become rows of their own: MySQL's packets are limited
-MAX_LINES = 5_000
+MAX_LINES = 20_000
 MAX_MESSAGES = 8  # distinct messages counted in a folded row
 MESSAGE_LENGTH = 200
 SLICE = 32  # lines between two pauses
