@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from pathlib import Path
 from typing import cast
 
 from aiosmtpd.controller import Controller
@@ -37,6 +38,12 @@ class Mailbox:
         """Whether the mails account for that many errors before the time is over."""
         with self._changed:
             return self._changed.wait_for(lambda: self.reported() >= errors, timeout)
+
+    def save(self, folder: Path) -> None:
+        """Write each message to a file that mail programs open."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, message in enumerate(self.messages, 1):
+            (folder / f"{number}.eml").write_bytes(message.as_bytes())
 
 
 def serve(mailbox: Mailbox) -> Controller:

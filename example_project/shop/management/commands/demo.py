@@ -43,6 +43,9 @@ class Command(BaseCommand):
             action="store_true",
             help="stop when the mails were shown (default: keep the site running)",
         )
+        parser.add_argument(
+            "--save", type=Path, metavar="FOLDER", help="keep the mails there as .eml files (default: don't)"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         with ExitStack() as stack:
@@ -58,6 +61,8 @@ class Command(BaseCommand):
             site.start()
             self.say(f"The site is at {site.url}, its mail server on port {mail_server.port}.")
             self.fail(site, mailbox)
+            if options["save"]:
+                mailbox.save(options["save"])
             if not options["exit"]:
                 self.stay(site)
 
