@@ -110,10 +110,13 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 WAIT = """
-import sys
+import sys, time
 from django_maillog import worker
 worker.LOOK_EVERY = 0.2
 worker.wake()
+while not worker.worker._asleep:
+    time.sleep(0.01)
+print("asleep", flush=True)
 sys.stdin.read()
 """
 
@@ -187,6 +190,8 @@ def test_what_a_killed_process_left_is_imported_by_an_idle_one(site: Site, smtp:
     quick = {**LOGGING, "handlers": {"mail": {**LOGGING["handlers"]["mail"], "group_wait": 0}}}
     site.configure_logging(quick)
     idle = site.start(WAIT)
+    assert idle.stdout is not None
+    assert idle.stdout.readline() == "asleep\n"
     site.run(LOG_AND_DIE, env={"MAILLOG_WORKER": "none"}, check=False)
 
     [mail] = smtp.wait_for(1)

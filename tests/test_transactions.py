@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sqlite3
 import subprocess
 import sys
@@ -208,8 +207,6 @@ def test_a_signal_handler_that_logs_in_the_middle_of_a_call_does_no_harm(
     logged, struck = map(int, done.stdout.split())
     found = dict(groups(site))
     assert found["from the loop"] == logged
-    if hasattr(logging.getLogger(), "_tls"):  # newer Pythons drop what is logged within a logging call
-        assert 0 < found["from the handler"] <= struck
-    else:
-        assert found["from the handler"] == struck
+    # What is logged while a record is prepared could be about that very record: such a record is dropped.
+    assert struck * 0.8 < found["from the handler"] <= struck
     assert done.stderr == ""
