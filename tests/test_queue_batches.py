@@ -83,6 +83,19 @@ def test_a_batch_is_claimed_once_until_its_lease_runs_out() -> None:
     assert claims.claim(batch.pk, buffer.now) is not None
 
 
+def test_what_a_killed_process_may_have_handed_over_is_never_merged() -> None:
+    buffer = Buffer()
+    batch = buffer.seal()
+    claims.claim(batch.pk, buffer.now)
+    buffer.wait(claims.LEASE.total_seconds())
+
+    try_to_send(batch, AWAY, buffer)
+
+    batch.refresh_from_db()
+    assert batch.reached
+    assert not Batch.objects.waiting().exists()
+
+
 @pytest.mark.parametrize(
     "verdict", [Verdict(sent=True), AWAY, Verdict(error="550 no")], ids=lambda v: v.error
 )

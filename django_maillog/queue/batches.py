@@ -27,9 +27,7 @@ def seal(batch: Batch, now: datetime, *, reason: Reason | None = None) -> bool:
     try:
         target = target_of(batch)
         recipients, sender = target.get_recipients(), target.get_sender()
-    except (
-        Exception
-    ):  # a buffer whose target is wrong stays pending, and must not keep the others from going out
+    except Exception:  # a wrong target: its buffer stays pending, and must not keep the others from going out
         log.exception("target unusable, batch stays open: buffer=%s", batch.buffer)
         return False
     if not recipients:

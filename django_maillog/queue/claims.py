@@ -7,7 +7,7 @@ import uuid
 from datetime import datetime, timedelta
 
 from django.db import router, transaction
-from django.db.models import F
+from django.db.models import Case, F, Value, When
 
 from ..delivery import Verdict
 from ..models import CLOCK_SKEW, Attempt, Batch, BatchQuerySet, Outcome, Status
@@ -23,7 +23,12 @@ def claim(key: int, now: datetime) -> Batch | None:
     rows = Batch.objects.using(_alias()).filter(pk=key)
     token = uuid.uuid4().hex
     taken = rows.deliverable(now).update(
-        status=Status.SENDING, claimed_until=now + LEASE, claimed_by=token, attempts=F("attempts") + 1
+        # Whoever had it before may have handed it over before it was killed. Before status, for MySQL's sake.
+        reached=Case(When(status=Status.SENDING, then=Value(True)), default=F("reached")),
+        status=Status.SENDING,
+        claimed_until=now + LEASE,
+        claimed_by=token,
+        attempts=F("attempts") + 1,
     )
     return rows.get() if taken else None
 

@@ -95,7 +95,6 @@ class _Import:
                 self._take(chunk)
             offset = chunk.end
             limit = MAX_LINES
-            spool.spool.note_imported(self._source.id, offset, removed=False)
             yield chunk.records
             step_aside(self._alias, GAP)
         self._finish(offset)
@@ -106,15 +105,17 @@ class _Import:
         retrying(lambda: self._transact(chunk), self._alias)
 
     def _transact(self, chunk: Chunk) -> None:
-        with ExitStack() as held, transaction.atomic(using=self._alias):
-            # By compare-and-set, and first, so that SQLite's write lock is waited for.
-            mine = Segment.objects.using(self._alias).filter(pk=self._source.id, offset=chunk.start)
-            now = self._clock()
-            if not mine.update(offset=chunk.end, seen_at=now):
-                raise Lost
-            store(self._alias, chunk, self._mailed(chunk), self._configurations, now)
-            # Held until the commit: what is being mailed straight from the spool must be imported as mailed.
-            held.enter_context(self._source.committing(self._reports))
+        # Held beyond the commit: what is being mailed straight from the spool must be imported as mailed.
+        with ExitStack() as held:
+            with transaction.atomic(using=self._alias):
+                # By compare-and-set, and first, so that SQLite's write lock is waited for.
+                mine = Segment.objects.using(self._alias).filter(pk=self._source.id, offset=chunk.start)
+                now = self._clock()
+                if not mine.update(offset=chunk.end, seen_at=now):
+                    raise Lost
+                store(self._alias, chunk, self._mailed(chunk), self._configurations, now)
+                held.enter_context(self._source.committing(self._reports))
+            spool.spool.note_imported(self._source.id, chunk.end, removed=False)
 
     def _ensure_row(self) -> None:
         if not self._known:
