@@ -21,7 +21,7 @@ class Backend(BaseEmailBackend):
     def __init__(self, *errors: Exception | None, **options: Any) -> None:
         super().__init__(fail_silently=True)
         self.errors = list(errors)
-        self.timeout = None
+        self.timeout: float | None = None
         self.opened = self.closed = 0
 
     def open(self) -> bool:
@@ -40,7 +40,7 @@ class Backend(BaseEmailBackend):
 
 
 class Target:
-    using = None
+    using: str | None = None
     include_html = False
 
     def __init__(self, backend: BaseEmailBackend) -> None:
@@ -90,7 +90,7 @@ def test_an_error_is_tried_again_or_not(error: Exception, retry: bool, lost: boo
 
 def test_a_backend_that_sends_nothing_silently_is_tried_again() -> None:
     backend = Backend()
-    backend.send_messages = lambda messages: 0  # type: ignore[method-assign]
+    backend.send_messages = lambda messages: 0  # type: ignore[method-assign, assignment]
 
     verdict = Connection(Target(backend)).send(mail())
 
