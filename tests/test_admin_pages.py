@@ -148,7 +148,7 @@ def test_a_mail_that_cannot_be_rendered_does_not_break_its_page(
 
 
 class Unprintable:
-    def __format__(self, spec: str) -> str:
+    def __str__(self) -> str:
         raise ValueError("<no> prefix")
 
 
