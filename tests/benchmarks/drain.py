@@ -78,6 +78,8 @@ def bulk_create(*, records_only: bool = False) -> float:
     models = [Record] if records_only else [Group, Record, Tally]
     rows = {model: list(model._default_manager.all()) for model in models}
     if not records_only:
+        for group in rows[Group]:
+            group.sample_id = None  # it can only be known afterwards
         Group.objects.all().delete()
     else:
         Record.objects.all().delete()
