@@ -79,7 +79,7 @@ def bulk_create(*, records_only: bool = False) -> float:
     rows = {model: list(model._default_manager.all()) for model in models}
     if not records_only:
         for group in rows[Group]:
-            group.sample_id = None  # it can only be known afterwards
+            vars(group)["sample_id"] = None  # it can only be known afterwards
         Group.objects.all().delete()
     else:
         Record.objects.all().delete()
