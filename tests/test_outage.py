@@ -1,4 +1,4 @@
-"""The database goes away: logging goes on, a mail comes straight from the spool, nothing is reported twice."""
+"""The database goes away: logging goes on, a mail comes straight from the spool, nothing comes twice."""
 
 from __future__ import annotations
 
