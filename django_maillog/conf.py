@@ -90,7 +90,7 @@ def outage_wait() -> float:
 
 def testing() -> bool:
     """Whether ``setup_test_environment`` is in force; it is what gives ``django.core.mail`` its outbox."""
-    return hasattr(mail, "outbox")
+    return "outbox" in vars(mail)  # hasattr() would go through the module's own __getattr__
 
 
 def problems() -> Iterator[tuple[str, str]]:

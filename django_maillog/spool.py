@@ -131,7 +131,7 @@ class Spool:
         self._testing = conf.testing()
         self._memory: MemorySegment | None = None
         self._lost: Counter[str] = Counter()
-        self._others_bytes = 0  # what the folder's other segments took when last looked
+        self._room = 0  # bytes that our segment may take beside the folder's others, when last looked
         self._looked_at = -LOOK_EVERY
         self._folder_failed_at: float | None = None
         self.appended = 0  # lines of this process, ever: tells whether there is anything to import
@@ -219,8 +219,8 @@ class Spool:
             writer, size = self._next(), 0
         if writer is not None and now - self._looked_at >= LOOK_EVERY:
             self._looked_at = now
-            self._others_bytes = folder_bytes(writer.path.parent, without=writer.path.name)
-        if writer is not None and self._others_bytes + (size or 0) + length > _limit():
+            self._room = _limit() - folder_bytes(writer.path.parent, without=writer.path.name)
+        if writer is not None and (size or 0) + length > self._room:
             raise Full(errno.ENOSPC, "the spool is full")
         return writer
 

@@ -108,6 +108,9 @@ class Worker:
         if urgent or self._asleep:
             self._knock(urgent=urgent)
 
+    def is_running(self) -> bool:
+        return self._thread is not None
+
     def request(self, work: Callable[[], object]) -> Request | None:
         """Have the worker's thread call this as soon as it can; None if there is no thread to do it."""
         if not self.start():
@@ -291,6 +294,9 @@ worker = Worker()
 
 def notify(*, urgent: bool = False) -> None:
     """A record is in the spool: have it imported within a second, or at once."""
+    if worker.is_running():  # which says that the mode is "thread"
+        worker.notify(urgent=urgent)
+        return
     mode = _mode()
     if mode == "inline":
         with conf.muted():

@@ -287,7 +287,9 @@ def test_a_wrong_target_loses_no_record(spool_dir: Path) -> None:
 
 
 def test_a_target_of_another_kind_is_refused_when_it_is_looked_up(configure_logging: Configure) -> None:
-    configure_logging(dict_config(mail={"class": "logging.StreamHandler"}, errors=BUFFER))
+    configure_logging(
+        dict_config(console={"class": "logging.StreamHandler"}, errors=BUFFER | {"target": "console"})
+    )
 
     with pytest.raises(ImproperlyConfigured, match=r"but that is a logging\.StreamHandler"):
         conf.buffers()["errors"].target  # noqa: B018

@@ -9,6 +9,8 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
+from types import ModuleType
 from typing import cast
 
 from django.apps import apps
@@ -137,9 +139,7 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         """Mail everything that the buffer holds, in this process or any other, whatever the rules say."""
         # logging.shutdown closes what it has flushed, and close() keeps to a deadline.
         if not is_shutdown(sys._getframe(1)) and _worker_is_ready():
-            from .. import worker
-
-            worker.flush(self.buffer)
+            _worker().flush(self.buffer)
 
     def close(self) -> None:
         """Mail what is new (with ``flushOnClose`` everything) within a few seconds; the rest stays for later.
@@ -153,9 +153,7 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
             if self.flushOnClose and not _exiting and not is_shutdown(frame):
                 self.flush()
             if _open.pop(self.buffer, None) is not None and _worker_is_ready():
-                from .. import worker
-
-                worker.close(self, everything=self.flushOnClose)
+                _worker().close(self, everything=self.flushOnClose)
         finally:
             logging.Handler.close(self)
 
@@ -172,9 +170,9 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         return int(value["level"])
 
     def _tell_worker(self, record: logging.LogRecord, level: int) -> None:
-        from .. import worker
-
-        worker.notify(urgent=level >= self.rules.flush_level)
+        flush_level = self.flushLevel if type(self.flushLevel) is int else self.rules.flush_level
+        worker = _worker()
+        worker.notify(urgent=level >= flush_level)
         if self.shouldFlush(record):
             worker.request_flush(self)
 
@@ -233,6 +231,14 @@ def _worker_is_ready() -> bool:
     if not _ready:
         _ready = apps.ready and apps.is_installed("django_maillog")
     return _ready
+
+
+@cache
+def _worker() -> ModuleType:
+    """The database side, once the app registry is ready; an import statement costs as much as a write."""
+    from .. import worker
+
+    return worker
 
 
 atexit.register(_close_all)

@@ -23,7 +23,7 @@ _local = threading.local()
 def is_ours(record: logging.LogRecord) -> bool:
     """Whether a record comes from django_maillog itself, or from what it is calling: no mails about mails."""
     name = record.__dict__.get("name")  # a record made by hand may have none, or anything for one
-    ours = isinstance(name, str) and (name == PACKAGE or name.startswith(f"{PACKAGE}."))
+    ours = isinstance(name, str) and name.startswith(PACKAGE) and name[len(PACKAGE) :][:1] in ("", ".")
     return ours or conf.is_muted()
 
 
