@@ -16,7 +16,7 @@ class MaillogConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks  # noqa: F401, PLC0415  # registers itself
+        from . import checks  # noqa: F401  # registers itself
 
         request_started.connect(_wake, dispatch_uid="django_maillog.wake")
 
@@ -25,6 +25,6 @@ def _wake(**_kwargs: Any) -> None:
     """What an earlier process left behind goes out after a restart, even if nothing is ever logged again."""
     request_started.disconnect(dispatch_uid="django_maillog.wake")
     if conf.buffers():
-        from . import worker  # noqa: PLC0415  # not before the app registry is ready
+        from . import worker  # not before the app registry is ready
 
         worker.wake()
