@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.databases import fresh_database
 from tests.sites import Site
 from tests.smtp import SMTPServer
 
@@ -55,20 +51,11 @@ print(json.dumps({**dict(counts), "attempts": Attempt.objects.count()}))
 """
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
-def shared(
-    request: pytest.FixtureRequest, tmp_path: Path, migrated_file: Path, smtp: SMTPServer
-) -> Iterator[Site]:
-    """A migrated site on each kind of database."""
-    with fresh_database(request.param, tmp_path) as url:
-        site = Site(folder=tmp_path, database_url=url, email_url=smtp.url)
-        site.env["PYTHONDEVMODE"] = ""  # eight of them at once: only the queue is looked at
-        if request.param == "sqlite":
-            shutil.copy(migrated_file, url.removeprefix("sqlite:///"))
-        else:
-            site.manage("migrate", "--verbosity=0")
-        yield site
-        site.stop()
+@pytest.fixture
+def shared(site: Site) -> Site:
+    """A migrated site on the kind of database that this run is for."""
+    site.env["PYTHONDEVMODE"] = ""  # eight of them at once: only the queue is looked at
+    return site
 
 
 def start(site: Site, *, lease: float = 600) -> subprocess.Popen[str]:

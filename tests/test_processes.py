@@ -303,6 +303,8 @@ def wait_for(condition: Callable[[], object], seconds: float = 15) -> None:
 def test_without_a_usable_spool_folder_memory_takes_over_with_one_warning(
     site: Site, smtp: SMTPServer, tmp_path: Path, broken: str
 ) -> None:
+    if site.spool_dir.exists():  # the checks that come with "migrate" have made it
+        site.spool_dir.rmdir()
     if broken == "a file":
         site.spool_dir.write_text("not a folder")
     else:
