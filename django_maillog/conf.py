@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import getpass
 import hashlib
 import itertools
 import os
 import re
+import shutil
 import tempfile
 import threading
 import weakref
@@ -16,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
+from django.conf import UserSettingsHolder, settings
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
 
@@ -43,7 +45,7 @@ def get(name: str) -> Any:
 
 def spool_dir() -> Path:
     """The folder of this project's segments; while tests run, one that goes with the process."""
-    if testing() and not settings.is_overridden("MAILLOG_SPOOL_DIR"):  # type: ignore[misc]  # the stubs miss it
+    if testing() and not _is_overridden("MAILLOG_SPOOL_DIR"):
         return _testing_spool_dir(os.getpid())
     configured = get("MAILLOG_SPOOL_DIR")
     if configured is None:
@@ -88,9 +90,31 @@ def outage_wait() -> float:
     return _number("MAILLOG_OUTAGE_WAIT")
 
 
+def _is_overridden(name: str) -> bool:
+    """Whether a test has given the setting with ``override_settings``."""
+    holder = settings._wrapped  # type: ignore[misc]  # the stubs miss it
+    while isinstance(holder, UserSettingsHolder):
+        if name in vars(holder):
+            return True
+        holder = holder.default_settings
+    return False
+
+
+_tested = False
+
+
 def testing() -> bool:
     """Whether ``setup_test_environment`` is in force; it is what gives ``django.core.mail`` its outbox."""
-    return "outbox" in vars(mail)  # hasattr() would go through the module's own __getattr__
+    global _tested  # noqa: PLW0603  # once true it stays true
+    if "outbox" in vars(mail):  # hasattr() would go through the module's own __getattr__
+        _tested = True
+        return True
+    return False
+
+
+def tested() -> bool:
+    """Whether this process has run tests: nothing that it recorded is for a real database or mail server."""
+    return _tested
 
 
 def problems() -> Iterator[tuple[str, str]]:
@@ -145,12 +169,14 @@ def _project_name() -> str:
 
 @cache
 def _testing_spool_dir(pid: int) -> Path:
-    folder = tempfile.TemporaryDirectory(prefix="django_maillog-tests-", ignore_cleanup_errors=True)
-    _kept.append(folder)
-    return Path(folder.name)
+    folder = tempfile.mkdtemp(prefix="django_maillog-tests-")
+    atexit.register(_remove, folder, pid)
+    return Path(folder)
 
 
-_kept: list[tempfile.TemporaryDirectory[str]] = []  # each is removed when the process ends
+def _remove(folder: str, pid: int) -> None:
+    if os.getpid() == pid:  # a forked child's end is not the end of its parent
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 # The buffers of this process. The newest handler of a name wins: dictConfig replaces handlers, and the old

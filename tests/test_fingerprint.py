@@ -16,7 +16,7 @@ from pathlib import Path
 from types import CodeType
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.http import HttpRequest
 from django.test import RequestFactory
 
@@ -93,23 +93,23 @@ def test_two_views_on_one_missing_table_are_two_bugs_of_one_cause(transactional_
     from django.db import connection
 
     with connection.schema_editor() as editor:
-        editor.delete_model(User)
+        editor.delete_model(Session)
     try:
         views = module(
             """
-            from django.contrib.auth.models import User
+            from django.contrib.sessions.models import Session
 
             def index(request):
-                return User.objects.count()
+                return Session.objects.count()
 
             def detail(request):
-                return User.objects.get(pk=1)
+                return Session.objects.get(pk="1")
             """
         )
         index, detail = key_of(error=raised(views.index, None)), key_of(error=raised(views.detail, None))
     finally:
         with connection.schema_editor() as editor:
-            editor.create_model(User)
+            editor.create_model(Session)
 
     assert index.fingerprint != detail.fingerprint
     assert index.cause == detail.cause

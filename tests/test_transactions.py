@@ -119,7 +119,7 @@ def strike(*args):
     log.error("from the handler", extra={"fingerprint": "handler"})
 log.error("from the loop", extra={"fingerprint": "loop"})
 signal.signal(signal.SIGALRM, strike)
-signal.setitimer(signal.ITIMER_REAL, 0.003, 0.003)
+signal.setitimer(signal.ITIMER_REAL, 0.008, 0.008)
 logged, until = 1, time.monotonic() + 2
 while time.monotonic() < until:
     log.error("from the loop", extra={"fingerprint": "loop"})

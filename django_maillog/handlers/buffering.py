@@ -148,7 +148,7 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         """
         frame = sys._getframe(1)
         try:
-            if is_reconfiguration(frame):
+            if is_reconfiguration(frame) or (_exiting and conf.tested()):
                 return
             if self.flushOnClose and not _exiting and not is_shutdown(frame):
                 self.flush()

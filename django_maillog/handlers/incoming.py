@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..digest import Report
 
 PACKAGE = "django_maillog"
-DEEPEST = 4  # of handlers at work in one thread, one within another, when a record is still taken
+DEEPEST = 8  # of handlers at work in one thread, one within another, when a record is still taken
 
 _local = threading.local()
 
