@@ -19,7 +19,8 @@ class Backend(BaseEmailBackend):
     """One that does as a test says; a project may have any."""
 
     def __init__(self, *errors: Exception | None, **options: Any) -> None:
-        super().__init__(fail_silently=True)
+        super().__init__()
+        self.fail_silently = True
         self.errors = list(errors)
         self.timeout: float | None = None
         self.opened = self.closed = 0
