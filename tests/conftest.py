@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_django.fixtures import Settings  # an older pytest-django has it under another name
 
 KIND = os.environ.get("MAILLOG_TEST_DATABASE") or "sqlite"
-NEEDS_DATABASE = {"db", "transactional_db", "django_db_setup", "empty_site"}
+NEEDS_DATABASE = {"proxy", "db", "transactional_db", "django_db_setup", "empty_site"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from django_maillog.segments import SegmentFile
+from tests.conftest import KIND
 from tests.databases import fresh_database
 from tests.proxies import Proxy
 from tests.sites import LOGGING, Site
@@ -78,13 +79,14 @@ for number in range(1000):
 
 @pytest.fixture
 def proxy(tmp_path: Path) -> Iterator[Proxy]:
-    with fresh_database("postgresql", tmp_path) as url, Proxy(url) as proxy:
+    kind = "mariadb" if KIND == "mariadb" else "postgresql"  # SQLite has no server that could go away
+    with fresh_database(kind, tmp_path) as url, Proxy(url) as proxy:
         yield proxy
 
 
 @pytest.fixture
 def remote_site(proxy: Proxy, tmp_path: Path, smtp: SMTPServer) -> Iterator[Site]:
-    """A site whose PostgreSQL is behind the proxy."""
+    """A site whose database server is behind the proxy."""
     site = Site(folder=tmp_path, database_url=proxy.url, email_url=smtp.url)
     site.configure_logging(QUICK)
     site.env["MAILLOG_OUTAGE_WAIT"] = "1"
