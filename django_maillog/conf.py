@@ -202,20 +202,21 @@ def find_buffer(name: str) -> BufferingHandler | None:
     return buffers().get(name)
 
 
-_local = threading.local()
+class _Thread(threading.local):
+    """What holds for what this thread logs now."""
+
+    muted = False  # it comes from our own work
+    depth = 0  # handlers of ours at work, one within another
+
+
+thread = _Thread()
 
 
 @contextmanager
 def muted() -> Iterator[None]:
     """Keep what this thread logs meanwhile out of our handlers: no mails about mails."""
-    before = is_muted()
-    _local.muted = True
+    before, thread.muted = thread.muted, True
     try:
         yield
     finally:
-        _local.muted = before
-
-
-def is_muted() -> bool:
-    """Whether what this thread logs now comes from our own work."""
-    return getattr(_local, "muted", False)
+        thread.muted = before

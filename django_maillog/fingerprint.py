@@ -38,9 +38,10 @@ class Key(NamedTuple):
 def fingerprint(record: logging.LogRecord) -> Key:
     """Return which bug this record is about; whatever the record holds, it returns something."""
     try:
-        exc, tb = exception_of(record)
+        fields = record.__dict__
+        exc, tb = (None, None) if fields.get("exc_info") is None else exception_of(record)
         key = _of_message(record) if exc is None else _of_exception(exc, tb)
-        wanted = record.__dict__.get("fingerprint")
+        wanted = fields.get("fingerprint")
         return key if wanted is None else _custom(wanted, key, exc)
     except Exception:  # the record's own objects are asked; a coarse key still counts the record
         return _fallback(record)
@@ -52,6 +53,7 @@ def route_of(request: object) -> str:
     return route if type(route) is str else ""
 
 
+@functools.lru_cache(maxsize=2048)
 def _digest(*parts: str) -> str:
     text = "\x1f".join(parts).encode("utf-8", "backslashreplace")
     return "ml1:" + blake2b(text, digest_size=16).hexdigest()

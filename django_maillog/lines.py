@@ -1,4 +1,8 @@
-"""One line of a segment: a record, a count of records that could not be kept, or nothing to import."""
+"""One line of a segment: a record, a count of records that could not be kept, or nothing to import.
+
+The line of a repeat leaves out the host and process of its segment, a title that its message gives, and a
+cause that is its fingerprint: here they come back.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .segments import Source
+from .text import title_of
 
 TEXTS = ("logger", "message", "title", "fingerprint", "cause", "host", "buffer")
 OPTIONAL = {"traceback": str, "html": str, "pathname": str, "request": dict, "extra": dict}
@@ -26,7 +31,7 @@ class Line:
     lost: int = 0
 
 
-def parse(raw: bytes, source: Source | None = None) -> Line:
+def parse(raw: bytes, source: Source) -> Line:
     """Read one line; those that we can't have written are set aside in their source, with one warning."""
     if not raw:
         return Line()
@@ -36,19 +41,25 @@ def parse(raw: bytes, source: Source | None = None) -> Line:
             value = _clean(value)
         if isinstance(value, dict) and ("configures" in value or "maillog" in value):
             return Line()
-        return _checked(value)
+        return _checked(value, source)
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        if source is not None and source.set_aside(raw):
+        if source.set_aside(raw):
             log.warning("line set aside, others may be: segment=%s error=%r", source.id, error)
         return Line()
 
 
-def _checked(value: dict[str, Any]) -> Line:
+def _checked(value: dict[str, Any], source: Source) -> Line:
     if not isinstance(value, dict):
         raise TypeError("not an object")
     buffer = str(value["buffer"])[:200]
     if "lost" in value:
         return Line(buffer=buffer, lost=max(0, min(int(value["lost"]), 2**53)))
+    value.setdefault("host", source.host)
+    value.setdefault("process", source.process)
+    if "title" not in value:
+        value["title"] = title_of(str(value["message"]))
+    if "cause" not in value:
+        value["cause"] = value["fingerprint"]
     for name in TEXTS:
         if not isinstance(value[name], str):
             raise TypeError(f"{name} isn't text")

@@ -51,7 +51,7 @@ class _Harvest:
             if not raw_lines:
                 break
             for raw in raw_lines:
-                self._add(lines.parse(raw))
+                self._add(lines.parse(raw, source))
             offset = end
         if offset > start:
             self.ranges.append((source, start, offset))

@@ -1,7 +1,8 @@
 """A LogRecord as a prepared value: a plain JSON-able dict, made in the logging thread, without waiting.
 
-A full value tells everything (design, section 4), a repeat's only its time, message and request line.
-Whatever a record holds, preparing and encoding it never raise.
+A prepared value tells everything (design, section 4); the line of a repeat only its time, message, exception
+and request line, and leaves out what ``lines.parse`` can put in its place. Whatever a record holds, preparing
+and encoding it never raise.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ from .text import (
     one_line,
     safe_text,
     text_of,
+    title_of,
     traceback_text,
 )
 
-__all__ = ["Key", "encode", "fingerprint", "prepare", "safe_text"]
+__all__ = ["Key", "encode", "encode_repeat", "fingerprint", "level_of", "prepare", "safe_text"]
 
 _NAME_LIMIT = 200
 _PATH_LIMIT = 1_000
@@ -53,39 +55,47 @@ def prepare(
     record: logging.LogRecord,
     key: Key,
     *,
-    full: bool,
     formatter: logging.Formatter | None = None,
     html: Callable[[logging.LogRecord], str] | None = None,
 ) -> dict[str, Any]:
-    """Return a record's prepared value: all of it, or what a repeat of a known fingerprint needs."""
+    """Return a record's prepared value: all of it."""
     message = message_of(record)
-    try:
-        value = _brief(record, key, message)
-    except Exception:  # a record that isn't one: fields missing or of other types
-        value = _minimal(record, key, message)
-    if full:
-        value["full"] = True
-        _attempt(_complete, value, record, message, formatter, html)
+    value = _brief(record, key, message) | {"full": True}
+    _attempt(_complete, value, record, message, formatter, html)
     return value
+
+
+def level_of(record: logging.LogRecord) -> int:
+    """Return a record's level; what is no level counts as an error."""
+    try:
+        level = int(record.levelno)
+    except Exception:  # no number, or none at all
+        return logging.ERROR
+    return level if -_INTEGER_LIMIT < level < _INTEGER_LIMIT else logging.ERROR
+
+
+def _time_of(record: logging.LogRecord) -> float:
+    try:
+        created = float(record.created)
+    except Exception:  # no number, or none at all
+        return time.time()
+    return created if 0 <= created < _TIME_LIMIT else time.time()
 
 
 def _brief(record: logging.LogRecord, key: Key, message: str) -> dict[str, Any]:
     exc, _ = exception_of(record)
-    created = float(record.created)
-    level = int(record.levelno)
-    if not (0 <= created < _TIME_LIMIT and -_INTEGER_LIMIT < level < _INTEGER_LIMIT):
-        raise ValueError(f"time {created}, level {level}")
     text = _clean(message, MESSAGE_LIMIT, record)
+    process = record.__dict__.get("process")
     value: dict[str, Any] = {
-        "time": created,
-        "level": level,
-        "logger": safe_text(record.name, _NAME_LIMIT),
+        "time": _time_of(record),
+        "level": level_of(record),
+        "logger": safe_text(record.__dict__.get("name"), _NAME_LIMIT),
         "message": text,
-        "title": (one_line(text) or "(empty message)") if exc is None else _title(exc, record),
+        "title": title_of(text) if exc is None else _title(exc, record),
         "fingerprint": key.fingerprint,
         "cause": key.cause,
         "host": _host(),
-        "process": record.process if type(record.process) is int else os.getpid(),
+        "process": process if type(process) is int else os.getpid(),
     }
     if "request" in record.__dict__:
         request = _attempt(request_line, record)
@@ -94,21 +104,47 @@ def _brief(record: logging.LogRecord, key: Key, message: str) -> dict[str, Any]:
     return value
 
 
-def _minimal(record: logging.LogRecord, key: Key, message: str) -> dict[str, Any]:
+def encode_repeat(record: logging.LogRecord, key: Key, buffer: str) -> bytes:
+    """Return the line of one more record of a fingerprint that this process has captured in full.
+
+    In few steps, for a storm consists of these.
+    """
     fields = record.__dict__
-    created, level = fields.get("created"), fields.get("levelno")
-    text = _clean(message, MESSAGE_LIMIT, record)
-    return {
-        "time": created if type(created) is float and 0 <= created < _TIME_LIMIT else time.time(),
-        "level": level if type(level) is int and 0 <= level < _INTEGER_LIMIT else logging.ERROR,
-        "logger": safe_text(fields.get("name"), _NAME_LIMIT),
-        "message": text,
-        "title": one_line(text) or "(empty message)",
-        "fingerprint": key.fingerprint,
-        "cause": key.cause,
-        "host": _host(),
-        "process": os.getpid(),
+    try:
+        created, level, process = fields["created"], fields["levelno"], fields["process"]
+        message = record.getMessage()
+        if not message.isascii() or "?" in message or "\0" in message or len(message) > MESSAGE_LIMIT:
+            message = _clean(message, MESSAGE_LIMIT, record)
+        if type(created) is not float or not 0 <= created < _TIME_LIMIT:
+            raise TypeError(created)
+        if type(level) is not int or abs(level) >= _INTEGER_LIMIT:
+            raise TypeError(level)
+        text = f'{{"time":{created!r},"message":{_quoted(message)}'
+        if fields["exc_info"] is not None:
+            exc, _ = exception_of(record)
+            text = f'{text},"title":{_quoted(_title(exc, record))}' if exc is not None else text
+        if process != os.getpid() and type(process) is int:
+            text = f'{text},"process":{process}'
+        if "request" in fields and (request := _attempt(request_line, record)):
+            items = ",".join(f'"{name}":{_dumps(item)}' for name, item in request.items())
+            text = f'{text},"request":{{{items}}}'
+        return f"{text},{_common(buffer, fields['name'], level, *key)}".encode()
+    except Exception:  # fields missing or of other types, wrong arguments
+        pass  # out of here first: a record may ask for the exception that is being handled
+    return encode(_brief(record, key, message_of(record)) | {"buffer": buffer})
+
+
+@functools.lru_cache(maxsize=4096)
+def _common(buffer: str, name: str, level: int, fingerprint: str, cause: str) -> str:
+    """What all repeats of a kind end with."""
+    value: dict[str, Any] = {
+        "level": level,
+        "logger": safe_text(name, _NAME_LIMIT),
+        "fingerprint": fingerprint,
     }
+    if cause != fingerprint:
+        value["cause"] = cause
+    return _dumps(value | {"buffer": buffer})[1:] + "\n"
 
 
 def _clean(text: str, limit: int, record: logging.LogRecord) -> str:
@@ -123,7 +159,10 @@ def _clean(text: str, limit: int, record: logging.LogRecord) -> str:
 def _title(exc: BaseException, record: logging.LogRecord) -> str:
     name = class_name(type(exc))
     line = one_line(_clean(text_of(exc), MESSAGE_LIMIT, record))
-    return safe_text(one_line(f"{name}: {line}" if line else name), TITLE_LIMIT)
+    title = f"{name}: {line}" if line else name
+    if len(title) <= TITLE_LIMIT and title.isascii() and title.isprintable():
+        return title
+    return safe_text(one_line(title), TITLE_LIMIT)
 
 
 def _attempt(read: Callable[..., Any], *args: Any) -> Any:
@@ -200,6 +239,7 @@ _FIELDS = (
 )
 
 
+_quoted = json.encoder.encode_basestring  # what the encoder below makes of a text, without asking what it is
 _dumps = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
 ).encode

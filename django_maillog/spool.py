@@ -14,7 +14,6 @@ import logging
 import os
 import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -25,8 +24,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from . import conf
-from .folder import UnsafeFolder, folder_bytes, lock, private_folder, segment_paths
-from .segments import FORMAT, HOST, MAX_LINE, MemorySegment, SegmentFile, Source, open_segment
+from .folder import UnsafeFolder, folder_bytes, private_folder, segment_paths
+from .segments import MAX_LINE, MemorySegment, SegmentFile, Source, open_segment
+from .writer import Writer
 
 if TYPE_CHECKING:
     from .handlers import BufferingHandler
@@ -50,6 +50,7 @@ ROTATE_ABOVE = (
     64 * 1024
 )  # bytes from which a segment that is imported to its end is given up, so that it can go
 LOOK_EVERY = 1.0  # seconds between two looks at the folder, whether it can be used and how full it is
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 log = logging.getLogger("django_maillog")
 
@@ -58,81 +59,17 @@ class Full(OSError):
     """The spool has reached MAILLOG_SPOOL_MAX_BYTES."""
 
 
-class _Writer:
-    """The owner's end of a segment file."""
-
-    def __init__(self, folder: Path) -> None:
-        self.id = uuid.uuid4().hex
-        self.path = folder / f"{self.id}.jsonl"
-        # Locked before it gets its name: nobody sees it without its owner. Windows can't rename an open file.
-        first = self.path if os.name == "nt" else folder / f".{self.id}.tmp"
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
-        self._fd = os.open(first, flags, 0o600)
-        found = os.fstat(self._fd)
-        self._identity = found.st_dev, found.st_ino
-        self.opened_at = time.monotonic()
-        self.configured: set[str] = set()
-        try:
-            lock(self._fd)
-            header = {
-                "maillog": FORMAT,
-                "id": self.id,
-                "host": HOST,
-                "process": os.getpid(),
-                "time": time.time(),
-            }
-            self.append(json.dumps(header).encode() + b"\n")
-            if first != self.path:
-                first.rename(self.path)
-        except BaseException:
-            self.close()
-            with contextlib.suppress(OSError):
-                first.unlink()
-            raise
-
-    def append(self, line: bytes) -> None:
-        """One write(2); a line that the disk takes only in part is taken back, and OSError raised."""
-        written = os.write(self._fd, line)
-        if written < len(line):
-            os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
-            raise OSError(errno.ENOSPC, f"the disk took {written} of {len(line)} bytes")
-
-    def size(self) -> int | None:
-        """Its size; None if it was deleted, or its descriptor closed (daemons do that) and another's."""
-        try:
-            found = os.fstat(self._fd)
-        except OSError:
-            return None
-        same = (found.st_dev, found.st_ino) == self._identity
-        return found.st_size if same and (found.st_nlink or os.name == "nt") else None
-
-    def is_in_place(self) -> bool:
-        """Whether the segment still is where imports look for it."""
-        try:
-            found = os.stat(self.path)
-        except OSError:
-            return False
-        return (found.st_dev, found.st_ino) == self._identity
-
-    def close(self) -> None:
-        """Give the segment up, unless its descriptor is no longer ours to close."""
-        with contextlib.suppress(OSError):
-            found = os.fstat(self._fd)
-            if (found.st_dev, found.st_ino) == self._identity:
-                os.close(self._fd)
-
-
 class Spool:
     """Appends lines, rotates segments, counts what can't be kept; knows how far this process is imported."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._writer: _Writer | None = None
+        self._writer: Writer | None = None
         self._testing = conf.testing()
         self._memory: MemorySegment | None = None
         self._lost: Counter[str] = Counter()
-        self._room = 0  # bytes that our segment may take beside the folder's others, when last looked
-        self._looked_at = -LOOK_EVERY
+        self._room = 0  # bytes that our segment may take beside the folder's others
+        self._look_at = 0.0  # when to look at the folder again (monotonic)
         self._folder_failed_at: float | None = None
         self.appended = 0  # lines of this process, ever: tells whether there is anything to import
         self.imported: dict[
@@ -149,15 +86,26 @@ class Spool:
 
     def append(self, handler: BufferingHandler, line: bytes) -> None:
         """Keep one encoded record. What can't be kept is counted and said in the next mail."""
-        buffer = handler.buffer
         with self._lock:
             self.appended += 1
+            writer = self._writer
+            if (
+                writer is not None
+                and writer.size + len(line) <= self._room
+                and writer.size <= SEGMENT_BYTES
+                and time.monotonic() < self._look_at
+                and conf.testing() is self._testing
+                and handler.buffer in writer.configured
+            ):
+                try:
+                    writer.append(line)
+                    return
+                except OSError:  # the longer way finds out what to do
+                    pass
             try:
-                if len(line) > MAX_LINE:
-                    raise Full(errno.EFBIG, "the line is too long")
-                self._write(handler, buffer, line)
+                self._write(handler, line)
             except OSError:
-                self._lost[buffer] += 1
+                self._lost[handler.buffer] += 1
 
     def write_lost(self) -> None:
         """Put the counts of records that could not be kept where they are imported, if there is room."""
@@ -174,24 +122,21 @@ class Spool:
         """How many records of each buffer could not be kept and are not in the spool as a count yet."""
         return Counter(self._lost)
 
-    def _write(self, handler: BufferingHandler, buffer: str, line: bytes) -> None:
+    def _write(self, handler: BufferingHandler, line: bytes) -> None:
         writer = self._current(len(line))
+        try:
+            self._write_to(writer, handler, line)
+        except OSError as error:
+            if writer is None or isinstance(error, Full) or error.errno in FULL_DISK:
+                raise
+            self._give_up()  # the file is broken, not the disk full: try another, or memory
+            self._write_to(self._next(), handler, line)
+
+    def _write_to(self, writer: Writer | None, handler: BufferingHandler, line: bytes) -> None:
         if writer is None:
             self._memory_segment().append(line)
             return
-        try:
-            self._write_to(writer, handler, buffer, line)
-        except OSError as error:
-            if isinstance(error, Full) or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise
-            self._give_up()  # the file is broken, not the disk full: try another, or memory
-            fresh = self._next()
-            if fresh is None:
-                self._memory_segment().append(line)
-            else:
-                self._write_to(fresh, handler, buffer, line)
-
-    def _write_to(self, writer: _Writer, handler: BufferingHandler, buffer: str, line: bytes) -> None:
+        buffer = handler.buffer
         if buffer not in writer.configured:
             writer.append(_configuration(handler))
             writer.configured.add(buffer)
@@ -199,41 +144,41 @@ class Spool:
 
     def _put(self, line: bytes) -> None:
         """Append a line of our own, whatever the limit."""
-        if self._writer is not None and self._writer.size() is not None:
+        if self._writer is not None:
             with contextlib.suppress(OSError):
                 self._writer.append(line)
                 return
         self._memory_segment().append(line)
 
-    def _current(self, length: int) -> _Writer | None:
+    def _current(self, length: int) -> Writer | None:
         """The segment to append so many bytes to; None if memory must take over. Raises Full."""
         writer, now = self._writer, time.monotonic()
-        size = writer.size() if writer is not None else None
-        if (
-            writer is None
-            or size is None
-            or size > SEGMENT_BYTES
-            or now - writer.opened_at > SEGMENT_SECONDS
-            or conf.testing() is not self._testing
-        ):
-            writer, size = self._next(), 0
-        if writer is not None and now - self._looked_at >= LOOK_EVERY:
-            self._looked_at = now
+        if writer is None or not self._serves(writer, now):
+            writer = self._next()
+        if writer is None:
+            return None
+        if now >= self._look_at:
+            self._look_at = now + LOOK_EVERY
             self._room = _limit() - folder_bytes(writer.path.parent, without=writer.path.name)
-        if writer is not None and (size or 0) + length > self._room:
-            raise Full(errno.ENOSPC, "the spool is full")
+        if writer.size + length > self._room or length > MAX_LINE:
+            raise Full(errno.ENOSPC, "the spool is full, or the line too long")
         return writer
 
-    def _next(self) -> _Writer | None:
+    def _serves(self, writer: Writer, now: float) -> bool:
+        """Whether the segment goes on: it is neither large nor old, and this is no test but its own."""
+        young = now - writer.opened_at <= SEGMENT_SECONDS
+        return young and writer.size <= SEGMENT_BYTES and conf.testing() is self._testing
+
+    def _next(self) -> Writer | None:
         """Start a new segment; None where the folder can't be used (asked again once a second)."""
         self._give_up()
         now, failed_at = time.monotonic(), self._folder_failed_at
         if failed_at is not None and now - failed_at < LOOK_EVERY and self._testing is conf.testing():
             return None
         self._testing = conf.testing()
-        self._looked_at = -LOOK_EVERY  # the segment that was ours counts as another's now
+        self._look_at = 0.0  # the segment that was ours counts as another's now
         try:
-            self._writer = _Writer(private_folder(conf.spool_dir()))
+            self._writer = Writer(private_folder(conf.spool_dir()))
         except (OSError, ImproperlyConfigured) as error:
             if failed_at is None:
                 log.warning("spool folder unusable, records are kept in memory: error=%s", error)
@@ -277,8 +222,8 @@ class Spool:
             writer = self._writer
             if writer is None:
                 return
-            done = self.imported.get(writer.id) == writer.size()
-            if (done and (writer.size() or 0) > min(ROTATE_ABOVE, _limit() // 4)) or not writer.is_in_place():
+            done = self.imported.get(writer.id) == writer.size
+            if (done and writer.size > min(ROTATE_ABOVE, _limit() // 4)) or not writer.is_in_place():
                 self._give_up()
 
     def is_imported(self, segment: SegmentFile) -> bool:

@@ -65,6 +65,11 @@ def one_line(text: str, limit: int = TITLE_LIMIT) -> str:
     return start if len(start) <= limit else start[: limit - 1] + "…"
 
 
+def title_of(message: str) -> str:
+    """Return what stands for a record without an exception: the first line of its message."""
+    return one_line(message) or "(empty message)"
+
+
 def header_text(text: str) -> str:
     """Return text for a header without RFC 2047's marker: mail programs would decode what it hides."""
     return text.replace("=?", "= ?")

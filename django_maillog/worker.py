@@ -101,15 +101,13 @@ class Worker:
                 self._starting = False
             return True
 
-    def notify(self, *, urgent: bool) -> None:
-        """There is a new line in the spool."""
+    def notify(self, *, urgent: bool) -> bool:
+        """There is a new line in the spool; whether there is a thread to import it."""
         if self._thread is None:
-            self.start()
+            return False
         if urgent or self._asleep:
             self._knock(urgent=urgent)
-
-    def is_running(self) -> bool:
-        return self._thread is not None
+        return True
 
     def request(self, work: Callable[[], object]) -> Request | None:
         """Have the worker's thread call this as soon as it can; None if there is no thread to do it."""
@@ -294,15 +292,14 @@ worker = Worker()
 
 def notify(*, urgent: bool = False) -> None:
     """A record is in the spool: have it imported within a second, or at once."""
-    if worker.is_running():  # which says that the mode is "thread"
-        worker.notify(urgent=urgent)
+    if worker.notify(urgent=urgent):  # which says that the mode is "thread"
         return
     mode = _mode()
     if mode == "inline":
         with conf.muted():
             spool.rotate()  # a segment of its own: a test that rolls back leaves nothing behind
             _flush(None, everything=False)
-    elif mode == "thread":
+    elif mode == "thread" and worker.start():
         worker.notify(urgent=urgent)
 
 

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from django_maillog.records import Key, fingerprint, prepare
+from django_maillog import lines
+from django_maillog.records import Key, encode_repeat, fingerprint, prepare
+from django_maillog.segments import MemorySegment
 
 
 def make_record(
@@ -47,11 +49,16 @@ def module(source: str, *, name: str = "shop.views", filename: str = "/srv/shop/
 
 
 def full(record: logging.LogRecord, **options: Any) -> dict[str, Any]:
-    return prepare(record, fingerprint(record), full=True, **options)
+    return prepare(record, fingerprint(record), **options)
 
 
 def brief(record: logging.LogRecord) -> dict[str, Any]:
-    return prepare(record, fingerprint(record), full=False)
+    """What an import makes of a repeat's line."""
+    line = encode_repeat(record, fingerprint(record), "mail")
+    value = lines.parse(line.removesuffix(b"\n"), MemorySegment()).value
+    assert value is not None
+    assert value.pop("buffer") == "mail"
+    return value
 
 
 SHOP = """

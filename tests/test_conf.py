@@ -108,9 +108,9 @@ def test_muting_is_the_thread_s_own_and_nests() -> None:
     with conf.muted():
         with conf.muted():
             pass
-        assert conf.is_muted()
-        thread = threading.Thread(target=lambda: found.append(conf.is_muted()))
+        assert conf.thread.muted
+        thread = threading.Thread(target=lambda: found.append(conf.thread.muted))
         thread.start()
         thread.join()
-    assert not conf.is_muted()
+    assert not conf.thread.muted
     assert found == [False]

@@ -12,9 +12,11 @@ from uuid import UUID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from django_maillog import lines
 from django_maillog.capture import STARS, cleanse_urls
 from django_maillog.fingerprint import normalise
-from django_maillog.records import encode, fingerprint, prepare, safe_text
+from django_maillog.records import encode, encode_repeat, fingerprint, prepare, safe_text
+from django_maillog.segments import MemorySegment
 from django_maillog.text import one_line
 
 REQUIRED = {"time", "level", "logger", "message", "title", "fingerprint", "cause", "host", "process"}
@@ -97,8 +99,7 @@ def records(draw: st.DrawFn) -> logging.LogRecord:
 @given(records(), st.booleans())
 def test_any_record_becomes_a_storable_bounded_line(record: logging.LogRecord, full: bool) -> None:
     key = fingerprint(record)
-    value = prepare(record, key, full=full)
-    line = encode(value)
+    line = encode(prepare(record, key) | {"buffer": "mail"}) if full else encode_repeat(record, key, "mail")
 
     assert fingerprint(record) == key
     assert re.fullmatch(r"ml1:[0-9a-f]{32}", key.fingerprint)
@@ -109,7 +110,8 @@ def test_any_record_becomes_a_storable_bounded_line(record: logging.LogRecord, f
     text = json.dumps(json.loads(line), ensure_ascii=False)
     assert "\\u0000" not in text.replace("\\\\", "")
     text.encode()  # no lone surrogates
-    read = json.loads(line)
+    read = lines.parse(line, MemorySegment()).value
+    assert read is not None
     assert {
         "time",
         "level",
@@ -126,6 +128,23 @@ def test_any_record_becomes_a_storable_bounded_line(record: logging.LogRecord, f
     assert read["title"].isprintable()
     assert 0 < len(read["title"]) <= 200
     assert ("full" in read) is full
+
+
+@PROPERTIES
+@given(records())
+def test_a_repeat_s_line_says_what_a_full_one_says_of_the_same(record: logging.LogRecord) -> None:
+    key = fingerprint(record)
+    record.created = 7.5
+    source = MemorySegment()
+
+    full = lines.parse(encode(prepare(record, key) | {"buffer": "mail"}), source).value
+    repeat = lines.parse(encode_repeat(record, key, "mail"), source).value
+
+    assert full is not None
+    assert repeat is not None
+    request = repeat.pop("request", {})
+    assert request.items() <= full.get("request", {}).items()
+    assert repeat == {name: full[name] for name in repeat}
 
 
 @PROPERTIES

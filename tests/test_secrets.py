@@ -18,7 +18,7 @@ from django.views.debug import (
 )
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
-from django_maillog.records import encode, fingerprint, prepare
+from django_maillog.records import encode, encode_repeat, fingerprint, prepare
 
 from .log_records import make_record, raised
 
@@ -28,9 +28,7 @@ SECRET = "s3cr3t-value"
 def line(record: logging.LogRecord, **options: Any) -> str:
     """What is written of a record, in full and as a repeat."""
     key = fingerprint(record)
-    return (
-        encode(prepare(record, key, full=True, **options)) + encode(prepare(record, key, full=False))
-    ).decode()
+    return (encode(prepare(record, key, **options)) + encode_repeat(record, key, "mail")).decode()
 
 
 class QuietFilter(SafeExceptionReporterFilter):
@@ -194,7 +192,7 @@ def test_without_settings_everything_is_hidden() -> None:
     script = (
         "import logging; from django_maillog.records import *\n"
         f"record = logging.makeLogRecord({{'msg': 'x', 'shop': {SECRET!r}}})\n"
-        "print(encode(prepare(record, fingerprint(record), full=True)).decode())"
+        "print(encode(prepare(record, fingerprint(record))).decode())"
     )
     environ = {"PATH": "/bin", "PYTHONPATH": ":".join(path for path in sys.path if path)}
     done = subprocess.run(

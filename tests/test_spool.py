@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import os
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from django_maillog import segments, spool
+from django_maillog import segments, spool, writer
 from django_maillog.folder import private_folder
 from django_maillog.handlers import BufferingHandler
 from django_maillog.segments import Mailed, MemorySegment, SegmentFile
@@ -21,9 +22,13 @@ if TYPE_CHECKING:
     from pytest_django.fixtures import Settings  # an older pytest-django has it under another name
 
 
-@pytest.fixture
-def handler(spool_dir: Path) -> Iterator[BufferingHandler]:
+@pytest.fixture(params=["the C library's calls", "Python's calls"])
+def handler(
+    spool_dir: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[BufferingHandler]:
     """A handler with the process's spool to itself."""
+    if request.param == "Python's calls":
+        monkeypatch.setattr(ctypes, "PyDLL", lambda name: object())
     spool.spool.after_fork_in_child()
     yield BufferingHandler()
     spool.spool.after_fork_in_child()
@@ -37,6 +42,11 @@ def put(handler: BufferingHandler, *texts: str) -> None:
 def texts(source: spool.Source) -> list[str]:
     lines, _end = source.read(0)
     return [value["text"] for value in map(json.loads, lines) if "text" in value]
+
+
+def current() -> writer.Writer:
+    assert spool.spool._writer is not None
+    return spool.spool._writer
 
 
 def everything() -> list[str]:
@@ -133,7 +143,10 @@ def test_a_wrong_limit_is_no_reason_to_lose_a_record(handler: BufferingHandler, 
     assert everything() == ["one"]
 
 
-def test_a_deleted_folder_is_made_again(handler: BufferingHandler, spool_dir: Path) -> None:
+def test_a_deleted_folder_is_made_again(
+    handler: BufferingHandler, spool_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "VERIFIED_FOR", 0)
     put(handler, "one")
     shutil.rmtree(spool_dir)
 
@@ -142,20 +155,21 @@ def test_a_deleted_folder_is_made_again(handler: BufferingHandler, spool_dir: Pa
     assert everything() == ["two"]
 
 
+@pytest.mark.parametrize("seconds", [0, 60], ids=["by its identity", "by its position"])
 def test_a_descriptor_that_was_closed_and_given_to_another_file_is_not_written_to(
-    handler: BufferingHandler, spool_dir: Path, tmp_path: Path
+    handler: BufferingHandler, seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(handler, "one")
-    writer = spool.spool._writer
-    assert writer is not None
+    monkeypatch.setattr(writer, "VERIFIED_FOR", seconds)
+    fd = current()._fd
     with (tmp_path / "precious").open("wb") as precious:
-        os.dup2(precious.fileno(), writer._fd)  # what a daemon does that closes all and opens its own
+        os.dup2(precious.fileno(), fd)  # what a daemon does that closes all and opens its own
 
         put(handler, "two")
         spool.spool.rotate()
 
-        assert os.fstat(writer._fd).st_size == 0
-        os.close(writer._fd)
+        assert os.fstat(fd).st_size == 0
+        os.close(fd)
     assert sorted(everything()) == ["one", "two"]
 
 
@@ -163,7 +177,8 @@ def test_a_write_that_fails_is_tried_in_another_segment(
     handler: BufferingHandler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(handler, "one")
-    real, failures = os.write, iter([OSError(errno.ESTALE, "stale")])
+    current()._calls = current()._calls._replace(write=lambda *_args: -1)
+    real, failures = os.write, iter([OSError(errno.ESTALE, "stale")] * 2)
 
     def write(fd: int, data: bytes) -> int:
         for failure in failures:
@@ -177,18 +192,37 @@ def test_a_write_that_fails_is_tried_in_another_segment(
 
 
 def test_a_line_that_the_disk_takes_in_part_is_taken_back(
-    handler: BufferingHandler, spool_dir: Path, monkeypatch: pytest.MonkeyPatch
+    handler: BufferingHandler,
 ) -> None:
     put(handler, "one")
-    real = os.write
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "write", lambda fd, data: real(fd, data[:5]))
-        put(handler, "two")
+    calls = current()._calls
+    current()._calls = calls._replace(write=lambda fd, line, _length: os.write(fd, line[:5]))
+    put(handler, "two")
+    current()._calls = calls
 
     put(handler, "three")
 
     assert everything() == ["one", "three"]
     assert spool.spool.lost() == {"maillog": 1}
+
+
+def test_a_slow_disk_gets_writes_that_let_other_threads_run(
+    handler: BufferingHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(handler, "one")
+    calls, held = current()._calls, []
+
+    def write(fd: int, line: bytes, length: int) -> int:
+        held.append(line)
+        return calls.write(fd, line, length)
+
+    current()._calls = calls._replace(write=write)
+    put(handler, "two")
+    monkeypatch.setattr(writer, "SLOW", 0)
+    put(handler, "three", "four", "five")
+
+    assert len(held) == 2
+    assert everything() == ["one", "two", "three", "four", "five"]
 
 
 def test_a_line_beyond_all_bounds_is_only_counted(handler: BufferingHandler) -> None:
@@ -329,7 +363,7 @@ def test_a_segment_that_is_imported_and_large_is_given_up(
 
     spool.spool.rotate_if_imported()
     assert spool.orphans() == set()
-    spool.spool.note_imported(source.id, spool.spool._writer.size() or 0, removed=False)  # type: ignore[union-attr]
+    spool.spool.note_imported(source.id, spool.spool._writer.size, removed=False)  # type: ignore[union-attr]
     spool.spool.rotate_if_imported()
 
     assert len(spool.orphans()) == 1

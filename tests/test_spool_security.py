@@ -16,6 +16,7 @@ from django_maillog import conf, lines, queue, spool
 from django_maillog.folder import UnsafeFolder, private_folder
 from django_maillog.handlers import BufferingHandler
 from django_maillog.models import Group
+from django_maillog.segments import MemorySegment
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings  # an older pytest-django has it under another name
@@ -219,7 +220,7 @@ def test_a_segment_that_cannot_be_opened_for_now_is_not_set_aside(
 
 
 def test_a_huge_number_of_lost_records_is_cut() -> None:
-    line = lines.parse(json.dumps({"lost": 10**40, "buffer": "maillog"}).encode())
+    line = lines.parse(json.dumps({"lost": 10**40, "buffer": "maillog"}).encode(), MemorySegment())
 
     assert line == lines.Line(buffer="maillog", lost=2**53)
 

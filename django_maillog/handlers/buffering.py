@@ -74,7 +74,7 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
     @property
     def buffer(self) -> str:  # type: ignore[override]  # a list in the standard library
         """The name under which the records of all processes are kept: the key in ``LOGGING["handlers"]``."""
-        return self.name or DEFAULT_NAME
+        return self._name or DEFAULT_NAME  # type: ignore[attr-defined]  # behind the property called name
 
     @property
     def rules(self) -> policy.Rules:
@@ -129,9 +129,17 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record to the spool, and tell the worker."""
         try:
-            level = self._keep(record)
-            if _worker_is_ready():
-                self._tell_worker(record, level)
+            self._keep(record)
+            if not (_ready or _worker_is_ready()):
+                return
+            worker = _worker()
+            flush_level = self.flushLevel if type(self.flushLevel) is int else self.rules.flush_level
+            level = record.__dict__.get("levelno")
+            if type(level) is not int:
+                level = records.level_of(record)
+            worker.notify(urgent=level >= flush_level)
+            if self.shouldFlush(record):
+                worker.request_flush(self)
         except Exception:
             self.handleError(record)
 
@@ -157,31 +165,23 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         finally:
             logging.Handler.close(self)
 
-    def _keep(self, record: logging.LogRecord) -> int:
-        """Put the record into the spool; its level, which need not be a number in a record made by hand."""
-        key = self._key(record)
-        full = self._is_first(key.fingerprint)
-        value = records.prepare(
-            record, key, full=full, formatter=self.formatter, html=self._html_report() if full else None
-        )
-        value["buffer"] = buffer = self.buffer
-        spool.append(self, records.encode(value))
+    def _keep(self, record: logging.LogRecord) -> None:
+        """Put the record into the spool."""
+        key = records.fingerprint(record) if self._fingerprint is None else self._own_key(record)
+        buffer = self.buffer
+        if self._is_first(key.fingerprint):
+            value = records.prepare(record, key, formatter=self.formatter, html=self._html_report())
+            line = records.encode(value | {"buffer": buffer})
+        else:
+            line = records.encode_repeat(record, key, buffer)
+        spool.append(self, line)
         _open[buffer] = self
-        return int(value["level"])
 
-    def _tell_worker(self, record: logging.LogRecord, level: int) -> None:
-        flush_level = self.flushLevel if type(self.flushLevel) is int else self.rules.flush_level
-        worker = _worker()
-        worker.notify(urgent=level >= flush_level)
-        if self.shouldFlush(record):
-            worker.request_flush(self)
-
-    def _key(self, record: logging.LogRecord) -> records.Key:
-        if self._fingerprint is None:
-            return records.fingerprint(record)
+    def _own_key(self, record: logging.LogRecord) -> records.Key:
+        """What the project's function says, if that is a key."""
         try:
-            if isinstance(self._fingerprint, str):
-                self._fingerprint = cast(Fingerprint, import_string(self._fingerprint))
+            if not callable(self._fingerprint):
+                self._fingerprint = cast(Fingerprint, import_string(str(self._fingerprint)))
             key = records.Key(*self._fingerprint(record))
         except Exception:  # the project's own code: whatever it does, the record is worth more
             return records.fingerprint(record)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +16,13 @@ if TYPE_CHECKING:
 PACKAGE = "django_maillog"
 DEEPEST = 8  # of handlers at work in one thread, one within another, when a record is still taken
 
-_local = threading.local()
-
 
 def is_ours(record: logging.LogRecord) -> bool:
     """Whether a record comes from django_maillog itself, or from what it is calling: no mails about mails."""
+    if conf.thread.muted:
+        return True
     name = record.__dict__.get("name")  # a record made by hand may have none, or anything for one
-    ours = isinstance(name, str) and name.startswith(PACKAGE) and name[len(PACKAGE) :][:1] in ("", ".")
-    return ours or conf.is_muted()
+    return isinstance(name, str) and name.startswith(PACKAGE) and name[len(PACKAGE) :][:1] in ("", ".")
 
 
 class Incoming(logging.Handler):
@@ -37,14 +35,15 @@ class Incoming(logging.Handler):
         A filter, a formatter or an object in a record may log, too: that is handled, and what is logged while
         it is handled is not.
         """
-        depth = getattr(_local, "depth", 0)
+        thread = conf.thread
+        depth = thread.depth
         if depth > DEEPEST or is_ours(record):
             return False
-        _local.depth = depth + 1
+        thread.depth = depth + 1
         try:
-            return super().handle(record)
+            return logging.Handler.handle(self, record)
         finally:
-            _local.depth = depth
+            thread.depth = depth
 
 
 def url_cleanser(record: logging.LogRecord) -> Callable[[str], str]:

@@ -121,9 +121,7 @@ class MemoryHandler(Incoming, logging.handlers.MemoryHandler):
 
     def _value(self, target: DigestTarget, record: logging.LogRecord) -> dict[str, Any]:
         html = target.get_html_report if target.include_html else None
-        return records.prepare(
-            record, records.fingerprint(record), full=True, formatter=self.formatter, html=html
-        )
+        return records.prepare(record, records.fingerprint(record), formatter=self.formatter, html=html)
 
 
 def _passed(target: DigestTarget, record: logging.LogRecord) -> logging.LogRecord | None:

@@ -58,17 +58,24 @@ class Row:
 
 
 def failing(number: int, folder: Path) -> ExcInfo:
-    """An exception of 15 frames, from a file that is there to be quoted and that nothing else raises in."""
+    """An exception of 15 frames, from a file that is there to be quoted and that nothing else raises in.
+
+    Its calls are a part of their lines, as in Django's own frames ("response = get_response(request)"): for
+    these, Python finds out which columns to underline.
+    """
     source = "\n".join(
-        [f"def level0():\n    raise ValueError('failed in {number}')\n"]
-        + [f"def level{depth}():\n    level{depth - 1}()\n" for depth in range(1, FRAMES)]
+        [f"def level0(request):\n    raise ValueError('failed in {number}')\n"]
+        + [
+            f"def level{depth}(request):\n    response = level{depth - 1}(request)\n    return response\n"
+            for depth in range(1, FRAMES)
+        ]
     )
     path = folder / f"views{number}.py"
     path.write_text(source)
     names: dict[str, Any] = {"__name__": f"shop.views{number}"}
     exec(compile(source, str(path), "exec"), names)
     try:
-        names[f"level{FRAMES - 1}"]()
+        names[f"level{FRAMES - 1}"](None)
     except ValueError as error:
         return type(error), error, error.__traceback__
     raise AssertionError("it must fail")
