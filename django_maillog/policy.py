@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 HOUR = timedelta(hours=1)
 
@@ -60,8 +61,7 @@ class Rules:
                 raise ValueError(f"{name} must be a number of seconds, at least 0, not {value!r}.")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class History:
+class History(NamedTuple):
     """What a buffer mailed lately.
 
     ``sealed`` holds the reason and time of every mail sealed within the past hour (more does no harm),
@@ -88,8 +88,7 @@ class Sighting:
     silenced: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """When a batch must be sealed, and why."""
 
     at: datetime

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from django_maillog import lines
 from django_maillog.capture import STARS, cleanse_urls
-from django_maillog.fingerprint import normalise
+from django_maillog.messages import normalise
 from django_maillog.records import encode, encode_repeat, fingerprint, prepare, safe_text
 from django_maillog.segments import MemorySegment
 from django_maillog.text import one_line

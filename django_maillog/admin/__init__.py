@@ -1,4 +1,8 @@
-"""The admin: what is broken, since when, did the mail go out, and one click to do something about it."""
+"""The admin: what is broken, since when, did the mail go out, and one click to do something about it.
+
+Every process loads these modules at its start, and few ever render or flush: ``digest`` and ``queue`` are
+imported where they are used.
+"""
 
 from .batches import BatchAdmin
 from .groups import GroupAdmin

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from .. import conf, digest, queue
+from .. import conf
 from ..models import Batch, Outcome, Status
 from . import words
 from .base import Response, RowsAdmin, framed
@@ -26,6 +26,9 @@ from .contents import GROUPS_SHOWN, groups_of
 from .filters import BufferFilter, LevelFilter
 from .overview import overview
 from .steps import STEPS, Told
+
+if TYPE_CHECKING:
+    from .. import digest
 
 # One request sends no more mails than this.
 MOST_AT_ONCE = 20
@@ -213,6 +216,8 @@ class BatchAdmin(RowsAdmin[Batch]):
 
     def eml_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The whole message, for a mail client."""
+        from .. import queue
+
         batch = self.visible(request, pk)
         if not _is_rendered(batch) and not _can_be_rendered(batch):
             raise Http404
@@ -243,6 +248,8 @@ def _can_be_rendered(batch: Batch) -> bool:
 
 def _mail(batch: Batch) -> tuple[digest.Digest | None, str]:
     """The mail exactly as it was sent, or as it would be sent now; else what is wrong with it."""
+    from .. import digest, queue
+
     if _is_rendered(batch):
         return digest.Digest(subject=batch.subject, text=batch.text, html=batch.html), ""
     if not _can_be_rendered(batch):
@@ -300,6 +307,8 @@ def _timeline(batch: Batch, now: datetime) -> Iterable[tuple[str, SafeString, st
 
 def _headers(batch: Batch, now: datetime) -> dict[str, str]:
     """The mail's headers, without building what is attached to it."""
+    from .. import digest
+
     sealed_at = batch.sealed_at or now
     report = digest.Report(
         buffer=batch.buffer,

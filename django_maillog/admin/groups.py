@@ -17,7 +17,6 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from .. import queue
 from ..models import Batch, Group, Record
 from . import charts, words
 from .base import RowsAdmin
@@ -180,6 +179,8 @@ class GroupAdmin(RowsAdmin[Group]):
 
     @admin.action(permissions=["silence"], description=gettext_lazy("End silence"))
     def end_silence(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
+        from .. import queue
+
         groups = list(queryset)
         queue.end_silence(groups)
         said = ngettext("%(what)s is no longer silenced.", "%(what)s are no longer silenced.", len(groups))
@@ -187,6 +188,8 @@ class GroupAdmin(RowsAdmin[Group]):
 
     @admin.action(permissions=["silence"], description=gettext_lazy("Mark resolved"))
     def mark_resolved(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
+        from .. import queue
+
         groups = list(queryset)
         queue.resolve(groups, timezone.now())
         said = ngettext(
@@ -198,6 +201,8 @@ class GroupAdmin(RowsAdmin[Group]):
 
     def silence(self, request: HttpRequest, queryset: QuerySet[Group], length: str, note: str) -> None:
         """Silence the groups, in the name of whoever asked for it."""
+        from .. import queue
+
         now = timezone.now()
         groups = list(queryset)
         words_of_length, duration = SILENCES[length]

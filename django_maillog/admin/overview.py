@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import F, Min, Q, Sum
 from django.db.models.functions import Coalesce, Left
@@ -27,8 +26,7 @@ ERRORS_SHOWN = 3
 MOST_FAILED = 500
 
 
-@dataclass(frozen=True)
-class Card:
+class Card(NamedTuple):
     """An open batch, and what makes it due."""
 
     batch: Batch
@@ -37,8 +35,7 @@ class Card:
     reason: str
 
 
-@dataclass(kw_only=True)
-class Overview:
+class Overview(NamedTuple):
     """The state of the whole log at one moment."""
 
     strip: SafeString

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from django.contrib import messages
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from .. import queue
 from ..models import Batch, Status
 from . import words
 
 
-@dataclass(frozen=True)
-class Told:
+class Told(NamedTuple):
     """A message for the person: how it ended (a level of ``django.contrib.messages``), and in words."""
 
     level: int
     text: str
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """One thing that a person can do with a batch in one of ``statuses``."""
 
     label: str | Promise
@@ -66,6 +63,8 @@ def outcome(batch: Batch, now: datetime) -> Told:
 
 
 def _flush(batch: Batch, now: datetime) -> Told:
+    from .. import queue
+
     flushed = queue.flush_batch(batch)
     if flushed.status == Status.OPEN:
         facts = {"subject": words.subject(batch)}
@@ -74,12 +73,16 @@ def _flush(batch: Batch, now: datetime) -> Told:
 
 
 def _retry(batch: Batch, now: datetime) -> Told:
+    from .. import queue
+
     queue.retry(batch, now)
     batch.refresh_from_db()
     return outcome(queue.flush_batch(batch), now)
 
 
 def _cancel(batch: Batch, now: datetime) -> Told:
+    from .. import queue
+
     facts = {"subject": words.subject(batch)}
     if queue.cancel(batch):
         return Told(messages.SUCCESS, _("“%(subject)s” was cancelled: it will not be sent.") % facts)
@@ -87,6 +90,8 @@ def _cancel(batch: Batch, now: datetime) -> Told:
 
 
 def _send_again(batch: Batch, now: datetime) -> Told:
+    from .. import queue
+
     copy = queue.send_again(batch, now)
     if copy is None:
         facts = {"subject": words.subject(batch)}
