@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from django_maillog import queue
 from django_maillog.models import Batch, Group, Record, Segment, Status, Tally
-from django_maillog.queue import chunks, history
+from django_maillog.queue import arrivals, chunks, history
 from django_maillog.spool import spool
 from tests.buffers import NOON, Buffer, totals
 
@@ -71,7 +71,7 @@ def test_repeats_beyond_the_first_few_share_a_row_with_an_exact_count() -> None:
     buffer.import_all()
 
     fold = Record.objects.get(folded=True)
-    assert Record.objects.count() == chunks.KEEP + 1
+    assert Record.objects.count() == arrivals.KEEP + 1
     assert (fold.count, fold.first_at, fold.last_at) == (997, NOON, NOON + timedelta(seconds=60))
     assert fold.messages == {"first": 497, "last": 500}
     assert totals() == {"batches": 1000, "groups": 1000, "records": 1000}
@@ -85,7 +85,7 @@ def test_a_process_folds_on_in_its_next_segment() -> None:
         buffer.import_all()
 
     assert Segment.objects.count() == 5
-    assert Record.objects.count() == chunks.KEEP + 1
+    assert Record.objects.count() == arrivals.KEEP + 1
     assert Record.objects.get(folded=True).count == 47
     assert totals() == {"batches": 50, "groups": 50, "records": 50}
 
@@ -98,7 +98,7 @@ def test_the_distinct_messages_of_a_fold_are_bounded_and_their_counts_exact() ->
     buffer.import_all()
 
     messages = Record.objects.get(folded=True).messages
-    assert len(messages) <= chunks.MAX_MESSAGES + 1
+    assert len(messages) <= arrivals.MAX_MESSAGES + 1
     assert sum(messages.values()) == 97
 
 

@@ -18,7 +18,8 @@ from .. import policy
 from ..models import Batch, Group, Record, Status
 from ..policy import Reason
 from . import rows
-from .chunks import KEEP, Arrivals, Chunk, Fold, Occurrences, Value, count_message
+from .arrivals import KEEP, Arrivals, Fold, Occurrences, Value, count_message
+from .chunks import Chunk
 from .contention import Lost
 from .history import Configurations, load_history
 from .rows import Row
