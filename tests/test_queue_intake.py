@@ -113,6 +113,17 @@ def test_chunks_are_small_and_together_they_are_everything(monkeypatch: pytest.M
     assert Batch.objects.get().group_count == 100
 
 
+def test_groups_that_only_repeat_count_as_rows_of_a_chunk_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "MAX_ROWS", 10)
+    buffer = Buffer()
+    for _each in range(arrivals.KEEP + 1):
+        for number in range(30):
+            buffer.log(fingerprint=str(number))
+
+    assert max(queue.intake.import_chunks(buffer.clock)) <= 10
+    assert totals() == {"batches": 120, "groups": 120, "records": 120}
+
+
 def test_hours_are_counted_by_group_and_level() -> None:
     buffer = Buffer()
     buffer.log(fingerprint="a", times=2)

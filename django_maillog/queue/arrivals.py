@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -35,7 +34,7 @@ class Fold:
         if moment > self.last:
             self.last = moment
         count_hour(self.hours, value)
-        count_message(self.messages, value["message"], 1)
+        count_message(self.messages, value["message"])
 
     def copy(self) -> Fold:
         return replace(self, messages=dict(self.messages), hours=dict(self.hours))
@@ -69,43 +68,32 @@ class Arrivals:
 
     first_value: Value
     places: dict[Place, Occurrences] = field(default_factory=dict)
+    hours: Hours = field(default_factory=dict)
     count: int = 0
     level: int = 0
-    first: float = float("inf")
-    last: float = float("-inf")
-    hours: Hours = field(default_factory=dict)
+    first_at: datetime = datetime.max
+    last_at: datetime = datetime.min
 
     def sum_up(self) -> None:
         """Count everything: not line by line, since nearly all lines of a storm are in the folds."""
+        times: list[float] = []
         for occurrences in self.places.values():
             for value in occurrences.kept:
                 count_hour(self.hours, value)
-                self._reach(value["time"], value["time"])
+                times.append(value["time"])
             if fold := occurrences.fold:
-                self._reach(fold.first, fold.last)
+                times += fold.first, fold.last
                 for hour, number in fold.hours.items():
                     self.hours[hour] = self.hours.get(hour, 0) + number
         self.count = sum(self.hours.values())
         self.level = max(level for _hour, level in self.hours)
-
-    def _reach(self, first: float, last: float) -> None:
-        self.first, self.last = min(self.first, first), max(self.last, last)
+        self.first_at = datetime.fromtimestamp(min(times), UTC)
+        self.last_at = datetime.fromtimestamp(max(times), UTC)
 
     def best_value(self) -> Value:
         """The value that describes the group best: the first that was captured in full, else the first."""
-        return next((value for value in self._kept() if "full" in value), self.first_value)
-
-    def _kept(self) -> Iterator[Value]:
-        for occurrences in self.places.values():
-            yield from occurrences.kept
-
-    @property
-    def first_at(self) -> datetime:
-        return datetime.fromtimestamp(self.first, UTC)
-
-    @property
-    def last_at(self) -> datetime:
-        return datetime.fromtimestamp(self.last, UTC)
+        kept = (value for occurrences in self.places.values() for value in occurrences.kept)
+        return next((value for value in kept if "full" in value), self.first_value)
 
 
 def count_hour(hours: Hours, value: Value) -> None:
@@ -114,7 +102,7 @@ def count_hour(hours: Hours, value: Value) -> None:
     hours[hour] = hours.get(hour, 0) + 1
 
 
-def count_message(messages: dict[str, int], message: str, number: int) -> None:
+def count_message(messages: dict[str, int], message: str, number: int = 1) -> None:
     """Count a message among the distinct ones; beyond MAX_MESSAGES under ``""``."""
     text = message[:MESSAGE_LENGTH]
     if text not in messages and len(messages) >= MAX_MESSAGES:

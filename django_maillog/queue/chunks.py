@@ -12,9 +12,9 @@ from ..segments import Source
 from .arrivals import KEEP, Arrivals, Occurrences, Value
 from .pauses import in_slices
 
-MAX_ROWS = 120  # rows a transaction inserts at the most, for it holds SQLite's write lock
-MAX_BYTES = 512 * 1024  # of lines that become rows of their own: MySQL's packets are limited
-MAX_LINES = 20_000
+MAX_ROWS = 500  # rows of records that a transaction writes at the most
+MAX_BYTES = 2 * 1024 * 1024  # of lines that become rows of their own
+MAX_LINES = 50_000
 
 Key = tuple[str, str, str, int]  # buffer, fingerprint, host and process
 
@@ -55,8 +55,10 @@ class Chunk:
     def _new_place(self, key: Key, value: Value) -> Occurrences:
         buffer, fingerprint, host, process = key
         arrivals = self.buffers.setdefault(buffer, {}).setdefault(fingerprint, Arrivals(value))
-        occurrences = Occurrences(rows=KEEP if key in self.frequent else 0)
-        arrivals.places[host, process] = occurrences
+        occurrences = arrivals.places[host, process] = Occurrences()
+        if key in self.frequent:
+            occurrences.rows = KEEP
+            self.rows += 1  # that of its repeats
         return occurrences
 
     def sum_up(self) -> None:
@@ -69,16 +71,15 @@ class Chunk:
         """Remember for the next chunks of what enough rows are kept: a storm would make many small ones."""
         self.frequent.update(key for key, occurrences in self._places.items() if occurrences.rows >= KEEP)
 
-    def is_large(self) -> bool:
-        """Whether it is all that one transaction should take."""
-        return self.rows >= MAX_ROWS or self.size >= MAX_BYTES or self.lines >= MAX_LINES
-
 
 class Reader:
     """Reads a segment chunk by chunk."""
 
-    def __init__(self, source: Source, offset: int) -> None:
+    def __init__(self, source: Source, offset: int, share: float = 1) -> None:
+        """``share``: how large chunks are, of what a transaction may take at the most."""
         self._source = source
+        self._max_rows = MAX_ROWS * share
+        self._max_size = MAX_BYTES * share
         self._frequent: set[Key] = set()
         self.seek(offset)
 
@@ -93,7 +94,8 @@ class Reader:
         chunk = Chunk(self._offset, self._offset, frequent=self._frequent)
         for raw in self._lines:
             chunk.add(lines.parse(raw, self._source), len(raw) + 1)
-            if chunk.is_large() or chunk.lines >= limit or chunk.end == border:
+            is_large = chunk.rows >= self._max_rows or chunk.size >= self._max_size
+            if is_large or chunk.lines >= limit or chunk.end == border:
                 self._offset = chunk.end
                 break
         else:
