@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .segments import Source
 from .text import title_of
@@ -19,11 +17,12 @@ TEXTS = ("logger", "message", "title", "fingerprint", "cause", "host", "buffer")
 OPTIONAL = {"traceback": str, "html": str, "pathname": str, "request": dict, "extra": dict}
 MAX_TIME = 32_503_680_000  # the year 3000: a time beyond it is nonsense, and databases refuse some
 
+_decode = json.JSONDecoder().raw_decode  # without what json.loads adds: a storm is read here, line by line
+
 log = logging.getLogger("django_maillog")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """What a line says: a prepared value, or ``lost`` records of a buffer; neither for headers, bad lines."""
 
     buffer: str = ""
@@ -36,8 +35,11 @@ def parse(raw: bytes, source: Source) -> Line:
     if not raw:
         return Line()
     try:
-        value = json.loads(raw)
-        if b"\\u0000" in raw or b"\\ud" in raw.lower():
+        text = raw.decode()
+        value, end = _decode(text)
+        if end != len(text):
+            raise ValueError("something follows the value")
+        if b"\\" in raw and (b"\\u0000" in raw or b"\\ud" in raw.lower()):
             value = _clean(value)
         if isinstance(value, dict) and ("configures" in value or "maillog" in value):
             return Line()
@@ -53,9 +55,11 @@ def _checked(value: dict[str, Any], source: Source) -> Line:
         raise TypeError("not an object")
     buffer = str(value["buffer"])[:200]
     if "lost" in value:
-        return Line(buffer=buffer, lost=max(0, min(int(value["lost"]), 2**53)))
-    value.setdefault("host", source.host)
-    value.setdefault("process", source.process)
+        return Line(buffer=buffer, lost=_within(int(value["lost"]), 0, 2**53))
+    if "host" not in value:
+        value["host"] = source.host
+    if "process" not in value:
+        value["process"] = source.process
     if "title" not in value:
         value["title"] = title_of(str(value["message"]))
     if "cause" not in value:
@@ -67,14 +71,18 @@ def _checked(value: dict[str, Any], source: Source) -> Line:
         if name in value and not isinstance(value[name], kind):
             raise TypeError(f"{name} isn't a {kind.__name__}")
     time = float(value["time"])
-    if not math.isfinite(time) or not 0 <= time < MAX_TIME:
+    if not 0 <= time < MAX_TIME:
         raise ValueError(f"time {time} is out of range")
     value["time"] = time
-    value["level"] = max(-(2**31), min(int(value["level"]), 2**31 - 1))
-    value["process"] = max(0, min(int(value["process"]), 2**63 - 1))
+    value["level"] = _within(int(value["level"]), -(2**31), 2**31 - 1)
+    value["process"] = _within(int(value["process"]), 0, 2**63 - 1)
     value["fingerprint"] = value["fingerprint"][:64]
     value["cause"] = value["cause"][:64]
-    return Line(buffer=buffer, value=value)
+    return Line(buffer, value)
+
+
+def _within(number: int, low: int, high: int) -> int:
+    return number if low <= number <= high else low if number < low else high
 
 
 def _clean(value: Any) -> Any:

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from django_maillog import queue
 from django_maillog.models import Batch, Group, Record, Segment, Status, Tally
-from django_maillog.queue import chunks, history
+from django_maillog.queue import arrivals, chunks, history
 from django_maillog.spool import spool
 from tests.buffers import NOON, Buffer, totals
 
@@ -71,7 +71,7 @@ def test_repeats_beyond_the_first_few_share_a_row_with_an_exact_count() -> None:
     buffer.import_all()
 
     fold = Record.objects.get(folded=True)
-    assert Record.objects.count() == chunks.KEEP + 1
+    assert Record.objects.count() == arrivals.KEEP + 1
     assert (fold.count, fold.first_at, fold.last_at) == (997, NOON, NOON + timedelta(seconds=60))
     assert fold.messages == {"first": 497, "last": 500}
     assert totals() == {"batches": 1000, "groups": 1000, "records": 1000}
@@ -85,7 +85,7 @@ def test_a_process_folds_on_in_its_next_segment() -> None:
         buffer.import_all()
 
     assert Segment.objects.count() == 5
-    assert Record.objects.count() == chunks.KEEP + 1
+    assert Record.objects.count() == arrivals.KEEP + 1
     assert Record.objects.get(folded=True).count == 47
     assert totals() == {"batches": 50, "groups": 50, "records": 50}
 
@@ -98,7 +98,7 @@ def test_the_distinct_messages_of_a_fold_are_bounded_and_their_counts_exact() ->
     buffer.import_all()
 
     messages = Record.objects.get(folded=True).messages
-    assert len(messages) <= chunks.MAX_MESSAGES + 1
+    assert len(messages) <= arrivals.MAX_MESSAGES + 1
     assert sum(messages.values()) == 97
 
 
@@ -111,6 +111,17 @@ def test_chunks_are_small_and_together_they_are_everything(monkeypatch: pytest.M
     assert len(list(queue.intake.import_chunks(buffer.clock))) >= 100 / 7
     assert totals() == {"batches": 100, "groups": 100, "records": 100}
     assert Batch.objects.get().group_count == 100
+
+
+def test_groups_that_only_repeat_count_as_rows_of_a_chunk_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "MAX_ROWS", 10)
+    buffer = Buffer()
+    for _each in range(arrivals.KEEP + 1):
+        for number in range(30):
+            buffer.log(fingerprint=str(number))
+
+    assert max(queue.intake.import_chunks(buffer.clock)) <= 10
+    assert totals() == {"batches": 120, "groups": 120, "records": 120}
 
 
 def test_hours_are_counted_by_group_and_level() -> None:

@@ -225,6 +225,16 @@ def test_a_huge_number_of_lost_records_is_cut() -> None:
     assert line == lines.Line(buffer="maillog", lost=2**53)
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_line_with_more_than_one_value_is_set_aside(folder: Path) -> None:
+    write(folder, "good", f"{json.dumps(GOOD)} {json.dumps(GOOD)}".encode())
+
+    queue.import_all()
+
+    assert Group.objects.count() == 0
+    assert (folder / "good.lines.bad").exists()
+
+
 def test_the_folder_of_a_test_run_goes_with_the_process(settings: Settings) -> None:
     assert conf.testing()
     assert "django_maillog-tests-" in str(conf.spool_dir())

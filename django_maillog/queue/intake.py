@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from datetime import datetime
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, router, transaction
+from django.db import InterfaceError, OperationalError, connections, router, transaction
 from django.utils import timezone
 
 from .. import spool
@@ -20,7 +21,8 @@ from .contention import Lost, is_refused, retrying, step_aside
 from .history import Configurations
 from .store import store
 
-GAP = 0.005  # seconds between two transactions in which others may write
+GAP = 0.005  # seconds between two transactions in which others may write; reading lines is a part of them
+SQLITE_SHARE = 0.5  # of what a transaction takes elsewhere: it holds the only write lock
 
 log = logging.getLogger("django_maillog")
 
@@ -66,13 +68,15 @@ class _Import:
         self._configurations = Configurations(source)
         self._reports: list[dict[str, Any]] = []
         self._known = False  # whether the segment has its row
+        self._unlocked_at = time.monotonic()
 
     def run(self, offset: int | None) -> Iterator[int]:
         """Import the complete lines from an offset (None: it has no row); yields numbers of records."""
         self._known = offset is not None
         offset = offset or 0
         limit = MAX_LINES
-        reader = Reader(self._source, offset)
+        share = SQLITE_SHARE if connections[self._alias].vendor == "sqlite" else 1
+        reader = Reader(self._source, offset, share)
         self._reports = self._source.reports()
         while chunk := reader.read(self._borders(), limit):
             try:
@@ -96,13 +100,14 @@ class _Import:
             offset = chunk.end
             limit = MAX_LINES
             yield chunk.records
-            step_aside(self._alias, GAP)
         self._finish(offset)
 
     def _take(self, chunk: Chunk) -> None:
         """Everything of a chunk in one transaction; raises Lost if another importer was faster."""
+        step_aside(self._alias, max(0, self._unlocked_at + GAP - time.monotonic()))
         self._ensure_row()
         retrying(lambda: self._transact(chunk), self._alias)
+        self._unlocked_at = time.monotonic()
 
     def _transact(self, chunk: Chunk) -> None:
         # Held beyond the commit: what is being mailed straight from the spool must be imported as mailed.
@@ -118,6 +123,7 @@ class _Import:
             spool.spool.note_imported(self._source.id, chunk.end, removed=False)
 
     def _ensure_row(self) -> None:
+        """In a transaction of its own: within a chunk's, MySQL's importers would be each other's deadlock."""
         if not self._known:
             facts = {"id": self._source.id, "host": self._source.host, "process": self._source.process}
             row = Segment(**facts, seen_at=self._clock())

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from django_maillog.segments import HOST
 from tests.databases import fresh_database
 from tests.settings import SERVERS
 
@@ -99,7 +100,7 @@ def _set_up(url: str, folder: Path) -> None:
 
 
 def value(number: int, fingerprint: int, *, full: bool) -> dict[str, Any]:
-    """A prepared value as ``records.prepare`` makes them."""
+    """A value as ``records.prepare`` makes them, or what a repeat's line holds."""
     made: dict[str, Any] = {
         "time": time.time(),
         "level": 40,
@@ -108,14 +109,14 @@ def value(number: int, fingerprint: int, *, full: bool) -> dict[str, Any]:
         "title": "PaymentError: the gateway did not answer",
         "fingerprint": f"ml1:{fingerprint:032x}",
         "cause": f"ml1:{fingerprint % 7:032x}",
-        "host": "web1",
-        "process": os.getpid(),
         "request": {"method": "POST", "path": f"/checkout/{number}/", "status_code": 500},
         "buffer": "mail",
     }
     if full:
         made |= {
             "full": True,
+            "host": HOST,
+            "process": os.getpid(),
             "pathname": "/srv/shop/checkout/views.py",
             "lineno": fingerprint,
             "function": "pay",

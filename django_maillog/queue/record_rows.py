@@ -1,0 +1,162 @@
+"""Records on their way into the tables: some get rows of their own, the rest is folded into one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from django.db.models import OuterRef, Subquery
+
+from ..models import Batch, Group, Record
+from . import rows
+from .arrivals import KEEP, Arrivals, Fold, Occurrences, Value, count_message
+from .group_rows import GroupRows
+from .pauses import in_slices
+from .rows import Row
+
+DETAILS = (
+    "title",
+    "pathname",
+    "lineno",
+    "function",
+    "template",
+    "thread",
+    "task",
+    "process_name",
+    "exception",
+    "stack_info",
+    "formatted",
+    "cut",
+)
+FOLD_COLUMNS = ("count", "first_at", "last_at", "messages", "id")
+
+Place = tuple[int, str, int, bool]  # group, host, process and whether silenced
+
+
+@dataclass(slots=True)
+class _Stored:
+    """What a batch holds already of one group and process."""
+
+    rows: int = 0
+    has_full: bool = False
+    fold: Row | None = None
+
+
+class RecordRows:
+    """The records of some arrivals in one batch."""
+
+    def __init__(self, alias: str, batch: Batch) -> None:
+        self._alias = alias
+        self._batch = batch
+        self._fresh: list[Row] = []
+        self._grown: list[Row] = []
+        self._sampled: set[int] = set()  # groups with a new full record
+
+    def write(self, arrivals: dict[str, Arrivals], groups: GroupRows) -> None:
+        """Insert and update them; the groups have been written."""
+        stored = self._stored(arrivals, groups.known())
+        for fingerprint, arrived in in_slices(arrivals.items()):
+            key, silenced = groups.keys[fingerprint], fingerprint in groups.silenced
+            for (host, process), occurrences in arrived.places.items():
+                before = stored[key, host[:255], process, silenced]
+                self._sort(occurrences, before, {"group_id": key, "silenced": silenced})
+        rows.insert(self._alias, Record, self._fresh)
+        rows.update(self._alias, Record, self._grown)
+        self._remember_samples()
+
+    def _stored(self, arrivals: dict[str, Arrivals], groups: list[int]) -> dict[Place, _Stored]:
+        found: dict[Place, _Stored] = defaultdict(_Stored)
+        if not self._batch.record_count:
+            return found
+        processes = {process for arrived in arrivals.values() for _host, process in arrived.places}
+        records = Record.objects.using(self._alias).filter(
+            batch=self._batch, group__in=groups, process__in=processes
+        )
+        fields = ("group_id", "host", "process", "silenced", "folded", "full", *FOLD_COLUMNS)
+        for row in records.values(*fields).select_for_update():
+            stored = found[row["group_id"], row["host"], row["process"], row["silenced"]]
+            stored.has_full = stored.has_full or row["full"]
+            if row["folded"]:
+                stored.fold = {name: row[name] for name in FOLD_COLUMNS}
+            else:
+                stored.rows += 1
+        return found
+
+    def _sort(self, occurrences: Occurrences, before: _Stored, shared: Row) -> None:
+        values, fold = _split(occurrences, before)
+        self._fresh += [self.row(value) | shared for value in values]
+        if any("full" in value for value in values):
+            self._sampled.add(shared["group_id"])
+        if fold is not None and before.fold is not None:
+            _grow(before.fold, fold)
+            self._grown.append(before.fold)
+        elif fold is not None:
+            self._fresh.append(self.row(fold.value) | shared | _folded(fold))
+
+    def row(self, value: Value) -> Row:
+        """One record's columns, but for those of its group."""
+        at = datetime.fromtimestamp(value["time"], UTC)
+        details = {name: value[name] for name in DETAILS if name in value}
+        where = ""
+        if value.get("pathname"):
+            where = f"{value['pathname']}:{value.get('lineno')} in {value.get('function')}"
+        return {
+            "batch_id": self._batch.pk,
+            "folded": False,
+            "full": "full" in value,
+            "first_at": at,
+            "last_at": at,
+            "count": 1,
+            "level": value["level"],
+            "logger": value["logger"][:255],
+            "host": value["host"][:255],
+            "process": value["process"],
+            "where": where[:500],
+            "message": value["message"],
+            "messages": {},
+            "traceback": value.get("traceback", ""),
+            "request": value.get("request"),
+            "extra": value.get("extra"),
+            "details": details or None,
+            "html": value.get("html", ""),
+        }
+
+    def _remember_samples(self) -> None:
+        """Each of these groups points to its last full record."""
+        full = Record.objects.using(self._alias).filter(batch=self._batch, group=OuterRef("pk"), full=True)
+        newest = full.order_by("-pk").values("pk")[:1]
+        if self._sampled:
+            groups = Group.objects.using(self._alias).filter(pk__in=self._sampled)
+            groups.update(sample=Subquery(newest))
+
+
+def _split(occurrences: Occurrences, before: _Stored) -> tuple[list[Value], Fold | None]:
+    """The values that get rows of their own, given what the batch holds already, and the rest."""
+    values: list[Value] = []
+    # A copy: a chunk may be stored again, after a deadlock.
+    fold = occurrences.fold.copy() if occurrences.fold else None
+    for value in occurrences.kept:
+        if before.rows < KEEP or ("full" in value and not before.has_full):
+            values.append(value)
+            before.rows += 1
+            before.has_full = before.has_full or "full" in value
+            continue
+        fold = fold or Fold(value)
+        fold.add(value)
+    return values, fold
+
+
+def _folded(fold: Fold) -> Row:
+    """What a new row of repeats has of its own."""
+    first, last = datetime.fromtimestamp(fold.first, UTC), datetime.fromtimestamp(fold.last, UTC)
+    facts = {"count": fold.count, "first_at": first, "last_at": last, "messages": fold.messages}
+    return facts | {"folded": True, "full": False}
+
+
+def _grow(row: Row, fold: Fold) -> None:
+    row["first_at"] = min(row["first_at"], datetime.fromtimestamp(fold.first, UTC))
+    row["last_at"] = max(row["last_at"], datetime.fromtimestamp(fold.last, UTC))
+    row["count"] += fold.count
+    for message, number in fold.messages.items():
+        count_message(row["messages"], message, number)
