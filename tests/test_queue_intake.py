@@ -114,14 +114,14 @@ def test_chunks_are_small_and_together_they_are_everything(monkeypatch: pytest.M
 
 
 def test_groups_that_only_repeat_count_as_rows_of_a_chunk_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "MAX_ROWS", 10)
+    monkeypatch.setattr(chunks, "MAX_ROWS", 4 * arrivals.KEEP)
     buffer = Buffer()
-    for _each in range(arrivals.KEEP + 1):
-        for number in range(30):
-            buffer.log(fingerprint=str(number))
+    for times in (arrivals.KEEP, 1):
+        for number in range(40):
+            buffer.log(fingerprint=str(number), times=times)
 
-    assert max(queue.intake.import_chunks(buffer.clock)) <= 10
-    assert totals() == {"batches": 120, "groups": 120, "records": 120}
+    assert max(queue.intake.import_chunks(buffer.clock)) == 4 * arrivals.KEEP
+    assert totals() == {"batches": 160, "groups": 160, "records": 160}
 
 
 def test_hours_are_counted_by_group_and_level() -> None:

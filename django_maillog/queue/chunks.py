@@ -13,7 +13,8 @@ from .arrivals import KEEP, Arrivals, Occurrences, Value
 from .pauses import in_slices
 
 MAX_ROWS = 500  # rows of records that a transaction writes at the most
-MAX_BYTES = 2 * 1024 * 1024  # of lines that become rows of their own
+SQLITE_ROWS = 250  # the same there: the transaction holds its only write lock
+MAX_BYTES = 1024 * 1024  # of lines that become rows of their own
 MAX_LINES = 50_000
 
 Key = tuple[str, str, str, int]  # buffer, fingerprint, host and process
@@ -75,11 +76,9 @@ class Chunk:
 class Reader:
     """Reads a segment chunk by chunk."""
 
-    def __init__(self, source: Source, offset: int, share: float = 1) -> None:
-        """``share``: how large chunks are, of what a transaction may take at the most."""
+    def __init__(self, source: Source, offset: int, max_rows: int) -> None:
         self._source = source
-        self._max_rows = MAX_ROWS * share
-        self._max_size = MAX_BYTES * share
+        self._max_rows = min(max_rows, MAX_ROWS)
         self._frequent: set[Key] = set()
         self.seek(offset)
 
@@ -94,7 +93,7 @@ class Reader:
         chunk = Chunk(self._offset, self._offset, frequent=self._frequent)
         for raw in self._lines:
             chunk.add(lines.parse(raw, self._source), len(raw) + 1)
-            is_large = chunk.rows >= self._max_rows or chunk.size >= self._max_size
+            is_large = chunk.rows >= self._max_rows or chunk.size >= MAX_BYTES
             if is_large or chunk.lines >= limit or chunk.end == border:
                 self._offset = chunk.end
                 break

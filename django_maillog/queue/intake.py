@@ -16,13 +16,12 @@ from .. import spool
 from ..folder import segment_paths
 from ..models import Segment
 from ..segments import Mailed, Source
-from .chunks import MAX_LINES, Chunk, Reader
+from .chunks import MAX_LINES, MAX_ROWS, SQLITE_ROWS, Chunk, Reader
 from .contention import Lost, is_refused, retrying, step_aside
 from .history import Configurations
 from .store import store
 
 GAP = 0.005  # seconds between two transactions in which others may write; reading lines is a part of them
-SQLITE_SHARE = 0.5  # of what a transaction takes elsewhere: it holds the only write lock
 
 log = logging.getLogger("django_maillog")
 
@@ -75,8 +74,8 @@ class _Import:
         self._known = offset is not None
         offset = offset or 0
         limit = MAX_LINES
-        share = SQLITE_SHARE if connections[self._alias].vendor == "sqlite" else 1
-        reader = Reader(self._source, offset, share)
+        max_rows = SQLITE_ROWS if connections[self._alias].vendor == "sqlite" else MAX_ROWS
+        reader = Reader(self._source, offset, max_rows)
         self._reports = self._source.reports()
         while chunk := reader.read(self._borders(), limit):
             try:

@@ -100,7 +100,7 @@ def _set_up(url: str, folder: Path) -> None:
 
 
 def value(number: int, fingerprint: int, *, full: bool) -> dict[str, Any]:
-    """A value as ``records.prepare`` makes them, or what a repeat's line holds."""
+    """A prepared value as ``records.prepare`` makes them."""
     made: dict[str, Any] = {
         "time": time.time(),
         "level": 40,
@@ -109,14 +109,14 @@ def value(number: int, fingerprint: int, *, full: bool) -> dict[str, Any]:
         "title": "PaymentError: the gateway did not answer",
         "fingerprint": f"ml1:{fingerprint:032x}",
         "cause": f"ml1:{fingerprint % 7:032x}",
+        "host": HOST,
+        "process": os.getpid(),
         "request": {"method": "POST", "path": f"/checkout/{number}/", "status_code": 500},
         "buffer": "mail",
     }
     if full:
         made |= {
             "full": True,
-            "host": HOST,
-            "process": os.getpid(),
             "pathname": "/srv/shop/checkout/views.py",
             "lineno": fingerprint,
             "function": "pay",
@@ -139,8 +139,10 @@ def fill_spool(records: int, groups: int) -> None:
     handler.name = "mail"
     spool.rotate()
     for number in range(records):
-        line = json.dumps(value(number, number % groups, full=number < groups)).encode() + b"\n"
-        spool.append(handler, line)
+        made = value(number, number % groups, full=number < groups)
+        if "full" not in made:  # as in records.encode_repeat
+            del made["host"], made["process"]
+        spool.append(handler, json.dumps(made).encode() + b"\n")
     spool.rotate()
 
 
