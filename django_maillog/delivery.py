@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import selectors
 import smtplib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,9 +20,13 @@ if TYPE_CHECKING:
 
 # Seconds, for a mailer that sets none: a server that never answers must not hold a worker for ever.
 TIMEOUT = 30.0
+PATIENCE = 0.25  # seconds after which a server that has not answered counts as slow
 # RFC 4954: they speak of the connection, not of the message.
 AUTHENTICATION_CODES = frozenset({530, 534, 535, 538})
+START_MAIL_INPUT = 354  # RFC 5321, 4.2.3: what comes next is the text
 
+# One that has nothing to be closed, where there is one; select() knows no high file numbers.
+_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 log = logging.getLogger("django_maillog")
 
@@ -69,10 +75,23 @@ def message(
 
 
 class Connection:
-    """One connection of a mailer, opened at the first message and used for all that follow."""
+    """One connection of a mailer, opened at the first message and used for all that follow.
 
-    def __init__(self, target: Target) -> None:
+    ``meanwhile`` is called while the server has a message and owes the answer, so that the time is of use:
+    perhaps more than once a message, or never. ``waiting`` is called before we wait for long, once the server
+    has kept us waiting for PATIENCE seconds, or before a step of which nothing is known. Neither may raise.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        meanwhile: Callable[[], object] = lambda: None,
+        waiting: Callable[[], object] = lambda: None,
+    ) -> None:
         self._target = target
+        self._meanwhile = meanwhile
+        self._waiting = waiting
         self._backend: BaseEmailBackend | None = None
         self._used = False  # since it was opened
         self._given = True  # whether the server was given the text of the last message; only SMTP tells
@@ -99,6 +118,8 @@ class Connection:
 
     def _try(self, mail: EmailMultiAlternatives) -> Verdict:
         self._used = self._backend is not None
+        if self._smtp() is None:
+            self._waiting()
         try:
             backend = self._open()
         except Exception as error:  # whatever keeps us from the server: the message is not to blame
@@ -141,26 +162,40 @@ class Connection:
                 backend.fail_silently = False
             self._backend = backend  # before it is open, so that one that was opened in part is ended, too
             backend.open()
-            self._watch(backend)
-        self._given = not isinstance(vars(self._backend).get("connection"), smtplib.SMTP)
+            self._watch()
+        self._given = self._smtp() is None
         return self._backend
 
-    def _watch(self, backend: BaseEmailBackend) -> None:
-        """Note what Django's SMTP backend doesn't tell: who was refused, whether the text was given."""
-        smtp = vars(backend).get("connection")
-        if not isinstance(smtp, smtplib.SMTP):
+    def _smtp(self) -> smtplib.SMTP | None:
+        """The open connection, if it is one of Django's SMTP backend."""
+        smtp = vars(self._backend).get("connection") if self._backend is not None else None
+        return smtp if isinstance(smtp, smtplib.SMTP) else None
+
+    def _watch(self) -> None:
+        """Note what Django's SMTP backend doesn't tell: who was refused, what was given, a long wait."""
+        smtp = self._smtp()
+        if smtp is None:
             return
-        sendmail, data = smtp.sendmail, smtp.data
+        assert smtp.sock is not None  # it was opened just now
+        sendmail, getreply = smtp.sendmail, smtp.getreply
+        socket = _Selector()
+        socket.register(smtp.sock, selectors.EVENT_READ)
 
         def watched_sendmail(*args: Any, **kwargs: Any) -> Any:
             self._refused = sendmail(*args, **kwargs)
             return self._refused
 
-        def watched_data(text: Any) -> tuple[int, bytes]:
-            self._given = True
-            return data(text)
+        def watched_getreply() -> tuple[int, bytes]:
+            if self._given:
+                self._meanwhile()
+            if not socket.select(PATIENCE):
+                self._waiting()
+            code, answer = getreply()
+            if code == START_MAIL_INPUT:
+                self._given = True
+            return code, answer
 
-        smtp.sendmail, smtp.data = watched_sendmail, watched_data  # type: ignore[method-assign,assignment]
+        smtp.sendmail, smtp.getreply = watched_sendmail, watched_getreply  # type: ignore[method-assign]
 
 
 def classify(error: Exception) -> Verdict:

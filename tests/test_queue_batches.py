@@ -25,9 +25,10 @@ def statuses() -> list[str]:
 
 
 def try_to_send(batch: Batch, verdict: Verdict, buffer: Buffer) -> Outcome:
-    claimed = claims.claim(batch.pk, buffer.now)
-    assert claimed is not None
-    return claims.settle(claimed, verdict, buffer.now)
+    [claimed] = claims.claim([batch.pk], buffer.now)
+    tried = claims.Try(claimed, verdict, buffer.now)
+    claims.settle([tried])
+    return tried.outcome
 
 
 def test_a_buffer_with_nobody_to_send_to_keeps_its_records() -> None:
@@ -75,18 +76,18 @@ def test_a_batch_is_claimed_once_until_its_lease_runs_out() -> None:
     buffer = Buffer()
     batch = buffer.seal()
 
-    assert claims.claim(batch.pk, buffer.now) is not None
-    assert claims.claim(batch.pk, buffer.now) is None
+    assert claims.claim([batch.pk], buffer.now)
+    assert not claims.claim([batch.pk], buffer.now)
     buffer.wait(claims.LEASE.total_seconds() - 1)
-    assert claims.claim(batch.pk, buffer.now) is None
+    assert not claims.claim([batch.pk], buffer.now)
     buffer.wait(1)
-    assert claims.claim(batch.pk, buffer.now) is not None
+    assert claims.claim([batch.pk], buffer.now)
 
 
 def test_what_a_killed_process_may_have_handed_over_is_never_merged() -> None:
     buffer = Buffer()
     batch = buffer.seal()
-    claims.claim(batch.pk, buffer.now)
+    claims.claim([batch.pk], buffer.now)
     buffer.wait(claims.LEASE.total_seconds())
 
     try_to_send(batch, AWAY, buffer)
@@ -102,13 +103,11 @@ def test_what_a_killed_process_may_have_handed_over_is_never_merged() -> None:
 def test_who_lost_its_claim_changes_nothing_but_the_list_of_attempts(verdict: Verdict) -> None:
     buffer = Buffer()
     batch = buffer.seal()
-    slow = claims.claim(batch.pk, buffer.now)
+    [slow] = claims.claim([batch.pk], buffer.now)
     buffer.wait(claims.LEASE.total_seconds())
-    fast = claims.claim(batch.pk, buffer.now)
-    assert slow is not None
-    assert fast is not None
+    [fast] = claims.claim([batch.pk], buffer.now)
 
-    claims.settle(slow, verdict, buffer.now)
+    claims.settle([claims.Try(slow, verdict, buffer.now)])
 
     batch.refresh_from_db()
     assert (batch.status, batch.claimed_by) == (Status.SENDING, fast.claimed_by)
@@ -252,7 +251,7 @@ def test_a_clock_set_back_gives_a_running_delivery_its_lease_and_no_more() -> No
     buffer = Buffer()
     buffer.wait(10 * 86_400)
     batch = buffer.seal()
-    claims.claim(batch.pk, buffer.now)
+    claims.claim([batch.pk], buffer.now)
     buffer.wait(-10 * 86_400)
 
     assert buffer.flush().sent == 0

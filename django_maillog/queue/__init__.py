@@ -2,10 +2,11 @@
 
 from .batches import cancel, retry, seal, send_again
 from .contents import report
-from .deliver import deliver, eml, preview
+from .deliver import deliver
 from .flush import Summary, flush, flush_batch, next_event
 from .groups import end_silence, resolve, silence
 from .intake import import_all
+from .mails import eml, preview
 from .plan import Plan, known_buffers, plan, problems, spooled
 from .prune import prune
 

@@ -4,42 +4,112 @@ from __future__ import annotations
 
 import random
 import uuid
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from django.db import router, transaction
+from django.db import router
 from django.db.models import Case, F, Value, When
 
 from ..delivery import Verdict
 from ..models import CLOCK_SKEW, Attempt, Batch, BatchQuerySet, Outcome, Status
-from .groups import mark_mailed
+from . import rows
+from .contention import retrying, writing
 
 LEASE = timedelta(minutes=10)
+# Of batches that are claimed together, to go out within a second or two: if their sender dies, the rest need
+# not wait for long.
+PAGE_LEASE = timedelta(minutes=1)
 FIRST_RETRY = timedelta(minutes=1)
 LONGEST_RETRY = timedelta(hours=1)
 
 
-def claim(key: int, now: datetime) -> Batch | None:
-    """Take a sealed batch for delivery; None if somebody else was faster. The claim runs out after LEASE."""
-    rows = Batch.objects.using(_alias()).filter(pk=key)
+class Try(NamedTuple):
+    """How an attempt to deliver a claimed batch ended, and when."""
+
+    batch: Batch
+    verdict: Verdict
+    at: datetime
+
+    @property
+    def outcome(self) -> Outcome:
+        if self.verdict.sent:
+            return Outcome.SENT
+        expired = self.batch.give_up_at is not None and self.at > self.batch.give_up_at
+        return Outcome.RETRY if self.verdict.retry and not expired else Outcome.FAILED
+
+
+def claim(keys: Sequence[int], now: datetime) -> list[Batch]:
+    """Take sealed batches for delivery, but for those that somebody else was faster with.
+
+    The claim runs out: of one batch after LEASE, of several after PAGE_LEASE.
+    """
+    alias = _alias()
+    asked = Batch.objects.using(alias).filter(pk__in=keys)
     token = uuid.uuid4().hex
-    taken = rows.deliverable(now).update(
+    changes = {
         # Whoever had it before may have handed it over before it was killed. Before status, for MySQL's sake.
-        reached=Case(When(status=Status.SENDING, then=Value(True)), default=F("reached")),
-        status=Status.SENDING,
-        claimed_until=now + LEASE,
-        claimed_by=token,
-        attempts=F("attempts") + 1,
-    )
-    return rows.get() if taken else None
+        "reached": Case(When(status=Status.SENDING, then=Value(True)), default=F("reached")),
+        "status": Status.SENDING,
+        "claimed_until": now + (LEASE if len(keys) == 1 else PAGE_LEASE),
+        "claimed_by": token,
+        "attempts": F("attempts") + 1,
+    }
+    # Others may want some of the same rows, in another order.
+    taken = retrying(lambda: asked.deliverable(now).update(**changes), alias)
+    return list(asked.filter(claimed_by=token).order_by("pk")) if taken else []
 
 
-def settle(batch: Batch, verdict: Verdict, now: datetime) -> Outcome:
-    """Write down how the try to deliver a claimed batch ended, with what was sent.
+def keep(batches: Sequence[Batch], now: datetime) -> None:
+    """Let the claim on those that are still to be settled last as long as a slow mail server may need."""
+    _mine(batches).update(claimed_until=now + LEASE)
+
+
+def release(batches: Sequence[Batch]) -> None:
+    """Give back the claim on batches that were not tried, as if they had never been claimed."""
+    _mine(batches).update(status=Status.READY, claimed_until=None, claimed_by="", attempts=F("attempts") - 1)
+
+
+def settle(tries: Sequence[Try]) -> None:
+    """Write down how tries to deliver batches of one claim ended, with what was sent.
 
     Who took over a claim that ran out decides how the batch stands; the attempt is noted all the same.
     """
-    outcome = _outcome(batch, verdict, now)
-    changes: dict[str, object] = {
+    alias = _alias()
+    with writing(alias):
+        mine = _mine([each.batch for each in tries]).order_by("pk").select_for_update()
+        held = set(mine.values_list("pk", flat=True))
+        rows.update(alias, Batch, [_changes(each) for each in tries if each.batch.pk in held])
+        Attempt.objects.using(alias).bulk_create(
+            Attempt(batch=each.batch, tried_at=each.at, outcome=each.outcome, error=each.verdict.error)
+            for each in tries
+        )
+
+
+def mend_times(now: datetime) -> None:
+    """After the clock was set back: what waits for a time that no rule asks for waits no longer."""
+    batches = Batch.objects.using(_alias())
+    ready = batches.filter(status=Status.READY, next_attempt_at__gt=now + 2 * LONGEST_RETRY)
+    ready.update(next_attempt_at=now)
+    # Its sender may be at work still, so it gets a whole lease.
+    claimed = batches.filter(status=Status.SENDING, claimed_until__gt=now + LEASE + CLOCK_SKEW)
+    claimed.update(claimed_until=now + LEASE)
+
+
+def _mine(batches: Sequence[Batch]) -> BatchQuerySet:
+    """The rows of batches that were claimed together, while the claim is ours."""
+    return Batch.objects.using(_alias()).filter(
+        pk__in=[batch.pk for batch in batches], status=Status.SENDING, claimed_by=batches[0].claimed_by
+    )
+
+
+def _changes(tried: Try) -> rows.Row:
+    """What a try changes in its batch's row; the same columns, however it ended."""
+    batch, verdict, outcome = tried.batch, tried.verdict, tried.outcome
+    status = {Outcome.SENT: Status.SENT, Outcome.FAILED: Status.FAILED, Outcome.RETRY: Status.READY}[outcome]
+    again = tried.at + _back_off(batch.attempts) if outcome is Outcome.RETRY else None
+    return {
+        "status": status,
         "claimed_until": None,
         "claimed_by": "",
         "last_error": verdict.error,
@@ -47,47 +117,10 @@ def settle(batch: Batch, verdict: Verdict, now: datetime) -> Outcome:
         "subject": batch.subject,
         "text": batch.text,
         "html": batch.html,
-        "next_attempt_at": None,
+        "next_attempt_at": again,
+        "sent_at": tried.at if outcome is Outcome.SENT else batch.sent_at,
+        "id": batch.pk,
     }
-    if outcome is Outcome.SENT:
-        changes |= {"status": Status.SENT, "sent_at": now}
-    elif outcome is Outcome.FAILED:
-        changes |= {"status": Status.FAILED}
-    else:
-        changes |= {"status": Status.READY, "next_attempt_at": now + _back_off(batch.attempts)}
-    alias = _alias()
-    with transaction.atomic(using=alias):
-        _mine(batch).update(**changes)
-        Attempt.objects.using(alias).create(batch=batch, tried_at=now, outcome=outcome, error=verdict.error)
-    if outcome is Outcome.SENT:
-        mark_mailed(batch, now)
-    for name, value in changes.items():
-        setattr(batch, name, value)
-    return outcome
-
-
-def mend_times(now: datetime) -> None:
-    """After the clock was set back: what waits for a time that no rule asks for waits no longer."""
-    rows = Batch.objects.using(_alias())
-    ready = rows.filter(status=Status.READY, next_attempt_at__gt=now + 2 * LONGEST_RETRY)
-    ready.update(next_attempt_at=now)
-    # Its sender may be at work still, so it gets a whole lease.
-    claimed = rows.filter(status=Status.SENDING, claimed_until__gt=now + LEASE + CLOCK_SKEW)
-    claimed.update(claimed_until=now + LEASE)
-
-
-def _mine(batch: Batch) -> BatchQuerySet:
-    """The batch's row while its claim is ours."""
-    return Batch.objects.using(_alias()).filter(
-        pk=batch.pk, status=Status.SENDING, claimed_by=batch.claimed_by
-    )
-
-
-def _outcome(batch: Batch, verdict: Verdict, now: datetime) -> Outcome:
-    if verdict.sent:
-        return Outcome.SENT
-    expired = batch.give_up_at is not None and now > batch.give_up_at
-    return Outcome.RETRY if verdict.retry and not expired else Outcome.FAILED
 
 
 def _back_off(attempts: int) -> timedelta:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.db import router
-from django.db.models import Case, IntegerField, Max, Min, QuerySet, Sum, Value, When
+from django.db.models import Case, F, IntegerField, Max, Min, QuerySet, Sum, Value, When
 from django.urls import NoReverseMatch, reverse
 
 from .. import conf, digest
@@ -20,34 +20,87 @@ FULL_GROUPS = 24  # those for which rows are read
 ROWS_READ = 2_000
 PAGE = 500
 
+Key = tuple[int, int]  # a batch and a group
+
+
+class Contents:
+    """What batches hold, read for all of them at once.
+
+    Of one batch that is a few rows of each group worth showing; several must be small ones, since much of
+    what they hold is in memory together.
+    """
+
+    def __init__(self, batches: Sequence[Batch]) -> None:
+        rows = Record.objects.using(_alias()).filter(batch__in=[batch.pk for batch in batches])
+        self._aggregates: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
+        for row in _aggregates(rows)[: SHOWN_GROUPS if len(batches) == 1 else None]:
+            self._aggregates[row["batch"]].append(row)
+        full = {
+            (batch, row["group"]) for batch, found in self._aggregates.items() for row in found[:FULL_GROUPS]
+        }
+        ids = {group for _batch, group in full}
+        self._groups = Group.objects.using(_alias()).in_bulk(
+            {row["group"] for found in self._aggregates.values() for row in found}
+        )
+        shown = rows.filter(group__in=ids, silenced=False)
+        self._hosts, self._processes = _where(shown)
+        self._messages, self._spans = _occurrences(shown)
+        self._samples = _samples(rows, full, self._groups)
+
+    def report(self, batch: Batch, now: datetime) -> digest.Report:
+        """One of the batches as a digest.Report; an open one as it would be if it were sealed now."""
+        aggregates = self._aggregates[batch.pk][:SHOWN_GROUPS]
+        rows = Record.objects.using(_alias()).filter(batch=batch)
+        shown = digest.Report(
+            buffer=batch.buffer,
+            reason=batch.reason,
+            groups=[self._group(batch, row) for row in aggregates],
+            record_count=batch.record_count,
+            group_count=batch.group_count,
+            silenced_count=batch.silenced_count,
+            lost_count=batch.lost_count,
+            level=batch.level,
+            opened_at=batch.opened_at,
+            first_at=batch.first_at or batch.opened_at,
+            last_at=batch.last_at or batch.opened_at,
+            sealed_at=batch.sealed_at or now,
+            message_id=batch.message_id,
+            batch_id=batch.pk,
+            batch_url=admin_url("batch", batch.pk),
+            records=lambda: _values(rows),
+            # Where all groups are shown, the mail counts for itself.
+            new_count=_new(rows, batch).count() if len(aggregates) < batch.group_count else None,
+        )
+        if batch.group_count == 1 and aggregates:
+            shown.references = root_of(self._groups[aggregates[0]["group"]], batch)
+        return shown
+
+    def _group(self, batch: Batch, row: dict[str, Any]) -> digest.GroupReport:
+        group, key = self._groups[row["group"]], (batch.pk, row["group"])
+        sample = self._samples.get(key)
+        return digest.GroupReport(
+            fingerprint=group.fingerprint,
+            title=group.title,
+            level=row["worst"],
+            logger=group.logger,
+            count=row["number"],
+            total=group.count,
+            state=_state(group, batch),
+            first_at=row["first"],
+            last_at=row["last"],
+            first_seen_at=group.first_seen_at,
+            hosts=dict(self._hosts[key]),
+            processes=self._processes[key],
+            messages=self._messages[key].most_common(),
+            spans=self._spans[key],
+            sample=as_value(sample) if sample is not None else None,
+            url=admin_url("group", group.pk),
+        )
+
 
 def report(batch: Batch, now: datetime) -> digest.Report:
-    """The batch as a digest.Report; for an open batch as it would be if it were sealed now."""
-    aggregates = list(_aggregates(batch)[:SHOWN_GROUPS])
-    groups = _groups(batch, aggregates)
-    rows = Record.objects.using(_alias()).filter(batch=batch)
-    shown = digest.Report(
-        buffer=batch.buffer,
-        reason=batch.reason,
-        groups=groups,
-        record_count=batch.record_count,
-        group_count=batch.group_count,
-        silenced_count=batch.silenced_count,
-        lost_count=batch.lost_count,
-        level=batch.level,
-        opened_at=batch.opened_at,
-        first_at=batch.first_at or batch.opened_at,
-        last_at=batch.last_at or batch.opened_at,
-        sealed_at=batch.sealed_at or now,
-        message_id=batch.message_id,
-        batch_id=batch.pk,
-        batch_url=admin_url("batch", batch.pk),
-        records=lambda: _values(rows),
-        new_count=_new(rows, batch).count(),
-    )
-    if batch.group_count == 1 and aggregates:
-        shown.references = root_of(Group.objects.using(_alias()).get(pk=aggregates[0]["group"]), batch)
-    return shown
+    """The batch as a digest.Report; an open one as it would be if it were sealed now."""
+    return Contents([batch]).report(batch, now)
 
 
 def root_of(group: Group, batch: Batch) -> str:
@@ -68,51 +121,22 @@ def admin_url(model: str, key: int) -> str:
         return ""
 
 
-def _aggregates(batch: Batch) -> QuerySet[Record, Any]:
-    """One row a group: the new ones first, then by level and count."""
-    rows = Record.objects.using(_alias()).filter(batch=batch, silenced=False)
-    new = Case(When(group__episode_batch=batch, then=Value(0)), default=Value(1), output_field=IntegerField())
+def _aggregates(rows: QuerySet[Record]) -> QuerySet[Record, Any]:
+    """One row a group of a batch: the new ones first, then by level and count."""
+    is_new = When(group__episode_batch=F("batch"), then=Value(0))
+    old = Min(Case(is_new, default=Value(1), output_field=IntegerField()))
     return (
-        rows.values("group")
+        rows.filter(silenced=False)
+        .values("batch", "group")
         .annotate(
-            number=Sum("count"), first=Min("first_at"), last=Max("last_at"), worst=Max("level"), old=Min(new)
+            number=Sum("count"), first=Min("first_at"), last=Max("last_at"), worst=Max("level"), old=old
         )
-        .order_by("old", "-worst", "-number", "group")
+        .order_by("batch", "old", "-worst", "-number", "group")
     )
 
 
 def _new(rows: QuerySet[Record], batch: Batch) -> QuerySet[Record, Any]:
     return rows.filter(silenced=False, group__episode_batch=batch).values("group").distinct()
-
-
-def _groups(batch: Batch, aggregates: list[dict[str, Any]]) -> list[digest.GroupReport]:
-    ids = [row["group"] for row in aggregates]
-    groups = Group.objects.using(_alias()).in_bulk(ids)
-    full = ids[:FULL_GROUPS]
-    hosts, processes = _where(batch, full)
-    messages, spans = _occurrences(batch, full)
-    samples = _samples(batch, [groups[pk] for pk in full])
-    return [
-        digest.GroupReport(
-            fingerprint=groups[row["group"]].fingerprint,
-            title=groups[row["group"]].title,
-            level=row["worst"],
-            logger=groups[row["group"]].logger,
-            count=row["number"],
-            total=groups[row["group"]].count,
-            state=_state(groups[row["group"]], batch),
-            first_at=row["first"],
-            last_at=row["last"],
-            first_seen_at=groups[row["group"]].first_seen_at,
-            hosts=dict(hosts[row["group"]]),
-            processes=processes[row["group"]],
-            messages=messages[row["group"]].most_common(),
-            spans=spans[row["group"]],
-            sample=samples.get(row["group"]),
-            url=admin_url("group", row["group"]),
-        )
-        for row in aggregates
-    ]
 
 
 def _state(group: Group, batch: Batch) -> str:
@@ -121,48 +145,47 @@ def _state(group: Group, batch: Batch) -> str:
     return "regressed" if group.first_seen_at < group.episode_at else "new"
 
 
-def _where(batch: Batch, ids: list[int]) -> tuple[defaultdict[int, Counter[str]], Counter[int]]:
-    """Records by host, and the number of processes, of each group."""
-    rows = Record.objects.using(_alias()).filter(batch=batch, group__in=ids, silenced=False)
-    hosts: defaultdict[int, Counter[str]] = defaultdict(Counter)
-    processes: Counter[int] = Counter()
-    for group, host, _process, number in rows.values_list("group", "host", "process").annotate(Sum("count")):
-        hosts[group][host] += number
-        processes[group] += 1
+def _where(rows: QuerySet[Record]) -> tuple[defaultdict[Key, Counter[str]], Counter[Key]]:
+    """Records by host, and the number of processes, of each group of a batch."""
+    hosts: defaultdict[Key, Counter[str]] = defaultdict(Counter)
+    processes: Counter[Key] = Counter()
+    fields = ("batch", "group", "host", "process")
+    for batch, group, host, _process, number in rows.values_list(*fields).annotate(Sum("count")):
+        hosts[batch, group][host] += number
+        processes[batch, group] += 1
     return hosts, processes
 
 
 def _occurrences(
-    batch: Batch, ids: list[int]
-) -> tuple[defaultdict[int, Counter[str]], defaultdict[int, list[tuple[datetime, datetime, int]]]]:
-    """The distinct messages and the times of each group, from its rows."""
-    rows = (
-        Record.objects.using(_alias())
-        .filter(batch=batch, group__in=ids, silenced=False)
-        .order_by("group", "pk")
-    )
-    messages: defaultdict[int, Counter[str]] = defaultdict(Counter)
-    spans: defaultdict[int, list[tuple[datetime, datetime, int]]] = defaultdict(list)
-    fields = ("group", "first_at", "last_at", "count", "folded", "message", "messages")
-    for group, first_at, last_at, count, folded, message, folded_messages in rows.values_list(*fields)[
-        :ROWS_READ
-    ]:
-        spans[group].append((first_at, last_at, count))
+    rows: QuerySet[Record],
+) -> tuple[defaultdict[Key, Counter[str]], defaultdict[Key, list[tuple[datetime, datetime, int]]]]:
+    """The distinct messages and the times of each group of a batch, from its rows."""
+    messages: defaultdict[Key, Counter[str]] = defaultdict(Counter)
+    spans: defaultdict[Key, list[tuple[datetime, datetime, int]]] = defaultdict(list)
+    fields = ("batch", "group", "first_at", "last_at", "count", "folded", "message", "messages")
+    for batch, group, first_at, last_at, count, folded, message, folded_messages in rows.order_by(
+        "batch", "group", "pk"
+    ).values_list(*fields)[:ROWS_READ]:
+        spans[batch, group].append((first_at, last_at, count))
         for text, number in folded_messages.items() if folded else [(message[:200], count)]:
-            messages[group][text] += number
+            messages[batch, group][text] += number
     return messages, spans
 
 
-def _samples(batch: Batch, groups: list[Group]) -> dict[int, dict[str, Any]]:
-    """One full capture of each group: the first in this batch, else the last there was."""
-    rows = Record.objects.using(_alias())
-    in_batch = rows.filter(batch=batch, group__in=groups, full=True).values_list("group").annotate(Min("pk"))
-    chosen = {group.pk: group.sample_id for group in groups if group.sample_id} | dict(in_batch)
-    missing = [group.pk for group in groups if group.pk not in chosen]
-    if missing:
-        chosen |= dict(rows.filter(batch=batch, group__in=missing).values_list("group").annotate(Min("pk")))
-    records = rows.in_bulk(set(chosen.values()))
-    return {group: as_value(records[pk]) for group, pk in chosen.items() if pk in records}
+def _samples(rows: QuerySet[Record], keys: set[Key], groups: dict[int, Group]) -> dict[Key, Record]:
+    """One full capture of each group of a batch: the first in this batch, else the last there was."""
+
+    def first(rows: QuerySet[Record]) -> dict[Key, int]:
+        found = rows.values_list("batch", "group").annotate(Min("pk"))
+        return {(batch, group): pk for batch, group, pk in found}
+
+    ids = {group for _batch, group in keys}
+    chosen = {key: sample for key in keys if (sample := groups[key[1]].sample_id)}
+    chosen |= first(rows.filter(group__in=ids, full=True))
+    if missing := keys - chosen.keys():
+        chosen = first(rows.filter(group__in={group for _batch, group in missing})) | chosen
+    records = Record.objects.using(_alias()).in_bulk(set(chosen.values()))
+    return {key: records[pk] for key, pk in chosen.items() if pk in records}
 
 
 def as_value(record: Record) -> dict[str, Any]:
@@ -191,10 +214,12 @@ def _values(rows: QuerySet[Record]) -> Iterator[dict[str, Any]]:
     """Every stored record, page by page: no cursor is held open, which PgBouncer would break."""
     rows = rows.select_related("group").defer("html").order_by("pk")
     last = 0
-    while page := list(rows.filter(pk__gt=last)[:PAGE]):
+    page: list[Record] | None = None
+    while page is None or len(page) == PAGE:
+        page = list(rows.filter(pk__gt=last)[:PAGE])
         for record in page:
             yield as_value(record) | {"fingerprint": record.group.fingerprint, "title": record.group.title}
-        last = page[-1].pk
+            last = record.pk
 
 
 def _alias() -> str:

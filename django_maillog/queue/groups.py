@@ -30,9 +30,10 @@ def resolve(groups: Iterable[Group], now: datetime) -> int:
     return _update(groups, resolved_at=now)
 
 
-def mark_mailed(batch: Batch, now: datetime) -> None:
-    """Note in the batch's groups that their mail is out."""
-    for keys in _pages(Group.objects.using(_alias()).filter(batch=batch).values_list("pk", flat=True)):
+def mark_mailed(batches: Iterable[Batch], now: datetime) -> None:
+    """Note in the batches' groups that their mail is out."""
+    mailed = Group.objects.using(_alias()).filter(batch__in=[batch.pk for batch in batches])
+    for keys in _pages(mailed.values_list("pk", flat=True)):
         _change(keys, notified_at=now)
 
 
