@@ -62,6 +62,7 @@ print(json.dumps([idle, cpu, woken]))
 URGENT = """
 log.error("one")
 wait_for(lambda: imported() == 1)
+worker.TICK = 60  # so that what isn't urgent would wait far longer than a busy machine needs
 began = time.monotonic()
 log.critical("two")
 wait_for(lambda: imported() == 2)
@@ -155,7 +156,7 @@ def test_an_urgent_record_is_imported_at_once(site: Site, smtp: SMTPServer) -> N
 
     done = site.run(PROBE + URGENT)
 
-    assert float(done.stdout) < 0.9
+    assert float(done.stdout) < 15
     assert "two" in smtp.wait_for(1)[0]["Subject"]
 
 
