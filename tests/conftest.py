@@ -7,6 +7,8 @@ import logging.config
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ import pytest
 from django.test import TransactionTestCase
 
 from tests import settings as test_settings
-from tests.databases import fresh_database
+from tests.databases import empty, fresh_database
 from tests.sites import Site
 from tests.smtp import SMTPServer
 
@@ -23,17 +25,20 @@ if TYPE_CHECKING:
     from pytest_django.fixtures import Settings  # an older pytest-django has it under another name
 
 KIND = os.environ.get("MAILLOG_TEST_DATABASE") or "sqlite"
-NEEDS_DATABASE = {"proxy", "db", "transactional_db", "django_db_setup", "empty_site"}
+NEEDS_PROCESSES = {"proxy", "empty_site", "site"}
+NEEDS_DATABASE = {"db", "transactional_db", "django_db_setup"} | NEEDS_PROCESSES
+NEEDS_SERVER = {"proxy"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A run for another database is for the tests that use it; without its server they are skipped."""
-    if not test_settings.SERVER:
-        return
-    others = [item for item in items if not uses_database(item)]
+    for item in items:
+        if needs(item, NEEDS_PROCESSES):
+            item.add_marker("processes")
+    others = [item for item in items if not is_for_this_database(item)]
     config.hook.pytest_deselected(items=others)
-    items[:] = [item for item in items if uses_database(item)]
-    if os.environ.get(test_settings.SERVER):
+    items[:] = [item for item in items if is_for_this_database(item)]
+    if not test_settings.SERVER or os.environ.get(test_settings.SERVER):
         return
     reason = f"{test_settings.SERVER} isn't set: no {KIND} server to test with"
     if os.environ.get("MAILLOG_TEST_REQUIRE_SERVERS"):
@@ -42,9 +47,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.skip(reason=reason))
 
 
+def is_for_this_database(item: pytest.Item) -> bool:
+    """Whether a test belongs in a run for this kind of database; SQLite has no server that could go away."""
+    return uses_database(item) if test_settings.SERVER else not needs(item, NEEDS_SERVER)
+
+
+def needs(item: pytest.Item, fixtures: set[str]) -> bool:
+    return bool(fixtures & set(getattr(item, "fixturenames", ())))
+
+
 def uses_database(item: pytest.Item) -> bool:
     """Whether a test touches the database of the run, in this process or in one that it starts."""
-    if item.get_closest_marker("django_db") or NEEDS_DATABASE & set(getattr(item, "fixturenames", ())):
+    if item.get_closest_marker("django_db") or needs(item, NEEDS_DATABASE):
         return True
     case = getattr(item, "cls", None)
     return isinstance(case, type) and issubclass(case, TransactionTestCase)
@@ -107,14 +121,31 @@ def _state(logger: logging.Logger) -> tuple[list[logging.Handler], int, bool, bo
 
 
 @pytest.fixture(scope="session")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite file, to be copied: migrating takes longer than most tests."""
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, Path], str]]:
+    """Gives a migrated database of a kind: to migrate one for each test takes longer than most tests.
+
+    Of SQLite it is a copy; of a server it is the same database each time, emptied.
+    """
     folder = tmp_path_factory.mktemp("migrated")
-    path = folder / "db.sqlite3"
-    Site(folder=folder, database_url=f"sqlite:///{path}", email_url="smtp://127.0.0.1:9").manage(
-        "migrate", "--verbosity=0"
-    )
-    return path
+    with ExitStack() as databases:
+
+        @cache
+        def migrate(kind: str) -> str:
+            url = databases.enter_context(fresh_database(kind, folder))
+            site = Site(folder=folder, database_url=url, email_url="smtp://127.0.0.1:9")
+            site.manage("migrate", "--verbosity=0")
+            return url
+
+        def database(kind: str, folder: Path) -> str:
+            url = migrate(kind)
+            if kind != "sqlite":
+                empty(kind, url)
+                return url
+            path = folder / "db.sqlite3"
+            shutil.copy(url.removeprefix("sqlite:///"), path)
+            return f"sqlite:///{path}"
+
+        yield database
 
 
 @pytest.fixture
@@ -127,11 +158,8 @@ def empty_site(tmp_path: Path, smtp: SMTPServer) -> Iterator[Site]:
 
 
 @pytest.fixture
-def site(empty_site: Site, request: pytest.FixtureRequest) -> Site:
+def site(tmp_path: Path, smtp: SMTPServer, migrated: Callable[[str, Path], str]) -> Iterator[Site]:
     """A project in processes of its own, migrated, on the kind of database that this run is for."""
-    if KIND == "sqlite":
-        source: Path = request.getfixturevalue("migrated_file")
-        shutil.copy(source, empty_site.env["DATABASE_URL"].removeprefix("sqlite:///"))
-    else:
-        empty_site.manage("migrate", "--verbosity=0")
-    return empty_site
+    site = Site(folder=tmp_path, database_url=migrated(KIND, tmp_path), email_url=smtp.url)
+    yield site
+    site.stop()

@@ -424,9 +424,9 @@ def test_time_stays_linear_on_hostile_text(unit: str) -> None:
         records = [message(unit * (length // len(unit)) + str(n)) for n in range(3)]
         times = []
         for record in records:
-            start = time.perf_counter()
+            start = time.thread_time()
             encode(full(record))
-            times.append(time.perf_counter() - start)
+            times.append(time.thread_time() - start)
         return min(times)
 
     for message in (

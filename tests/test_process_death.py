@@ -1,6 +1,6 @@
 """Processes that are really killed: no record whose logging call has returned is lost, and none comes twice.
 
-The processes are forks of one that has Django set up, so that hundreds of them take seconds.
+The processes are forks of one that has Django set up, so that a hundred of them take seconds.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def reported(smtp: SMTPServer) -> int:
     return sum({mail["Message-ID"]: int(mail["X-Maillog-Count"]) for mail in smtp.messages}.values())
 
 
-@pytest.mark.parametrize(("worker", "rounds"), [("none", 10), ("thread", 50)])
+@pytest.mark.parametrize(("worker", "rounds"), [("none", 10), ("thread", 25)])
 def test_processes_killed_while_they_log_lose_nothing(
     site: Site, smtp: SMTPServer, worker: str, rounds: int
 ) -> None:

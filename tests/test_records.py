@@ -125,10 +125,10 @@ def test_a_deep_recursion_is_printed_from_both_ends_in_bounded_time() -> None:
     finally:
         sys.setrecursionlimit(limit)
 
-    start = time.perf_counter()
+    start = time.thread_time()
     text = full(make_record(error=error))["traceback"]
 
-    assert time.perf_counter() - start < 1
+    assert time.thread_time() - start < 1
     assert text.startswith("Traceback (most recent call last):\n")
     assert "characters cut" in text or "frames cut" in text
     assert text.endswith("ValueError: bottom\n")
@@ -161,10 +161,10 @@ def test_megabytes_are_cut_marked_and_cheap() -> None:
     text = "x" * 5_000_000
     record = make_record(text, error=ValueError(text), payload=text, many=[text] * 50)
 
-    start = time.perf_counter()
+    start = time.thread_time()
     value = full(record)
     line = encode(value)
-    elapsed = time.perf_counter() - start
+    elapsed = time.thread_time() - start
 
     assert elapsed < 0.25
     assert len(line) < 256_000

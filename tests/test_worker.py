@@ -29,7 +29,7 @@ def counted(*args, **kwargs):
     finally:
         rounds.append(time.monotonic())
 queue.flush = counted
-def wait_for(condition, seconds=20):
+def wait_for(condition, seconds=60):
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "waited in vain"
@@ -62,6 +62,7 @@ print(json.dumps([idle, cpu, woken]))
 URGENT = """
 log.error("one")
 wait_for(lambda: imported() == 1)
+worker.TICK = 60  # so that what isn't urgent would wait far longer than a busy machine needs
 began = time.monotonic()
 log.critical("two")
 wait_for(lambda: imported() == 2)
@@ -155,7 +156,7 @@ def test_an_urgent_record_is_imported_at_once(site: Site, smtp: SMTPServer) -> N
 
     done = site.run(PROBE + URGENT)
 
-    assert float(done.stdout) < 0.9
+    assert float(done.stdout) < 15
     assert "two" in smtp.wait_for(1)[0]["Subject"]
 
 
@@ -229,8 +230,8 @@ for number in range(20_000):
     log.error("record %s", number, extra={"fingerprint": str(number)})
 """
     site.run(lots, env={"MAILLOG_WORKER": "none"})
-    began_at = time.monotonic()
-    done = site.run("import logging; logging.getLogger('shop').error('one')", env={"PYTHONDEVMODE": ""})
+    one = "import logging, time; logging.getLogger('shop').error('one'); print(time.time())"
+    done = site.run(one, env={"PYTHONDEVMODE": ""})
 
-    assert time.monotonic() - began_at < 10
+    assert time.time() - float(done.stdout) < 10
     assert "Traceback" not in done.stderr
