@@ -113,7 +113,7 @@ def encode_repeat(record: logging.LogRecord, key: Key, buffer: str) -> bytes:
     try:
         created, level, process = fields["created"], fields["levelno"], fields["process"]
         message = record.getMessage()
-        if not message.isascii() or "?" in message or "\0" in message or len(message) > MESSAGE_LIMIT:
+        if "?" in message or "\0" in message or len(message) > MESSAGE_LIMIT:
             message = _clean(message, MESSAGE_LIMIT, record)
         if type(created) is not float or not 0 <= created < _TIME_LIMIT:
             raise TypeError(created)
@@ -129,7 +129,7 @@ def encode_repeat(record: logging.LogRecord, key: Key, buffer: str) -> bytes:
             items = ",".join(f'"{name}":{_dumps(item)}' for name, item in request.items())
             text = f'{text},"request":{{{items}}}'
         return f"{text},{_common(buffer, fields['name'], level, *key)}".encode()
-    except Exception:  # fields missing or of other types, wrong arguments
+    except Exception:  # fields missing or of other types, wrong arguments, lone surrogates
         pass  # out of here first: a record may ask for the exception that is being handled
     return encode(_brief(record, key, message_of(record)) | {"buffer": buffer})
 

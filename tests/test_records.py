@@ -212,6 +212,13 @@ def test_a_repeat_keeps_its_message_value_and_request_line_only() -> None:
     }
 
 
+def test_a_repeat_from_another_process_says_from_which() -> None:
+    record = make_record("order %s failed", 17)
+    record.process = os.getpid() + 1
+
+    assert brief(record)["process"] == os.getpid() + 1
+
+
 def test_a_full_value_tells_everything() -> None:
     error = raised(module(SHOP).chain, -1)
     error.add_note("a note")

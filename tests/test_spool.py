@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from django_maillog import segments, spool, writer
+from django_maillog import conf, segments, spool, writer
 from django_maillog.folder import private_folder
 from django_maillog.handlers import BufferingHandler
 from django_maillog.segments import Mailed, MemorySegment, SegmentFile
@@ -66,6 +66,29 @@ def test_a_segment_starts_with_its_header_and_its_owner_s_configuration(
     assert configuration["configures"] == "maillog"
     assert configuration["recipients"] == ["ada@example.com", "alan@example.com"]
     assert [line["text"] for line in lines] == ["one", "two"]
+
+
+def test_each_buffer_in_a_segment_is_described_in_it(handler: BufferingHandler, spool_dir: Path) -> None:
+    other = BufferingHandler()
+    other.name = "other"
+    put(handler, "one")
+    put(other, "two")
+    put(handler, "three")
+
+    [path] = spool_dir.iterdir()
+    with SegmentFile(path) as segment:
+        assert segment.buffers().keys() == {"maillog", "other"}
+
+
+def test_a_test_environment_gets_a_segment_of_its_own_at_its_first_record(
+    handler: BufferingHandler, spool_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conf, "testing", lambda: False)
+    put(handler, "one")
+    monkeypatch.setattr(conf, "testing", lambda: True)
+    put(handler, "two", "three")
+
+    assert sorted(map(texts, spool.segments())) == [["one"], ["two", "three"]]
 
 
 def test_only_complete_lines_are_read(handler: BufferingHandler, spool_dir: Path) -> None:
