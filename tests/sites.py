@@ -54,7 +54,7 @@ class Site:
         code: str,
         *args: str,
         env: Mapping[str, str] | None = None,
-        timeout: float = 60,
+        timeout: float = 120,
         check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
         """Run Python source with Django set up, to its end."""
@@ -64,7 +64,7 @@ class Site:
         self,
         *args: str,
         env: Mapping[str, str] | None = None,
-        timeout: float = 60,
+        timeout: float = 120,
         check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
         """Run a management command to its end."""
@@ -96,7 +96,7 @@ class Site:
             if process.poll() is None:
                 process.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
             with process:
-                process.wait(30)
+                process.wait(60)
 
     def _environment(self, env: Mapping[str, str] | None) -> dict[str, str]:
         return {**os.environ, **self.env, **(env or {})}

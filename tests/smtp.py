@@ -74,7 +74,7 @@ class SMTPServer:
         """The server as django-environ's EMAIL_URL."""
         return f"smtp://{self.host}:{self.port}"
 
-    def wait_for(self, count: int, timeout: float = 15) -> list[EmailMessage]:
+    def wait_for(self, count: int, timeout: float = 60) -> list[EmailMessage]:
         """All messages, as soon as there are `count`; else a TimeoutError that lists the subjects."""
         with self._changed:
             if self._changed.wait_for(lambda: len(self.messages) >= count, timeout):
@@ -82,7 +82,7 @@ class SMTPServer:
             subjects = [message["Subject"] for message in self.messages]
         raise TimeoutError(f"{len(subjects)} of {count} messages came within {timeout} s: {subjects}")
 
-    def wait_for_connections(self, count: int, timeout: float = 15) -> int:
+    def wait_for_connections(self, count: int, timeout: float = 60) -> int:
         """The number of connections ever made, as soon as it is at least `count`."""
         with self._changed:
             if self._changed.wait_for(lambda: self.connections >= count, timeout):

@@ -26,8 +26,9 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 QUICK: dict[str, Any] = {**LOGGING, "handlers": {"mail": {**LOGGING["handlers"]["mail"], "group_wait": 0}}}
 
-# Since Python 3.12 a fork of a process with threads, ours or others', warns.
-FORK_IS_FINE = {"PYTHONWARNINGS": "ignore::DeprecationWarning"}
+# Since Python 3.12 a fork of a process with threads, ours or others', warns. Since 3.13 the child warns, too,
+# if one of them had a connection to SQLite open at that moment: when its copy is collected.
+FORK_IS_FINE = {"PYTHONWARNINGS": "ignore::DeprecationWarning,ignore:unclosed database:ResourceWarning"}
 
 FORK = """
 import logging, os, sys
@@ -79,24 +80,25 @@ for number in range(300):
 """
 
 ASYNC = """
-import asyncio, logging, time
+import asyncio, json, logging, time
 log = logging.getLogger("shop")
 async def main():
-    longest = 0
+    times = []
     for number in range(200):
         before = time.perf_counter()
         log.error("in a coroutine")
-        longest = max(longest, time.perf_counter() - before) if number else 0
+        times.append(time.perf_counter() - before)
         await asyncio.sleep(0)
-    print(longest)
+    print(json.dumps(sorted(times[1:])))
 asyncio.run(main())
 """
 
 AT_EXIT = """
-import atexit, logging, threading
+import atexit, logging, threading, time
 log = logging.getLogger("shop")
 atexit.register(log.error, "at exit")
 threading._register_atexit(log.error, "while threads end")
+print(time.time())
 """
 
 TASKS = """
@@ -140,11 +142,11 @@ def need(*modules: str) -> None:
 
 def get(url: str, process: subprocess.Popen[str]) -> int:
     """The status of the answer, as soon as somebody answers."""
-    give_up_at = time.monotonic() + 20
+    give_up_at = time.monotonic() + 60
     while True:
         assert process.poll() is None, "the server ended"
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(url, timeout=30) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             error.close()
@@ -158,8 +160,8 @@ def end(process: subprocess.Popen[str]) -> None:
     """Ask it to end, as a process manager does."""
     began_at = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
-    assert time.monotonic() - began_at < 12
+    process.communicate(timeout=60)
+    assert time.monotonic() - began_at < 20
 
 
 def serve(site: Site, folder: Path, command: list[str], paths: list[str], port: int) -> str:
@@ -213,15 +215,16 @@ def test_an_event_loop_is_never_blocked(site: Site, smtp: SMTPServer) -> None:
     done = site.run(ASYNC)
 
     assert done.stderr == ""
-    assert float(done.stdout) < 0.2
+    times = json.loads(done.stdout)
+    assert times[len(times) // 2] < 0.002
+    assert times[-1] < 0.5, "a call waited"
     assert groups(site) == {"in a coroutine": 200}
 
 
 def test_what_is_logged_while_the_interpreter_ends_is_kept(site: Site, smtp: SMTPServer) -> None:
-    began_at = time.monotonic()
     done = site.run(AT_EXIT)
 
-    assert time.monotonic() - began_at < 10
+    assert time.time() - float(done.stdout) < 10
     assert done.stderr == ""
     assert groups(site) == {"at exit": 1, "while threads end": 1}
 
@@ -285,14 +288,14 @@ def test_a_celery_prefork_worker(site: Site, smtp: SMTPServer, tmp_path: Path) -
         )
         site.run("import celery_tasks\nfor _ in range(3): celery_tasks.fail.delay()")
 
-        [mail, *_more] = smtp.wait_for(1, timeout=30)
+        [mail, *_more] = smtp.wait_for(1)
         wait_for(lambda: groups(site) == {"in a task": 3})
         end(worker)
 
     assert mail["Subject"].endswith("in a task")
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 15) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     give_up_at = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < give_up_at

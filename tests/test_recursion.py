@@ -112,7 +112,7 @@ def test_a_worker_whose_parts_all_log_mails_the_only_record(site: Site, smtp: SM
     site.configure_logging(EVERYTHING)
     process = site.start(TALK)
     smtp.wait_for(1)
-    process.communicate("", timeout=30)
+    process.communicate("", timeout=60)
     site.run("import logging; logging.getLogger('shop').error('Another')")
 
     assert [message["X-Maillog-Count"] for message in smtp.messages] == ["1", "1"]

@@ -199,7 +199,7 @@ def test_a_signal_handler_that_logs_in_the_middle_of_a_call_does_no_harm(
     site: Site, smtp: SMTPServer
 ) -> None:
     try:
-        done = site.run(INTERRUPTED, timeout=30)
+        done = site.run(INTERRUPTED, timeout=60)
     except subprocess.TimeoutExpired:
         pytest.fail("a lock was waited for that the same thread holds")
     site.manage("flush_maillogs")
