@@ -40,6 +40,7 @@ from datetime import timedelta
 from django_maillog import queue
 from django_maillog.queue import claims
 claims.LEASE = timedelta(seconds=float(sys.argv[1]))
+claims.PAGE_LEASE = min(claims.LEASE, claims.PAGE_LEASE)
 print("ready", flush=True)
 for _line in sys.stdin:
     print(json.dumps(queue.flush().as_dict()), flush=True)
@@ -121,3 +122,34 @@ def test_the_batch_of_a_killed_flusher_is_taken_over_under_its_message_id(
 
     assert [message["Message-ID"] for message in smtp.messages].count(first["Message-ID"]) == 2
     assert shared.run(STATUSES).stdout == '{"sent": 3, "attempts": 3}\n'
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_a_flusher_killed_at_full_speed_repeats_the_mails_of_about_a_second(
+    shared: Site, smtp: SMTPServer
+) -> None:
+    number = 1000
+    shared.run(SEAL, str(number))
+    killed = start(shared, lease=2)
+    go(killed)
+    seen: list[tuple[float, int]] = []
+    while not seen or seen[-1][1] < 300 or seen[-1][0] - seen[0][0] < 2:
+        time.sleep(0.05)
+        seen.append((time.monotonic(), len(smtp.messages)))
+    killed.send_signal(signal.SIGKILL)
+    killed.wait(10)
+    before = max(count for moment, count in seen if moment <= seen[-1][0] - 1.5)
+    at_death = len(smtp.messages)
+
+    time.sleep(2)
+    late = start(shared)
+    go(late)
+    assert late.wait(100) == 0
+
+    ids = [message["Message-ID"] for message in smtp.messages]
+    repeated = [key for key, times in Counter(ids).items() if times > 1]
+    assert at_death < number
+    assert len(set(ids)) == number
+    assert set(repeated) <= set(ids[before:at_death])
+    assert len(repeated) == len(ids) - number
+    assert shared.run(STATUSES).stdout.startswith(f'{{"sent": {number}, ')

@@ -6,6 +6,7 @@ still starting.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -61,7 +62,7 @@ def _engine(name: str) -> Engine:
         for backend in engines.all():
             if isinstance(backend, DjangoTemplates):
                 engine = _with_own_templates(backend)
-                if not Path(engine.get_template(name).origin.name).is_relative_to(HERE):
+                if not engine.get_template(name).origin.name.startswith(f"{HERE}{os.sep}"):
                     return engine
     return _own_engine()
 

@@ -50,7 +50,6 @@ class Contents:
     def report(self, batch: Batch, now: datetime) -> digest.Report:
         """One of the batches as a digest.Report; an open one as it would be if it were sealed now."""
         aggregates = self._aggregates[batch.pk][:SHOWN_GROUPS]
-        rows = Record.objects.using(_alias()).filter(batch=batch)
         shown = digest.Report(
             buffer=batch.buffer,
             reason=batch.reason,
@@ -67,9 +66,9 @@ class Contents:
             message_id=batch.message_id,
             batch_id=batch.pk,
             batch_url=admin_url("batch", batch.pk),
-            records=lambda: _values(rows),
+            records=lambda: _values(batch),
             # Where all groups are shown, the mail counts for itself.
-            new_count=_new(rows, batch).count() if len(aggregates) < batch.group_count else None,
+            new_count=_new(batch).count() if len(aggregates) < batch.group_count else None,
         )
         if batch.group_count == 1 and aggregates:
             shown.references = root_of(self._groups[aggregates[0]["group"]], batch)
@@ -135,8 +134,9 @@ def _aggregates(rows: QuerySet[Record]) -> QuerySet[Record, Any]:
     )
 
 
-def _new(rows: QuerySet[Record], batch: Batch) -> QuerySet[Record, Any]:
-    return rows.filter(silenced=False, group__episode_batch=batch).values("group").distinct()
+def _new(batch: Batch) -> QuerySet[Record, Any]:
+    rows = Record.objects.using(_alias()).filter(batch=batch, silenced=False, group__episode_batch=batch)
+    return rows.values("group").distinct()
 
 
 def _state(group: Group, batch: Batch) -> str:
@@ -210,8 +210,9 @@ def as_value(record: Record) -> dict[str, Any]:
     return value
 
 
-def _values(rows: QuerySet[Record]) -> Iterator[dict[str, Any]]:
+def _values(batch: Batch) -> Iterator[dict[str, Any]]:
     """Every stored record, page by page: no cursor is held open, which PgBouncer would break."""
+    rows = Record.objects.using(_alias()).filter(batch=batch)
     rows = rows.select_related("group").defer("html").order_by("pk")
     last = 0
     page: list[Record] | None = None
