@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,6 +90,22 @@ def test_a_test_environment_gets_a_segment_of_its_own_at_its_first_record(
     put(handler, "two", "three")
 
     assert sorted(map(texts, spool.segments())) == [["one"], ["two", "three"]]
+
+
+def test_records_close_together_give_way_to_an_import_being_written(
+    handler: BufferingHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(handler, "one")
+    paused: list[float] = []
+    monkeypatch.setattr(time, "sleep", paused.append)
+
+    with spool.spool.giving_way():
+        put(handler, "far from the last")
+        monkeypatch.setattr(spool, "CLOSE", 60)
+        put(handler, "close", "close")
+    put(handler, "after it")
+
+    assert paused == [spool.PAUSE] * 2
 
 
 def test_only_complete_lines_are_read(handler: BufferingHandler, spool_dir: Path) -> None:

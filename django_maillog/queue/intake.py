@@ -111,7 +111,7 @@ class _Import:
     def _transact(self, chunk: Chunk) -> None:
         # Held beyond the commit: what is being mailed straight from the spool must be imported as mailed.
         with ExitStack() as held:
-            with transaction.atomic(using=self._alias):
+            with spool.spool.giving_way(), transaction.atomic(using=self._alias):
                 # By compare-and-set, and first, so that SQLite's write lock is waited for.
                 mine = Segment.objects.using(self._alias).filter(pk=self._source.id, offset=chunk.start)
                 now = self._clock()
