@@ -36,6 +36,7 @@ from .text import (
 
 __all__ = ["Key", "encode", "encode_repeat", "fingerprint", "level_of", "prepare", "safe_text"]
 
+REPEAT_ENDS_WITH = b'"level":'  # the first of what all repeats of a kind have in common, in the order written
 _NAME_LIMIT = 200
 _PATH_LIMIT = 1_000
 _STACK_LIMIT = 16_000

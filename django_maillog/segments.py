@@ -18,6 +18,7 @@ import stat
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -55,6 +56,8 @@ class Source(Protocol):
     host: str
     process: int
 
+    @property
+    def size(self) -> int: ...
     def read(self, offset: int) -> tuple[list[bytes], int]: ...
     def remove_if_done(self, offset: int) -> bool: ...
     def mailing(self) -> contextlib.AbstractContextManager[object]: ...
@@ -76,6 +79,7 @@ class SegmentFile:
         self._buffers: dict[str, dict[str, Any]] = {}
         self._buffers_end = 0
         self._broken = False
+        self._claimed = False
         self.fd = open_private(path, os.O_RDONLY)
         try:
             found = os.fstat(self.fd)
@@ -83,12 +87,14 @@ class SegmentFile:
                 raise BadSegment("it isn't a file of this process's user")
             self.size = found.st_size
             self.host, self.process = _header(pread(self.fd, 4096, 0), self.id)
+            _open.add(self)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
         if self.fd >= 0:
+            self._release()
             os.close(self.fd)
             self.fd = -1
 
@@ -110,22 +116,27 @@ class SegmentFile:
             set_aside(self.path, f"a line is longer than {MAX_LINE} bytes")
         return data[:end].split(b"\n")[:-1], offset + end
 
+    def claim(self) -> bool:
+        """Make it this reader's until it is closed, unless its owner or another has it; whether it is."""
+        self._claimed = self._claimed or lock(self.fd)
+        return self._claimed
+
     def is_orphan(self) -> bool:
-        """Whether its owner is gone."""
-        if not lock(self.fd):
-            return False
-        unlock(self.fd)
-        return True
+        """Whether its owner is gone, and nobody has claimed it."""
+        try:
+            return self.claim()
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        if self._claimed:
+            self._claimed = False
+            unlock(self.fd)
 
     def remove_if_done(self, offset: int) -> bool:
-        """Delete the segment if it has no owner and ``offset`` is behind its last complete line."""
-        if not lock(self.fd):
+        """Delete the segment if nobody else has it and ``offset`` is behind its last complete line."""
+        if not self.claim() or self.read(offset)[0]:
             return False
-        try:
-            if self.read(offset)[0]:
-                return False
-        finally:
-            unlock(self.fd)
         if os.name == "nt":  # no open file can be deleted there
             self.close()
         for path in (self.path, self._reports_path):
@@ -223,6 +234,17 @@ _unwritten: dict[str, list[dict[str, Any]]] = {}  # reports that their file woul
 _known_bad: dict[str, set[bytes]] = {}  # by segment: an import that is tried again meets the same lines again
 
 
+_open: weakref.WeakSet[SegmentFile] = weakref.WeakSet()
+
+
+def close_inherited() -> None:
+    """In a forked child: what the parent has claimed must not stay claimed for as long as the child lives."""
+    for segment in list(_open):
+        if segment.fd >= 0:
+            os.close(segment.fd)  # without a word to the lock, which is the parent's, too
+            segment.fd = -1
+
+
 class MemorySegment:
     """A segment of a process that can't write its folder: the same, but it doesn't outlive the process."""
 
@@ -235,6 +257,11 @@ class MemorySegment:
         self._reports: list[dict[str, Any]] = []
         self._lock = threading.RLock()
         self._reports_lock = threading.Lock()
+
+    @property
+    def size(self) -> int:
+        """The offset behind its last byte."""
+        return self._start + len(self._data)
 
     def append(self, line: bytes) -> None:
         """Keep a line; raise OSError when MEMORY_BYTES are held."""

@@ -25,7 +25,7 @@ from django.core.signals import setting_changed
 
 from . import conf
 from .folder import UnsafeFolder, folder_bytes, private_folder, segment_paths
-from .segments import MAX_LINE, MemorySegment, SegmentFile, Source, open_segment
+from .segments import MAX_LINE, MemorySegment, SegmentFile, Source, close_inherited, open_segment
 from .writer import Writer
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class Spool:
         self.__init__()  # type: ignore[misc]
         if writer is not None:
             writer.close()
+        close_inherited()
 
     def append(self, handler: BufferingHandler, line: bytes) -> None:
         """Keep one encoded record. What can't be kept is counted and said in the next mail."""
@@ -249,12 +250,14 @@ class Spool:
             if (done and writer.size > min(ROTATE_ABOVE, _limit() // 4)) or not writer.is_in_place():
                 self._give_up()
 
+    def appends_to(self, segment: SegmentFile) -> bool:
+        """Whether the segment is this process's current one."""
+        writer = self._writer
+        return writer is not None and writer.id == segment.id
+
     def is_imported(self, segment: SegmentFile) -> bool:
         """Whether the segment is this process's current one and has nothing new."""
-        writer = self._writer
-        return (
-            writer is not None and writer.id == segment.id and self.imported.get(segment.id) == segment.size
-        )
+        return self.appends_to(segment) and self.imported.get(segment.id) == segment.size
 
     def own(self) -> list[Source]:
         """This process's segments, memory included; the files are open, and the caller's to close."""
@@ -264,19 +267,20 @@ class Spool:
 
 
 def segments(*, others: bool = True) -> Iterator[Source]:
-    """Every segment on this host that may hold something new, oldest first; each file is open for its turn.
+    """Every segment on this host that may hold something new: this process's, then others, oldest first.
 
-    ``others=False`` leaves out those whose owner, another process, is alive and imports them itself.
+    Each file is open for its turn, and claimed if nobody has it. ``others=False`` leaves out those that a
+    living process has: its owner, or one that imports it just now.
     """
     if memory := spool.memory():
         yield memory
-    for path in segment_paths():
+    for path in sorted(segment_paths(), key=lambda path: path.stem not in spool.imported):
         segment = open_segment(path)
         if segment is None:
             continue
         with segment:
-            mine = path.stem in spool.imported
-            if not spool.is_imported(segment) and (others or mine or segment.is_orphan()):
+            wanted = segment.claim() or others or spool.appends_to(segment)
+            if wanted and not spool.is_imported(segment):
                 yield segment
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
+
+from ..lines import MAX_TIME
 
 KEEP = 3  # rows of a group and process in a batch that are stored one by one; the rest is folded into one
 MAX_MESSAGES = 8  # distinct messages counted in a folded row
@@ -33,8 +36,22 @@ class Fold:
             self.first = moment
         if moment > self.last:
             self.last = moment
-        count_hour(self.hours, value)
+        count_hour(self.hours, int(moment // 3600), value["level"])
         count_message(self.messages, value["message"])
+
+    def add_all(self, repeats: list[tuple[float, str]], level: int) -> None:
+        """Take repeats of one level, as times and messages; raise, and take none, if one is no such thing."""
+        messages = Counter([message[:MESSAGE_LENGTH] for _time, message in repeats])
+        hours = Counter([int(moment // 3600) for moment, _message in repeats])
+        first, last = min(repeats)[0], max(repeats)[0]
+        if not 0 <= first <= last < MAX_TIME:
+            raise ValueError("a time is out of range")
+        self.count += len(repeats)
+        self.first, self.last = min(first, self.first), max(last, self.last)
+        for hour, number in hours.items():
+            count_hour(self.hours, hour, level, number)
+        for text, number in messages.items():
+            count_message(self.messages, text, number)
 
     def copy(self) -> Fold:
         return replace(self, messages=dict(self.messages), hours=dict(self.hours))
@@ -79,12 +96,12 @@ class Arrivals:
         times: list[float] = []
         for occurrences in self.places.values():
             for value in occurrences.kept:
-                count_hour(self.hours, value)
+                count_hour(self.hours, int(value["time"] // 3600), value["level"])
                 times.append(value["time"])
             if fold := occurrences.fold:
                 times += fold.first, fold.last
-                for hour, number in fold.hours.items():
-                    self.hours[hour] = self.hours.get(hour, 0) + number
+                for (hour, level), number in fold.hours.items():
+                    count_hour(self.hours, hour, level, number)
         self.count = sum(self.hours.values())
         self.level = max(level for _hour, level in self.hours)
         self.first_at = datetime.fromtimestamp(min(times), UTC)
@@ -96,10 +113,9 @@ class Arrivals:
         return next((value for value in kept if "full" in value), self.first_value)
 
 
-def count_hour(hours: Hours, value: Value) -> None:
-    """Count a record in its hour."""
-    hour = int(value["time"] // 3600), value["level"]
-    hours[hour] = hours.get(hour, 0) + 1
+def count_hour(hours: Hours, hour: int, level: int, number: int = 1) -> None:
+    """Count records of an hour and level."""
+    hours[hour, level] = hours.get((hour, level), 0) + number
 
 
 def count_message(messages: dict[str, int], message: str, number: int = 1) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -12,11 +13,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django_maillog.segments import HOST
 from tests.databases import fresh_database
 from tests.settings import SERVERS
+
+if TYPE_CHECKING:
+    from django_maillog.records import Key
 
 FRAME = '  File "/srv/shop/{0}/views.py", line {1}, in view_{1}\n    return charge(order, amount={1})\n'
 TRACEBACK = "Traceback (most recent call last):\n" + "".join(
@@ -133,17 +137,39 @@ def value(number: int, fingerprint: int, *, full: bool) -> dict[str, Any]:
 def fill_spool(records: int, groups: int) -> None:
     """Append so many records of so many fingerprints, the first of each captured in full."""
     from django_maillog import handlers
+    from django_maillog.records import encode, encode_repeat
     from django_maillog.spool import spool
 
     handler = handlers.BufferingHandler()
     handler.name = "mail"
     spool.rotate()
     for number in range(records):
-        made = value(number, number % groups, full=number < groups)
-        if "full" not in made:  # as in records.encode_repeat
-            del made["host"], made["process"]
-        spool.append(handler, json.dumps(made).encode() + b"\n")
+        if number < groups:
+            line = encode(value(number, number, full=True))
+        else:
+            line = encode_repeat(*repeat(number, number % groups), "mail")
+        spool.append(handler, line)
     spool.rotate()
+
+
+def repeat(number: int, fingerprint: int) -> tuple[logging.LogRecord, Key]:
+    """The record whose prepared value ``value`` is, and its key."""
+    from django.test import RequestFactory
+
+    from django_maillog.records import Key
+
+    message = "Payment of order %s failed"
+    error = PaymentError("the gateway did not answer")
+    request = RequestFactory().post(f"/checkout/{number}/")
+    record = logging.LogRecord(
+        "shop.checkout", 40, "views.py", 1, message, (number,), (PaymentError, error, None)
+    )
+    vars(record).update(request=request, status_code=500)
+    return record, Key(f"ml1:{fingerprint:032x}", f"ml1:{fingerprint % 7:032x}")
+
+
+class PaymentError(Exception):
+    """As in ``value``."""
 
 
 def timed(work: Callable[[], object]) -> float:
