@@ -59,6 +59,7 @@ class Source(Protocol):
     @property
     def size(self) -> int: ...
     def read(self, offset: int) -> tuple[list[bytes], int]: ...
+    def claim(self) -> bool: ...
     def remove_if_done(self, offset: int) -> bool: ...
     def mailing(self) -> contextlib.AbstractContextManager[object]: ...
     def committing(self, reports: list[dict[str, Any]]) -> contextlib.AbstractContextManager[object]: ...
@@ -118,7 +119,9 @@ class SegmentFile:
 
     def claim(self) -> bool:
         """Make it this reader's until it is closed, unless its owner or another has it; whether it is."""
-        self._claimed = self._claimed or lock(self.fd)
+        if not self._claimed and lock(self.fd):
+            self._claimed = True
+            self.size = os.fstat(self.fd).st_size  # nobody will write any more
         return self._claimed
 
     def is_orphan(self) -> bool:
@@ -277,6 +280,10 @@ class MemorySegment:
             data = bytes(self._data[start : start + CHUNK_BYTES])
         end = data.rfind(b"\n") + 1
         return data[:end].split(b"\n")[:-1], max(offset, self._start) + end
+
+    def claim(self) -> bool:
+        """False: it is never finished while the process lives."""
+        return False
 
     def remove_if_done(self, offset: int) -> bool:
         """Forget what is imported; the segment itself stays while the process lives."""

@@ -42,7 +42,7 @@ __all__ = [
     "spool",
 ]
 
-SEGMENT_BYTES = 4 * 1024 * 1024  # a segment that has grown to this is followed by a new one
+SEGMENT_BYTES = 16 * 1024 * 1024  # a segment that has grown to this is followed by a new one
 SEGMENT_SECONDS = (
     3600.0  # the same for one of this age: where only a command imports, nobody else would give it up
 )
@@ -130,6 +130,11 @@ class Spool:
             yield
         finally:
             self._gives_way = False
+
+    def is_roomy(self) -> bool:
+        """Whether less than half of what MAILLOG_SPOOL_MAX_BYTES allows is used."""
+        writer = self._writer
+        return writer is not None and 2 * (self._room - writer.size) > _limit()
 
     def write_lost(self) -> None:
         """Put the counts of records that could not be kept where they are imported, if there is room."""

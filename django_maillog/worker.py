@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from .handlers import BufferingHandler
 
 TICK = 1.0  # seconds from a record to its import
+STORM = 5_000  # records in a round from which on there is a storm
+STORM_TICK = 5.0  # seconds from a repeat to its import then: a transaction costs the same with many more
 RETRY = 2.0  # seconds from a database error to the next try
 IDLE = 30.0  # seconds without work after which the database connection is given back
 LOOK_EVERY = (
@@ -73,7 +75,9 @@ class Worker:
         self._starting = False
         self._requests: list[Request] = []
         self._urgent = False
-        self._asleep = False  # waiting for more than a tick: a record must wake it
+        self._asleep = False  # waiting for more than a tick: a record must wake it, in a storm news
+        self._storm = False  # the last round imported so much that repeats may wait for more
+        self._news = False  # a record came that is no repeat
         self._ending = False  # the interpreter ends: only what is asked for is still done
         self._seen = -1  # spool.appended when the worker last looked: -1 so that it looks at least once
         self._orphans: set[Path] = set()  # what the last round left of segments without an owner
@@ -101,11 +105,13 @@ class Worker:
                 self._starting = False
             return True
 
-    def notify(self, *, urgent: bool) -> bool:
+    def notify(self, *, urgent: bool, news: bool) -> bool:
         """There is a new line in the spool; whether there is a thread to import it."""
         if self._thread is None:
             return False
-        if urgent or self._asleep:
+        if news:
+            self._news = True
+        if urgent or (self._asleep and (news or not self._storm or not spool.is_roomy())):
             self._knock(urgent=urgent)
         return True
 
@@ -176,7 +182,7 @@ class Worker:
     def _doze(self, seconds: float) -> bool:
         """Wait so long, or until there is something to do, or until a look at the folder is due (False)."""
         with self._wake:
-            self._asleep = seconds > TICK and spool.appended == self._seen  # notify() appends before it asks
+            self._asleep = seconds > TICK and not self._has_come()  # notify() appends before it asks
             if self._ending:
                 return self._wake.wait_for(lambda: bool(self._requests))
             if seconds > TICK:
@@ -190,8 +196,13 @@ class Worker:
     def _called(self) -> bool:
         return bool(self._requests) or self._urgent or self._ending
 
+    def _has_come(self) -> bool:
+        """Whether there is something to import that doesn't wait for more."""
+        return self._news if self._storm else spool.appended != self._seen
+
     def _round(self) -> float:
         """Import, seal and deliver what is due; how many seconds the worker may sleep now."""
+        self._news = False
         self._seen = spool.appended
         began_at = timezone.now()
         if not self._guarded(self._flush_and_tidy):
@@ -207,13 +218,14 @@ class Worker:
         if not self._guarded(ask):
             return RETRY
         if spool.appended != self._seen:
-            return min(pause, TICK)
+            return min(pause, STORM_TICK if self._storm else TICK)
         if pause > IDLE:
             connections.close_all()
         return pause
 
     def _flush_and_tidy(self) -> None:
-        _flush(None, everything=False, others=False)
+        imported = _flush(None, everything=False, others=False)
+        self._storm = imported > STORM
         spool.rotate_if_imported()
         self._orphans = spool_module.orphans()
         now = time.monotonic()
@@ -290,9 +302,9 @@ class Worker:
 worker = Worker()
 
 
-def notify(*, urgent: bool = False) -> None:
-    """A record is in the spool: have it imported within a second, or at once."""
-    if worker.notify(urgent=urgent):  # which says that the mode is "thread"
+def notify(*, urgent: bool = False, news: bool = True) -> None:
+    """A record is in the spool: have it imported at once or within a second, in a storm repeats in five."""
+    if worker.notify(urgent=urgent, news=news):  # which says that the mode is "thread"
         return
     mode = _mode()
     if mode == "inline":
@@ -300,7 +312,7 @@ def notify(*, urgent: bool = False) -> None:
             spool.rotate()  # a segment of its own: a test that rolls back leaves nothing behind
             _flush(None, everything=False)
     elif mode == "thread" and worker.start():
-        worker.notify(urgent=urgent)
+        worker.notify(urgent=urgent, news=news)
 
 
 def wake() -> None:
@@ -364,8 +376,8 @@ def _flush(
     at_exit: bool = False,
     others: bool = True,
     stop: Callable[[], bool] = lambda: False,
-) -> None:
-    """queue.flush as MAILLOG_DELIVERY wants it; ``others`` as in spool.segments."""
+) -> int:
+    """queue.flush as MAILLOG_DELIVERY wants it; ``others`` as in spool.segments. The records imported."""
     spool.write_lost()
     delivery = conf.delivery()
     summary = queue.flush(
@@ -379,6 +391,7 @@ def _flush(
     )
     if delivery == "task":
         worker.enqueue(urgent=summary.sealed > 0)
+    return summary.imported
 
 
 def _do(work: Callable[[], object], seconds: float) -> None:

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_maillog import queue
@@ -49,6 +50,32 @@ def test_records_become_rows_of_one_open_batch() -> None:
         batch,
         Record.objects.get(message="one"),
     )
+
+
+def test_a_segment_without_an_owner_is_finished_in_the_transaction_of_its_last_chunk() -> None:
+    buffer = Buffer()
+    buffer.log()
+    spool.rotate()
+    buffer.log()
+
+    with CaptureQueriesContext(connection) as queries:
+        buffer.import_all()
+
+    assert sum("UPDATE" in each["sql"] and "finished_at" in each["sql"] for each in queries) == 2
+    assert sorted(Segment.objects.values_list("finished_at", flat=True), key=str) == [buffer.now, None]
+
+
+def test_a_segment_that_ends_in_a_torn_line_is_finished_too(spool_dir: Path) -> None:
+    buffer = Buffer()
+    buffer.log()
+    spool.rotate()
+    with segment(spool_dir).open("ab") as file:
+        file.write(b'{"time": 1')
+
+    buffer.import_all()
+
+    assert Segment.objects.get().finished_at == buffer.now
+    assert not list(spool_dir.glob("*.jsonl"))
 
 
 def test_nothing_is_imported_twice() -> None:
@@ -158,7 +185,7 @@ def test_importers_and_sealers_at_once_lose_and_repeat_nothing() -> None:
             connections.close_all()
 
     def seal() -> None:
-        while not over.is_set():
+        while not over.wait(0.005):  # who never pauses can have SQLite's lock for longer than others wait
             for batch in Batch.objects.open():
                 queue.seal(batch, timezone.now())
 

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -381,16 +382,69 @@ def test_what_a_dead_process_left_half_made_is_swept_out(handler: BufferingHandl
 
 
 def test_segments_of_living_processes_are_left_to_them_unless_all_are_asked_for(
-    handler: BufferingHandler, spool_dir: Path
+    handler: BufferingHandler, spool_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(handler, "mine")
-    spool.spool.imported.clear()  # as another process sees it
+    mine = spool.spool
+    monkeypatch.setattr(spool, "spool", spool.Spool())  # as another process sees it
 
     assert [source.id for source in spool.segments(others=False)] == []
     assert len(list(spool.segments())) == 1
-    spool.spool.rotate()
+    mine.rotate()
     assert len(list(spool.segments(others=False))) == 1
     assert {path.suffix for path in spool.orphans()} == {".jsonl"}
+
+
+def test_a_segment_without_an_owner_is_left_to_the_reader_that_came_first(
+    handler: BufferingHandler, spool_dir: Path
+) -> None:
+    put(handler, "one")
+    spool.spool.rotate()
+    readers = spool.segments(others=False)
+    first = next(readers)
+
+    assert [source.id for source in spool.segments(others=False)] == []
+    assert [source.id for source in spool.segments()] == [first.id]
+    assert spool.orphans() == set()
+    readers.close()
+    assert [source.id for source in spool.segments(others=False)] == [first.id]
+
+
+def test_this_process_s_segments_come_first(
+    handler: BufferingHandler, spool_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "SEGMENT_BYTES", 0)
+    put(handler, "another's", "another's, too")
+    spool.spool.rotate()
+    spool.spool.imported.clear()
+    put(handler, "mine")
+    spool.spool.rotate()
+
+    assert everything() == ["mine", "another's", "another's, too"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_does_not_keep_what_its_parent_was_importing(
+    handler: BufferingHandler, spool_dir: Path
+) -> None:
+    put(handler, "one")
+    spool.spool.rotate()
+    come, end = os.pipe()
+    pid = os.fork()
+    if not pid:  # a process that forks while it imports, and is killed
+        readers = spool.segments(others=False)
+        next(readers)
+        child = os.fork()
+        if not child:
+            os.close(end)
+            os.read(come, 1)  # until the test is over
+            os._exit(0)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+    assert len(spool.orphans()) == 1
+    os.close(end)
+    os.close(come)
 
 
 def test_a_segment_that_is_imported_and_large_is_given_up(

@@ -69,6 +69,40 @@ wait_for(lambda: imported() == 2)
 print(time.monotonic() - began)
 """
 
+STORM = """
+worker.STORM = 10
+worker.STORM_TICK = 600  # so that nobody waits for it here
+def repeat(number):
+    for _each in range(number):
+        log.error("again", extra={"fingerprint": "a"})
+def with_one_more(*args, **kwargs):
+    try:
+        return counted(*args, **kwargs)
+    finally:
+        thread = threading.Thread(target=repeat, args=[1])
+        thread.start()
+        thread.join()
+def quiet():
+    before = len(rounds)
+    time.sleep(2.5)
+    return len(rounds) == before
+queue.flush = with_one_more
+repeat(20)
+wait_for(lambda: worker.worker._storm and worker.worker._asleep)
+repeat(20)
+assert quiet()
+log.error("new")
+wait_for(lambda: imported() >= 42)
+wait_for(lambda: worker.worker._asleep)
+from django.conf import settings
+settings.MAILLOG_SPOOL_MAX_BYTES = 65536
+before = imported()
+def crowded():
+    repeat(50)  # the spool asks once a second what it may take
+    return imported() > before
+wait_for(crowded)
+"""
+
 NO_ADMINS = """
 from django.conf import settings
 settings.ADMINS = []
@@ -158,6 +192,16 @@ def test_an_urgent_record_is_imported_at_once(site: Site, smtp: SMTPServer) -> N
 
     assert float(done.stdout) < 15
     assert "two" in smtp.wait_for(1)[0]["Subject"]
+
+
+def test_in_a_storm_repeats_wait_for_more_unless_there_is_news_or_little_room(
+    site: Site, smtp: SMTPServer
+) -> None:
+    site.configure_logging(logging_with(group_wait=3600))
+
+    done = site.run(PROBE + STORM)
+
+    assert done.returncode == 0
 
 
 def test_a_batch_that_nobody_can_be_sent_keeps_no_worker_busy(site: Site, smtp: SMTPServer) -> None:

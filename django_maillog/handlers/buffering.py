@@ -129,7 +129,7 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record to the spool, and tell the worker."""
         try:
-            self._keep(record)
+            news = self._keep(record)
             if not (_ready or _worker_is_ready()):
                 return
             worker = _worker()
@@ -137,7 +137,7 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
             level = record.__dict__.get("levelno")
             if type(level) is not int:
                 level = records.level_of(record)
-            worker.notify(urgent=level >= flush_level)
+            worker.notify(urgent=level >= flush_level, news=news)
             if self.shouldFlush(record):
                 worker.request_flush(self)
         except Exception:
@@ -165,17 +165,19 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         finally:
             logging.Handler.close(self)
 
-    def _keep(self, record: logging.LogRecord) -> None:
-        """Put the record into the spool."""
+    def _keep(self, record: logging.LogRecord) -> bool:
+        """Put the record into the spool; whether it is no repeat."""
         key = records.fingerprint(record) if self._fingerprint is None else self._own_key(record)
         buffer = self.buffer
-        if self._is_first(key.fingerprint):
+        is_first = self._is_first(key.fingerprint)
+        if is_first:
             value = records.prepare(record, key, formatter=self.formatter, html=self._html_report())
             line = records.encode(value | {"buffer": buffer})
         else:
             line = records.encode_repeat(record, key, buffer)
         spool.append(self, line)
         _open[buffer] = self
+        return is_first
 
     def _own_key(self, record: logging.LogRecord) -> records.Key:
         """What the project's function says, if that is a key."""

@@ -15,7 +15,7 @@ from .repeats import Repeats
 MAX_ROWS = 500  # rows of records that a transaction writes at the most
 SQLITE_ROWS = 250  # the same there: the transaction holds its only write lock
 MAX_BYTES = 1024 * 1024  # of lines that become rows of their own
-MAX_LINES = 50_000
+MAX_LINES = 200_000  # what a transaction costs depends on groups and rows, not on lines
 
 Key = tuple[str, str, str, int]  # buffer, fingerprint, host and process
 

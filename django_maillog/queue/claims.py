@@ -90,10 +90,13 @@ def mend_times(now: datetime) -> None:
     """After the clock was set back: what waits for a time that no rule asks for waits no longer."""
     batches = Batch.objects.using(_alias())
     ready = batches.filter(status=Status.READY, next_attempt_at__gt=now + 2 * LONGEST_RETRY)
-    ready.update(next_attempt_at=now)
     # Its sender may be at work still, so it gets a whole lease.
     claimed = batches.filter(status=Status.SENDING, claimed_until__gt=now + LEASE + CLOCK_SKEW)
-    claimed.update(claimed_until=now + LEASE)
+    # Asked first: on SQLite an update waits for the lock, even if it changes nothing.
+    if ready.exists():
+        ready.update(next_attempt_at=now)
+    if claimed.exists():
+        claimed.update(claimed_until=now + LEASE)
 
 
 def _mine(batches: Sequence[Batch]) -> BatchQuerySet:

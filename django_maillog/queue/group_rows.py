@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from operator import itemgetter
 
+from django.db import connections
 from django.db.models import Max
 
 from .. import policy
@@ -28,6 +29,7 @@ COUNTED = (
     "resolved_at",
     "id",
 )
+ASKED = ("fingerprint", "cause", "notified_at", "silenced_at", "silenced_until")
 
 
 class GroupRows:
@@ -85,9 +87,10 @@ class GroupRows:
     def _lock(self) -> dict[str, Group]:
         groups = Group.objects.using(self._alias)
         found = groups.filter(buffer=self._batch.buffer, fingerprint__in=self._arrivals)
-        # By key alone: MySQL locks rows in the order in which an index finds them.
-        keys = sorted(found.values_list("pk", flat=True))
-        locked = groups.filter(pk__in=keys).order_by("pk").select_for_update()
+        if connections[self._alias].vendor == "mysql":
+            # By key alone: it locks rows in the order in which an index finds them.
+            found = groups.filter(pk__in=sorted(found.values_list("pk", flat=True)))
+        locked = found.only(*COUNTED, *ASKED).order_by("pk").select_for_update()
         return {group.fingerprint: group for group in locked}
 
     def _batches(self) -> dict[int, Batch]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from django.db.models import OuterRef, Subquery
 
@@ -31,7 +32,14 @@ DETAILS = (
 )
 FOLD_COLUMNS = ("count", "first_at", "last_at", "messages", "id")
 
-Place = tuple[int, str, int, bool]  # group, host, process and whether silenced
+
+class Place(NamedTuple):
+    """Where a batch folds records into one."""
+
+    group: int
+    host: str
+    process: int
+    silenced: bool
 
 
 @dataclass(slots=True)
@@ -59,7 +67,7 @@ class RecordRows:
         for fingerprint, arrived in in_slices(arrivals.items()):
             key, silenced = groups.keys[fingerprint], fingerprint in groups.silenced
             for (host, process), occurrences in arrived.places.items():
-                before = stored[key, host[:255], process, silenced]
+                before = stored[Place(key, host[:255], process, silenced)]
                 self._sort(occurrences, before, {"group_id": key, "silenced": silenced})
         rows.insert(self._alias, Record, self._fresh)
         rows.update(self._alias, Record, self._grown)
@@ -73,14 +81,17 @@ class RecordRows:
         records = Record.objects.using(self._alias).filter(
             batch=self._batch, group__in=groups, process__in=processes
         )
-        fields = ("group_id", "host", "process", "silenced", "folded", "full", *FOLD_COLUMNS)
-        for row in records.values(*fields).select_for_update():
-            stored = found[row["group_id"], row["host"], row["process"], row["silenced"]]
-            stored.has_full = stored.has_full or row["full"]
-            if row["folded"]:
-                stored.fold = {name: row[name] for name in FOLD_COLUMNS}
+        folded = {}
+        fields = ("group_id", "host", "process", "silenced", "folded", "full", "id")
+        for *place, is_folded, is_full, key in records.values_list(*fields):
+            stored = found[Place(*place)]
+            stored.has_full = stored.has_full or is_full
+            if is_folded:
+                folded[key] = stored
             else:
                 stored.rows += 1
+        for fold in records.filter(pk__in=folded).values(*FOLD_COLUMNS).select_for_update():
+            folded[fold["id"]].fold = fold
         return found
 
     def _sort(self, occurrences: Occurrences, before: _Stored, shared: Row) -> None:

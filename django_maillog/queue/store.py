@@ -19,6 +19,18 @@ from .group_rows import GroupRows
 from .history import Configurations, load_history
 from .record_rows import RecordRows
 
+COUNTED = (
+    "record_count",
+    "silenced_count",
+    "lost_count",
+    "group_count",
+    "level",
+    "first_at",
+    "last_at",
+    "due_at",
+    "reason",
+)
+
 
 def store(
     alias: str, chunk: Chunk, mailed: dict[str, dict[str, Any]], configurations: Configurations, now: datetime
@@ -121,7 +133,7 @@ class _Part:
         self._add_counts(batch, arrivals, sum(arrived.count for arrived in arrivals.values()) + lost, lost)
 
     def _lock_batch(self) -> Batch:
-        batches = Batch.objects.using(self.alias).select_for_update().defer("text", "html")
+        batches = Batch.objects.using(self.alias).only("status", *COUNTED).select_for_update()
         batch = batches.filter(pk=self.batch.pk).first()
         if batch is None:
             raise Lost
@@ -135,13 +147,4 @@ class _Part:
         first, last = [a.first_at for a in arrivals.values()], [a.last_at for a in arrivals.values()]
         batch.first_at = min(filter(None, [batch.first_at, *first]), default=self.now)
         batch.last_at = max(filter(None, [batch.last_at, *last]), default=self.now)
-        names = [
-            "record_count",
-            "silenced_count",
-            "lost_count",
-            "group_count",
-            "level",
-            "first_at",
-            "last_at",
-        ]
-        batch.save(using=self.alias, update_fields=[*names, "due_at", "reason"])
+        batch.save(using=self.alias, update_fields=COUNTED)
