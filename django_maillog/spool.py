@@ -15,7 +15,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -271,7 +271,7 @@ class Spool:
         return [source for source in (self._memory, *files) if source is not None]
 
 
-def segments(*, others: bool = True) -> Iterator[Source]:
+def segments(*, others: bool = True) -> Generator[Source, None, None]:
     """Every segment on this host that may hold something new: this process's, then others, oldest first.
 
     Each file is open for its turn, and claimed if nobody has it. ``others=False`` leaves out those that a
