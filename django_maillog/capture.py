@@ -294,7 +294,7 @@ def _values(values: Any, cleanse: Cleanse) -> dict[str, Any]:
 
 
 # Only what a client or the server said of this request: some servers mix the process's environment into META.
-_META = re.compile(
+_META = (  # a text: compiled when it is first used, not when the project starts; as below
     r"HTTP_\w+|CONTENT_(?:TYPE|LENGTH)|QUERY_STRING|REMOTE_(?:ADDR|HOST|PORT|USER)|REQUEST_URI"
     r"|SERVER_(?:NAME|PORT|PROTOCOL)"
 )
@@ -303,7 +303,7 @@ _META = re.compile(
 def _meta(request: Any, cleanse: Cleanse) -> dict[str, Any]:
     meta = _reporter_filter(request).get_safe_request_meta(request)
     plain = {}
-    for key in sorted(key for key in meta if type(key) is str and _META.fullmatch(key)):
+    for key in sorted(key for key in meta if type(key) is str and re.fullmatch(_META, key)):
         value = text_of(meta[key])
         if not value or key == "HTTP_COOKIE" or os.environ.get(key) == value:
             continue
@@ -317,7 +317,7 @@ def _cleanse_query(query: str, cleanse: Cleanse) -> str:
     return cleanse_urls(f"?{query[:_TEXT_LIMIT]}", cleanse)[1:]
 
 
-_PARAMETER = re.compile(r"""([?&;#])([^=?&;#\s"'<>]{1,100}+)=([^&;#\s"'<>]++)""")
+_PARAMETER = r"""([?&;#])([^=?&;#\s"'<>]{1,100}+)=([^&;#\s"'<>]++)"""
 
 
 def cleanse_urls(text: str, cleanse: Cleanse, depth: int = 0) -> str:
@@ -333,7 +333,7 @@ def cleanse_urls(text: str, cleanse: Cleanse, depth: int = 0) -> str:
             value = value if cleansed == inner else quote(cleansed, safe="/*")
         return f"{start}{key}={value}"
 
-    return _PARAMETER.sub(stars, text)
+    return re.sub(_PARAMETER, stars, text)
 
 
 _DETAILS: tuple[tuple[str, Callable[[Any, Cleanse], Any], int], ...] = (

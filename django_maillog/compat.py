@@ -3,45 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import ssl
 from collections.abc import Callable, Iterable
-from functools import cached_property
 from importlib.util import find_spec
-from typing import Any
 
 import django
 from django.conf import settings
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail.backends.base import BaseEmailBackend
-from django.core.mail.backends.smtp import EmailBackend
 from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 
 HAS_MAILERS = django.VERSION >= (6, 1)
 DEFAULT_MAILER = "default"
-
-
-class SMTPBackend(EmailBackend):
-    """Django's SMTP backend with the TLS of the standard library's ``SMTPHandler``.
-
-    Like ``smtplib.SMTP.starttls()`` without a context it encrypts but does not verify the server's
-    certificate, so that a relay with a self-signed certificate goes on working when the handler's dotted path
-    changes. Where the certificate must be verified, leave ``mailhost`` out and let the project's mailer
-    (``EMAIL_*`` or ``MAILERS``) send.
-    """
-
-    secure: tuple[str, ...] = ()
-
-    @cached_property
-    def ssl_context(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        if self.secure:
-            keyfile, certfile = self.secure[0], self.secure[-1]
-            context.load_cert_chain(certfile, keyfile)
-        return context
+SMTP_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
 
 
 def mailers_configured() -> bool:
@@ -82,43 +57,17 @@ def get_connection(*, using: str | None = None, email_backend: str | None = None
         return mail.mailers[DEFAULT_MAILER]
     # The default of EMAIL_BACKEND: reading it here would warn, and mailers["default"] would where no EMAIL_*
     # is set.
-    return _create_backend(EmailBackend)
-
-
-def smtp_connection(
-    *,
-    host: str,
-    port: int | None,
-    username: str | None,
-    password: str | None,
-    timeout: float | None,
-    secure: tuple[str, ...] | None,
-) -> BaseEmailBackend:
-    """A connection from the arguments of the stdlib's ``SMTPHandler``, whatever the project's settings."""
-    options: dict[str, Any] = {
-        "host": host,
-        "port": port or 25,
-        # Empty strings, because None means "as in the settings" to Django before 6.1.
-        "username": username or "",
-        "password": password or "",
-        # The standard library uses TLS with credentials only.
-        "use_tls": bool(username) and secure is not None,
-        "use_ssl": False,
-        "timeout": timeout,
-        "ssl_keyfile": "",
-        "ssl_certfile": "",
-    }
-    if HAS_MAILERS:
-        options["alias"] = "django_maillog"  # with an alias Django 6.1 reads no EMAIL_* setting
-    backend = SMTPBackend(**options)
-    backend.secure = secure or ()
-    backend.timeout = timeout  # before Django 6.1, None was taken for EMAIL_TIMEOUT
-    return backend
+    return _create_backend(import_string(SMTP_BACKEND))
 
 
 def has_timeout(connection: BaseEmailBackend) -> bool:
     """Whether a connection gives up at some time; only an SMTP connection of Django's can wait for ever."""
-    return not isinstance(connection, EmailBackend) or connection.timeout is not None
+    return not _is_smtp(type(connection)) or getattr(connection, "timeout", None) is not None
+
+
+def _is_smtp(backend: type) -> bool:
+    # Not imported before it is needed: a process that sends no mail needs no smtplib.
+    return issubclass(backend, import_string(SMTP_BACKEND))
 
 
 def addresses(setting: str) -> list[str]:
@@ -148,7 +97,7 @@ def _create_backend(backend: type[BaseEmailBackend]) -> BaseEmailBackend:
     """An instance that reads the ``EMAIL_*`` settings; without ``alias`` the SMTP backend of 6.1 warns."""
     parameters = inspect.signature(backend).parameters.values()
     takes_alias = any(p.name == "alias" or p.kind is p.VAR_KEYWORD for p in parameters)
-    if issubclass(backend, EmailBackend) and takes_alias:
+    if _is_smtp(backend) and takes_alias:
         return backend(alias=None)
     return backend()
 

@@ -71,15 +71,15 @@ def _fallback(record: logging.LogRecord) -> Key:
 
 # What extra={"fingerprint": …} asks for
 
-_DEFAULT = re.compile(r"\{\{ ?default ?\}\}")
+_DEFAULT = r"\{\{ ?default ?\}\}"  # compiled when it is first used, as below
 
 
 def _custom(wanted: object, key: Key, exc: BaseException | None) -> Key:
     parts = wanted if isinstance(wanted, (list, tuple)) else [wanted]
     texts = [text_of(part) for part in parts]
-    if not any(texts) or (len(texts) == 1 and _DEFAULT.fullmatch(texts[0])):
+    if not any(texts) or (len(texts) == 1 and re.fullmatch(_DEFAULT, texts[0])):
         return key
-    digest = _digest("custom", *(_DEFAULT.sub(key.fingerprint, text) for text in texts))
+    digest = _digest("custom", *(re.sub(_DEFAULT, key.fingerprint, text) for text in texts))
     return Key(digest, digest if exc is None else key.cause)
 
 
@@ -101,14 +101,14 @@ class _Code:
 
 # Python 3.12 runs these in the function around them (PEP 709), 3.11 in a frame of their own.
 _COMPREHENSIONS = frozenset(["<listcomp>", "<setcomp>", "<dictcomp>"])
-_COMPREHENSION = re.compile(r"(?:\.<locals>)?\.?<(?:list|set|dict)comp>")
+_COMPREHENSION = r"(?:\.<locals>)?\.?<(?:list|set|dict)comp>"
 
 _codes: dict[int, _Code] = {}
 _sites: dict[tuple[object, ...], tuple[str, str]] = {}
 
 
 def _inlined(qualname: str) -> str:
-    return _COMPREHENSION.sub("", qualname).removeprefix(".<locals>.") or "<module>"
+    return re.sub(_COMPREHENSION, "", qualname).removeprefix(".<locals>.") or "<module>"
 
 
 def _module(frame: FrameType) -> str:

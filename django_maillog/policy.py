@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 HOUR = timedelta(hours=1)
 
@@ -35,13 +34,7 @@ NEWS = URGENT | {Reason.CAPACITY, Reason.VARIANT, Reason.VOLUME}
 ROUTINE = frozenset(Reason) - URGENT - {Reason.FLUSH, Reason.OUTAGE}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rules:
-    """The arguments of one BufferingHandler that say when; all times are seconds.
-
-    Raises ValueError for an argument out of its range, with its name and value.
-    """
-
+class _Arguments(NamedTuple):
     capacity: int = 10_000
     flush_level: int = logging.CRITICAL
     group_wait: float = 30
@@ -50,15 +43,26 @@ class Rules:
     resolve_timeout: float = 21_600
     burst: int = 5
 
-    def __post_init__(self) -> None:
+
+class Rules(_Arguments):
+    """The arguments of one BufferingHandler that say when; all times are seconds.
+
+    Raises ValueError for an argument out of its range, with its name and value.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, **arguments: Any) -> Rules:
+        rules = super().__new__(cls, **arguments)
         for name in ("capacity", "burst"):
-            value = getattr(self, name)
+            value = getattr(rules, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}.")
         for name in ("group_wait", "group_interval", "repeat_interval", "resolve_timeout"):
-            value = getattr(self, name)
+            value = getattr(rules, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 10**9:
                 raise ValueError(f"{name} must be a number of seconds, at least 0, not {value!r}.")
+        return rules
 
 
 class History(NamedTuple):
@@ -72,12 +76,11 @@ class History(NamedTuple):
     sealed: tuple[tuple[Reason, datetime], ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sighting:
+class Sighting(NamedTuple):
     """Records of one group that arrive together, and what was known of the group before them."""
 
     level: int
-    count: int
+    records: int
     last_at: datetime
     first_at: datetime
     group_seen_at: datetime | None  # when the group was last seen before; None: never
@@ -112,7 +115,9 @@ def reason_for(rules: Rules, sighting: Sighting) -> Reason:
     if sighting.level >= rules.flush_level:
         return Reason.LEVEL
     kind = state(rules, sighting)
-    if kind is Reason.REPEAT and crosses_step(sighting.count_before, sighting.count_before + sighting.count):
+    if kind is Reason.REPEAT and crosses_step(
+        sighting.count_before, sighting.count_before + sighting.records
+    ):
         return Reason.VOLUME
     return kind
 

@@ -16,7 +16,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -309,7 +308,7 @@ def _limit() -> int:
 
 def _configuration(handler: BufferingHandler) -> bytes:
     """A line that lets a process without this handler import and mail what this segment holds."""
-    value: dict[str, Any] = {"configures": handler.buffer, "rules": asdict(handler.rules)}
+    value: dict[str, Any] = {"configures": handler.buffer, "rules": handler.rules._asdict()}
     try:
         target = handler.target
         value |= {

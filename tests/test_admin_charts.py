@@ -17,7 +17,7 @@ def test_bars_are_as_high_as_their_share_of_the_highest() -> None:
     svg = charts.chart(
         [
             charts.Column("a", {"error": 5, "warning": 5}),
-            charts.Column("<b>"),
+            charts.Column("<b>", {}),
             charts.Column("c", {"error": 1}),
         ],
         label='"all"',

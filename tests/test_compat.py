@@ -16,6 +16,7 @@ from django.test import override_settings
 from django.utils.functional import lazystr
 
 from django_maillog import compat
+from django_maillog.smtp_backend import smtp_connection
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings
@@ -137,7 +138,7 @@ def test_an_smtp_connection_takes_nothing_from_the_settings(
         settings.EMAIL_USE_SSL = True
         settings.EMAIL_TIMEOUT = 99
 
-    connection = compat.smtp_connection(
+    connection = smtp_connection(
         host="relay", port=None, username=None, password=None, timeout=5.0, secure=()
     )
 
@@ -148,7 +149,7 @@ def test_an_smtp_connection_takes_nothing_from_the_settings(
 
 
 def test_tls_is_used_with_credentials() -> None:
-    connection = compat.smtp_connection(
+    connection = smtp_connection(
         host="relay", port=587, username="me", password="secret", timeout=1, secure=()
     )
 
@@ -173,10 +174,8 @@ def test_a_wrong_list_of_addresses_is_refused(value: object, settings: Settings)
 
 
 def test_only_an_smtp_connection_can_lack_a_timeout() -> None:
-    endless = compat.smtp_connection(
-        host="h", port=1, username=None, password=None, timeout=None, secure=None
-    )
-    limited = compat.smtp_connection(host="h", port=1, username=None, password=None, timeout=5, secure=None)
+    endless = smtp_connection(host="h", port=1, username=None, password=None, timeout=None, secure=None)
+    limited = smtp_connection(host="h", port=1, username=None, password=None, timeout=5, secure=None)
 
     assert not compat.has_timeout(endless)
     assert compat.has_timeout(limited)

@@ -19,7 +19,7 @@ NAME = PACKAGE.name
 ROWS: tuple[tuple[set[str], ...], ...] = (
     (
         {"arguments", "compat", "conf", "messages", "text"},
-        {"fingerprint"},
+        {"fingerprint", "smtp_backend"},
         {"capture"},
         {"reports"},
         {"records"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -40,7 +39,7 @@ def after(seconds: float) -> datetime:
 
 NEW = Sighting(
     level=40,
-    count=1,
+    records=1,
     first_at=NOW,
     last_at=NOW,
     group_seen_at=None,
@@ -48,13 +47,13 @@ NEW = Sighting(
     count_before=0,
     mailed_at=None,
 )
-REPEAT = replace(
-    NEW, group_seen_at=ago(minutes=5), cause_seen_at=ago(minutes=5), count_before=3, mailed_at=ago(hours=1)
+REPEAT = NEW._replace(
+    group_seen_at=ago(minutes=5), cause_seen_at=ago(minutes=5), count_before=3, mailed_at=ago(hours=1)
 )
-VARIANT = replace(NEW, cause_seen_at=ago(minutes=5))
-REGRESSED = replace(REPEAT, group_seen_at=ago(hours=7), cause_seen_at=ago(hours=7))
-VOLUME = replace(REPEAT, count_before=9)
-CRITICAL = replace(REPEAT, level=50)
+VARIANT = NEW._replace(cause_seen_at=ago(minutes=5))
+REGRESSED = REPEAT._replace(group_seen_at=ago(hours=7), cause_seen_at=ago(hours=7))
+VOLUME = REPEAT._replace(count_before=9)
+CRITICAL = REPEAT._replace(level=50)
 QUIET = History(last_mail_at=ago(hours=2))
 
 
@@ -67,8 +66,8 @@ QUIET = History(last_mail_at=ago(hours=2))
         (VARIANT, Reason.VARIANT, after(30)),
         (VOLUME, Reason.VOLUME, after(30)),
         (REPEAT, Reason.REPEAT, after(3 * 3600)),
-        (replace(REPEAT, mailed_at=ago(hours=5)), Reason.REPEAT, NOW),
-        (replace(REPEAT, mailed_at=None), Reason.REPEAT, after(4 * 3600)),
+        (REPEAT._replace(mailed_at=ago(hours=5)), Reason.REPEAT, NOW),
+        (REPEAT._replace(mailed_at=None), Reason.REPEAT, after(4 * 3600)),
     ],
 )
 def test_each_rule_has_its_time(sighting: Sighting, reason: Reason, at: datetime) -> None:
@@ -78,13 +77,13 @@ def test_each_rule_has_its_time(sighting: Sighting, reason: Reason, at: datetime
 def test_a_new_fingerprint_of_a_cause_that_was_away_is_new_and_a_known_one_regressed() -> None:
     gone = ago(hours=6, seconds=1)
 
-    assert state(RULES, replace(NEW, cause_seen_at=gone)) is Reason.NEW
-    assert state(RULES, replace(REPEAT, group_seen_at=gone, cause_seen_at=gone)) is Reason.REGRESSED
-    assert state(RULES, replace(REPEAT, cause_seen_at=ago(hours=6))) is Reason.REPEAT
+    assert state(RULES, NEW._replace(cause_seen_at=gone)) is Reason.NEW
+    assert state(RULES, REPEAT._replace(group_seen_at=gone, cause_seen_at=gone)) is Reason.REGRESSED
+    assert state(RULES, REPEAT._replace(cause_seen_at=ago(hours=6))) is Reason.REPEAT
 
 
 def test_a_resolved_group_regresses_at_its_next_record() -> None:
-    assert reason_for(RULES, replace(REPEAT, resolved=True)) is Reason.REGRESSED
+    assert reason_for(RULES, REPEAT._replace(resolved=True)) is Reason.REGRESSED
 
 
 def test_noise_waits_for_the_interval_since_the_last_mail() -> None:
@@ -95,7 +94,7 @@ def test_noise_waits_for_the_interval_since_the_last_mail() -> None:
 
 
 def test_a_silenced_group_makes_nothing_due() -> None:
-    assert due(RULES, QUIET, NOW, replace(CRITICAL, silenced=True)) is None
+    assert due(RULES, QUIET, NOW, CRITICAL._replace(silenced=True)) is None
 
 
 @pytest.mark.parametrize(
@@ -135,7 +134,7 @@ def test_after_a_burst_of_urgent_mails_the_next_keeps_the_interval(sighting: Sig
 def test_noise_never_uses_up_the_budget_of_news_nor_news_that_of_noise() -> None:
     assert due(RULES, spent(Reason.REPEAT, 50), NOW, NEW) == Due(at=after(30), reason=Reason.NEW)
     assert due(RULES, spent(Reason.FLUSH, 50), NOW, NEW) == Due(at=after(30), reason=Reason.NEW)
-    overdue = replace(REPEAT, mailed_at=ago(hours=9))
+    overdue = REPEAT._replace(mailed_at=ago(hours=9))
     assert due(RULES, spent(Reason.NEW, 50), NOW, overdue) == Due(at=NOW, reason=Reason.REPEAT)
     assert due(RULES, spent(Reason.VARIANT), NOW, overdue) == Due(at=after(240), reason=Reason.REPEAT)
 
@@ -188,7 +187,7 @@ def test_the_earliest_of_several_wins_and_the_stronger_of_two_at_once() -> None:
 )
 def test_a_rule_out_of_range_is_an_error_that_names_it(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=rf"{name} must be .*, not {value!r}\."):
-        Rules(**{name: value})  # type: ignore[arg-type]
+        Rules(**{name: value})
 
 
 # Promise 6, as properties
@@ -212,7 +211,7 @@ def sightings(draw: st.DrawFn) -> Sighting:
     cause_seen_at = draw(st.none() | moments) if group_seen_at is None else max(group_seen_at, draw(moments))
     return Sighting(
         level=draw(st.sampled_from([30, 40, 50])),
-        count=draw(st.integers(1, 10**6)),
+        records=draw(st.integers(1, 10**6)),
         first_at=NOW,
         last_at=NOW,
         group_seen_at=group_seen_at,
@@ -235,7 +234,7 @@ def test_nothing_is_due_in_the_past_and_nothing_waits_for_ever(history: History,
 def test_a_new_cause_is_mailed_within_group_wait_unless_a_burst_went_before(
     history: History, sighting: Sighting
 ) -> None:
-    planned = due(RULES, history, NOW, replace(sighting, cause_seen_at=None, group_seen_at=None, level=40))
+    planned = due(RULES, history, NOW, sighting._replace(cause_seen_at=None, group_seen_at=None, level=40))
     urgent = sum(1 for reason, at in history.sealed if reason in URGENT and at > ago(hours=1))
 
     assert planned is not None

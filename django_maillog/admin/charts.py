@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -14,12 +14,11 @@ THINNEST = 1.5
 GAP = 0.2
 
 
-@dataclass
-class Column:
+class Column(NamedTuple):
     """One bar: what it covers in words, and its counts by colour (a CSS class), drawn from the ground up."""
 
     label: str
-    parts: dict[str, int] = field(default_factory=dict)
+    parts: dict[str, int]
 
     @property
     def total(self) -> int:

@@ -34,8 +34,8 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
     mailer. With ``mailhost`` it is the standard library's ``SMTPHandler``, on Django's SMTP backend.
     ``toaddrs`` is an address, a sequence of them, ``"ADMINS"`` or ``"MANAGERS"``; ``timeout`` is in seconds,
     5.0 if there is a ``mailhost``; ``secure`` encrypts without verifying the server's certificate, as in the
-    standard library (see ``compat.SMTPBackend``). A ``reporter_class`` given here is used as it is; Django's
-    default reporter without its dump of the settings.
+    standard library (see ``smtp_backend.SMTPBackend``). A ``reporter_class`` given here is used as it is;
+    Django's default reporter without its dump of the settings.
     """
 
     mailhost: str | None  # type: ignore[assignment]  # None: the project's mailer sends
@@ -127,7 +127,9 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
         """A new connection, not opened yet, whose errors are raised."""
         if self.mailhost is None:
             return self._project_connection() if compat.HAS_MAILERS else self.connection()
-        return compat.smtp_connection(
+        from ..smtp_backend import smtp_connection  # and smtplib, when there is something to send
+
+        return smtp_connection(
             host=self.mailhost,
             port=self.mailport,
             username=self.username,

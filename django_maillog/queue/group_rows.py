@@ -140,8 +140,8 @@ class GroupRows:
             group.episode_at = sighting.first_at
             group.episode_count = 0
             group.episode_batch_id = self._batch.pk
-        group.count += sighting.count
-        group.episode_count += sighting.count
+        group.count += sighting.records
+        group.episode_count += sighting.records
         group.level = max(group.level, sighting.level)
         group.first_seen_at = min(group.first_seen_at, sighting.first_at)
         group.last_seen_at = max(group.last_seen_at, sighting.last_at)
@@ -166,7 +166,7 @@ def _sighting(
         mailed_at = latest.sealed_at
     return policy.Sighting(
         level=arrived.level,
-        count=arrived.count,
+        records=arrived.count,
         first_at=arrived.first_at,
         last_at=arrived.last_at,
         group_seen_at=group.last_seen_at if group and group.count else None,
