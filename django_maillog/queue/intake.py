@@ -114,18 +114,19 @@ class _Import:
         with ExitStack() as held:
             with spool.spool.giving_way(), transaction.atomic(using=self._alias):
                 now = self._clock()
-                self._move_offset(chunk, now)
+                is_finished = self._move_offset(chunk, now)
                 store(self._alias, chunk, self._mailed(chunk), self._configurations, now)
                 held.enter_context(self._source.committing(self._reports))
+            self._finished = is_finished
             spool.spool.note_imported(self._source.id, chunk.end, removed=False)
 
-    def _move_offset(self, chunk: Chunk, now: datetime) -> None:
-        """By compare-and-set, and first, so that SQLite's write lock is waited for."""
+    def _move_offset(self, chunk: Chunk, now: datetime) -> bool:
+        """By compare-and-set, and first, so that SQLite waits for its lock; whether this is the end."""
         mine = Segment.objects.using(self._alias).filter(pk=self._source.id, offset=chunk.start)
-        is_done = self._source.claim() and chunk.end == self._source.size
-        if not mine.update(offset=chunk.end, seen_at=now, finished_at=now if is_done else None):
+        is_finished = self._source.claim() and chunk.end == self._source.size
+        if not mine.update(offset=chunk.end, seen_at=now, finished_at=now if is_finished else None):
             raise Lost
-        self._finished = is_done
+        return is_finished
 
     def _ensure_row(self) -> None:
         """In a transaction of its own: within a chunk's, MySQL's importers would be each other's deadlock."""

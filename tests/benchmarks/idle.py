@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.idle [--json] [--quick]
 
-Also: queries made, threads started and files written by then.
+Also: connections opened, threads started and files written by then; and what a worker holds and uses that has
+had nothing to do for a minute (not with --quick).
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.common import arguments, show
-from tests.sites import LOGGING
+from tests.sites import LOGGING, Site
+from tests.smtp import SMTPServer
 
 SETUP = """
 import json, os, sys, threading, time
@@ -37,6 +39,25 @@ os._exit(0)
 """
 
 
+WORKER = """
+import json, logging, os, sys, time
+logging.getLogger("shop").error("one")
+time.sleep(float(sys.argv[1]))
+cpu = time.process_time()
+time.sleep(30)
+cpu = time.process_time() - cpu
+database = os.stat(os.environ["DATABASE_URL"].removeprefix("sqlite:///"))
+def is_open(fd):
+    try:
+        return os.path.samestat(os.fstat(int(fd)), database)
+    except OSError:
+        return False
+held = sum(map(is_open, os.listdir("/dev/fd")))
+print(json.dumps({"CPU ms in 30 s": cpu * 1000, "connections": held}), flush=True)
+"""
+MAILED_AFTER, IDLE = 32, 63  # seconds
+
+
 def setup(how: str, folder: Path) -> dict[str, Any]:
     """One process."""
     config: dict[str, Any] = LOGGING if how == "with" else {"version": 1, "disable_existing_loggers": False}
@@ -52,6 +73,18 @@ def setup(how: str, folder: Path) -> dict[str, Any]:
     )
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+def worker() -> dict[str, Any]:
+    """A process that logged once; its mail is out after half a minute."""
+    with tempfile.TemporaryDirectory() as name, SMTPServer() as server:
+        folder = Path(name)
+        site = Site(folder=folder, database_url=f"sqlite:///{folder}/db.sqlite3", email_url=server.url)
+        site.env["PYTHONDEVMODE"] = ""
+        site.manage("migrate", "--verbosity=0")
+        found: dict[str, Any] = json.loads(site.run(WORKER, str(MAILED_AFTER + IDLE), timeout=200).stdout)
+        assert len(server.messages) == 1
+        return {"a worker": f"idle for {IDLE} s"} | found
 
 
 def main() -> None:
@@ -74,6 +107,9 @@ def main() -> None:
         for how, results in found.items()
     ]
     show(rows, as_json=options.json)
+    if not options.quick:
+        print()
+        show([worker()], as_json=options.json)
     if not options.json:
         print(f"\nmore: {rows[1]['median ms'] - rows[0]['median ms']:.1f} ms (median)")
 
