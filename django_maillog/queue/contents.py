@@ -9,7 +9,18 @@ from datetime import datetime
 from typing import Any
 
 from django.db import router
-from django.db.models import Case, F, IntegerField, Max, Min, QuerySet, Sum, Value, When
+from django.db.models import (
+    Case,
+    Exists,
+    IntegerField,
+    Max,
+    Min,
+    OuterRef,
+    QuerySet,
+    Sum,
+    Value,
+    When,
+)
 from django.urls import NoReverseMatch, reverse
 
 from .. import conf, digest
@@ -68,7 +79,7 @@ class Contents:
             batch_url=admin_url("batch", batch.pk),
             records=lambda: _values(batch),
             # Where all groups are shown, the mail counts for itself.
-            new_count=_new(batch).count() if len(aggregates) < batch.group_count else None,
+            new_count=_count_new(batch) if len(aggregates) < batch.group_count else None,
         )
         if batch.group_count == 1 and aggregates:
             shown.references = root_of(self._groups[aggregates[0]["group"]], batch)
@@ -121,9 +132,12 @@ def admin_url(model: str, key: int) -> str:
 
 
 def _aggregates(rows: QuerySet[Record]) -> QuerySet[Record, Any]:
-    """One row a group of a batch: the new ones first, then by level and count."""
-    is_new = When(group__episode_batch=F("batch"), then=Value(0))
-    old = Min(Case(is_new, default=Value(1), output_field=IntegerField()))
+    """One row a group of a batch: the new ones first, then by level and count.
+
+    No join: MySQL may start one from the groups, and read all that they ever had.
+    """
+    is_new = Exists(Group.objects.filter(pk=OuterRef("group"), episode_batch=OuterRef("batch")))
+    old = Min(Case(When(is_new, then=Value(0)), default=Value(1), output_field=IntegerField()))
     return (
         rows.filter(silenced=False)
         .values("batch", "group")
@@ -134,9 +148,9 @@ def _aggregates(rows: QuerySet[Record]) -> QuerySet[Record, Any]:
     )
 
 
-def _new(batch: Batch) -> QuerySet[Record, Any]:
-    rows = Record.objects.using(_alias()).filter(batch=batch, silenced=False, group__episode_batch=batch)
-    return rows.values("group").distinct()
+def _count_new(batch: Batch) -> int:
+    shown = Record.objects.filter(batch=batch, group=OuterRef("pk"), silenced=False)
+    return Group.objects.using(_alias()).filter(Exists(shown), episode_batch=batch).count()
 
 
 def _state(group: Group, batch: Batch) -> str:
@@ -213,14 +227,18 @@ def as_value(record: Record) -> dict[str, Any]:
 def _values(batch: Batch) -> Iterator[dict[str, Any]]:
     """Every stored record, page by page: no cursor is held open, which PgBouncer would break."""
     rows = Record.objects.using(_alias()).filter(batch=batch)
-    rows = rows.select_related("group").defer("html").order_by("pk")
-    last = 0
+    ends = rows.aggregate(first=Min("pk"), last=Max("pk"))
+    if ends["first"] is None:
+        return
+    # Between the two: who walks the primary key, as MySQL may, must not begin with the oldest record of all.
+    rows = rows.prefetch_related("group").defer("html").order_by("pk").filter(pk__lte=ends["last"])
+    start = ends["first"]
     page: list[Record] | None = None
     while page is None or len(page) == PAGE:
-        page = list(rows.filter(pk__gt=last)[:PAGE])
+        page = list(rows.filter(pk__gte=start)[:PAGE])
         for record in page:
             yield as_value(record) | {"fingerprint": record.group.fingerprint, "title": record.group.title}
-            last = record.pk
+            start = record.pk + 1
 
 
 def _alias() -> str:
