@@ -5,8 +5,8 @@
 Peers: no handler, logging.FileHandler, logging.handlers.QueueHandler, AdminEmailHandler to an aiosmtpd server
 in a process of its own, django-db-logger, and our BufferingHandler with its worker at work on a SQLite file.
 Cases: a plain record, the same exception of 15 frames again and again, and 300 different ones. Each with one
-thread and with eight. The last two rows are ours while the worker imports at full speed, and while the
-database is locked.
+thread and with eight. The last rows are ours while the worker imports at full speed, while the database is
+locked, and while the mail server hangs.
 """
 
 from __future__ import annotations
@@ -171,13 +171,15 @@ def run(*, quick: bool, folder: Path) -> Iterator[Row]:
         with locked_database():
             fill_spool(ours, 2_000)
             yield row(OURS, "plain, database locked", 1, paced(ours, calls))
+        with hanging_mail_server(ours):
+            yield row(OURS, "plain, mail server hanging", 1, paced(ours, calls))
 
 
 def fill_spool(handler: logging.Handler, lines: int) -> None:
     """Give the worker something to do: distinct records, which cost it most."""
     logger = logger_of(handler)
     for index in range(lines):
-        plain(logger, index)
+        logger.error("failed", extra={"fingerprint": str(index)})
 
 
 def paced(handler: logging.Handler, calls: int) -> list[float]:
@@ -208,6 +210,24 @@ def locked_database() -> Iterator[None]:
         yield
     finally:
         holder.communicate()
+
+
+@contextmanager
+def hanging_mail_server(handler: logging.Handler) -> Iterator[None]:
+    """A server that takes a connection and says nothing has the worker wait for its greeting."""
+    from django.conf import settings
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        if hasattr(settings, "MAILERS"):
+            settings.MAILERS["default"]["OPTIONS"]["port"] = port
+        else:
+            settings.EMAIL_PORT = port
+        threading.Thread(target=handler.flush, daemon=True).start()
+        server.settimeout(60)
+        connection, _address = server.accept()
+        with connection:
+            yield
 
 
 def row(handler: str, case: str, threads: int, times: list[float]) -> Row:
@@ -255,14 +275,16 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print a JSON array of rows")
     parser.add_argument("--quick", action="store_true", help="fewer calls")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, mail_server() as port:
+    # The worker may be at work to the end.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, mail_server() as port:
         folder = Path(name)
         set_up(folder, port)
         rows = list(run(quick=options.quick, folder=folder))
-    if options.json:
-        print(json.dumps([asdict(r) for r in rows]))
-    else:
-        show(rows)
+        logging.getLogger("django_maillog").disabled = True
+        if options.json:
+            print(json.dumps([asdict(r) for r in rows]))
+        else:
+            show(rows)
 
 
 def set_up(folder: Path, port: int) -> None:
