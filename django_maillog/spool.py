@@ -45,6 +45,7 @@ SEGMENT_BYTES = 16 * 1024 * 1024  # a segment that has grown to this is followed
 SEGMENT_SECONDS = (
     3600.0  # the same for one of this age: where only a command imports, nobody else would give it up
 )
+MOST_FULL = 32  # complete segments that are held open
 ROTATE_ABOVE = (
     64 * 1024
 )  # bytes from which a segment that is imported to its end is given up, so that it can go
@@ -68,6 +69,7 @@ class Spool:
         self._writer: Writer | None = None
         self._testing = conf.testing()
         self._memory: MemorySegment | None = None
+        self._full: dict[str, Writer] = {}  # segments that are complete, and kept from others by their lock
         self._lost: Counter[str] = Counter()
         self._room = 0  # bytes that our segment may take beside the folder's others
         self._look_at = 0.0  # when to look at the folder again (monotonic)
@@ -82,10 +84,11 @@ class Spool:
 
     def after_fork_in_child(self) -> None:
         """Leave the parent's segment and memory to the parent."""
-        writer = self._writer
+        writers = [self._writer, *self._full.values()]
         self.__init__()  # type: ignore[misc]
-        if writer is not None:
-            writer.close()
+        for writer in writers:
+            if writer is not None:
+                writer.close()
         close_inherited()
 
     def append(self, handler: BufferingHandler, line: bytes) -> None:
@@ -199,7 +202,7 @@ class Spool:
 
     def _next(self) -> Writer | None:
         """Start a new segment; None where the folder can't be used (asked again once a second)."""
-        self._give_up()
+        self._complete()
         now, failed_at = time.monotonic(), self._folder_failed_at
         if failed_at is not None and now - failed_at < LOOK_EVERY and self._testing is conf.testing():
             return None
@@ -215,6 +218,20 @@ class Spool:
         self._folder_failed_at = None
         self.imported[self._writer.id] = 0
         return self._writer
+
+    def _complete(self) -> None:
+        """Append no more to the current segment; our worker, if there is one, imports it, and no other."""
+        writer = self._writer
+        if writer is not None and len(self._full) < MOST_FULL and _has_worker():
+            self._full[writer.id] = writer
+            self._writer = None
+        self._give_up()
+
+    def let_go(self, segment_id: str) -> None:
+        """A segment of ours is about to be imported: whoever does it may have its lock."""
+        writer = self._full.pop(segment_id, None)
+        if writer is not None:
+            writer.close()
 
     def _give_up(self) -> None:
         writer, self._writer = self._writer, None
@@ -283,6 +300,7 @@ def segments(*, others: bool = True) -> Generator[Source, None, None]:
         if segment is None:
             continue
         with segment:
+            spool.let_go(path.stem)
             wanted = segment.claim() or others or spool.appends_to(segment)
             if wanted and not spool.is_imported(segment):
                 yield segment
@@ -297,6 +315,14 @@ def orphans() -> set[Path]:
                 if segment.is_orphan():
                     found.add(path)
     return found
+
+
+def _has_worker() -> bool:
+    """Whether a thread of this process imports."""
+    try:
+        return conf.worker() == "thread" and not conf.testing()
+    except ImproperlyConfigured:  # a system check reports it
+        return False
 
 
 def _limit() -> int:

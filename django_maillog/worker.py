@@ -219,6 +219,7 @@ class Worker:
             return RETRY
         if spool.appended != self._seen:
             return min(pause, STORM_TICK if self._storm else TICK)
+        self._storm = False
         if pause > IDLE:
             connections.close_all()
         return pause

@@ -410,6 +410,24 @@ def test_a_segment_without_an_owner_is_left_to_the_reader_that_came_first(
     assert [source.id for source in spool.segments(others=False)] == [first.id]
 
 
+def test_a_complete_segment_is_kept_for_the_worker_of_its_process(
+    handler: BufferingHandler, spool_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "SEGMENT_BYTES", 0)
+    monkeypatch.setattr(spool, "MOST_FULL", 1)
+    monkeypatch.setattr(spool, "_has_worker", lambda: True)
+    put(handler, "one", "two", "three")
+    mine = spool.spool
+
+    monkeypatch.setattr(spool, "spool", spool.Spool())  # as another process sees it
+    assert [texts(source) for source in spool.segments(others=False)] == [["two"]]  # more are not held open
+    monkeypatch.setattr(spool, "spool", mine)
+    assert [texts(source) for source in spool.segments(others=False)] == [["one"], ["two"], ["three"]]
+    for source in spool.segments(others=False):
+        source.remove_if_done(source.size)
+    assert len(list(spool_dir.glob("*.jsonl"))) == 1
+
+
 def test_this_process_s_segments_come_first(
     handler: BufferingHandler, spool_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,9 +91,15 @@ repeat(20)
 wait_for(lambda: worker.worker._storm and worker.worker._asleep)
 repeat(20)
 assert quiet()
+queue.flush = counted
 log.error("new")
-wait_for(lambda: imported() >= 42)
+wait_for(lambda: imported() == 42)
 wait_for(lambda: worker.worker._asleep)
+repeat(1)  # the storm is over
+wait_for(lambda: imported() == 43, seconds=30)
+queue.flush = with_one_more
+repeat(20)
+wait_for(lambda: worker.worker._storm and worker.worker._asleep)
 from django.conf import settings
 settings.MAILLOG_SPOOL_MAX_BYTES = 65536
 before = imported()
