@@ -216,8 +216,15 @@ class Maillog(RuleBasedStateMachine):
     @rule(at=st.integers(0, 30), act=st.sampled_from([kill, fail]), everything=st.booleans())
     def break_off(self, at: int, act: Callable[[], None], everything: bool) -> None:
         """The process dies, or the database fails, at any statement of a flush."""
-        with suppress(Killed, Error), connection.execute_wrapper(Interference(at, act)):
-            self._flush(everything)
+        before = self.server.copies.copy()
+        try:
+            with connection.execute_wrapper(Interference(at, act)):
+                self._flush(everything)
+        except Error:
+            pass
+        except Killed:  # what was accepted and is not written down yet may come once more
+            sending = set(Batch.objects.filter(status=Status.SENDING).values_list("message_id", flat=True))
+            self.server.unanswered.update((self.server.copies - before).keys() & sending)
 
     @rule(at=st.integers(0, 7), times=st.integers(0, 4), everything=st.booleans())
     def race(self, at: int, times: int, everything: bool) -> None:
