@@ -52,8 +52,8 @@ class Rules(_Arguments):
 
     __slots__ = ()
 
-    def __new__(cls, **arguments: Any) -> Rules:
-        rules = super().__new__(cls, **arguments)
+    def __new__(cls, *arguments: Any, **named: Any) -> Rules:
+        rules = super().__new__(cls, *arguments, **named)
         for name in ("capacity", "burst"):
             value = getattr(rules, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:

@@ -59,7 +59,6 @@ class Source(Protocol):
     @property
     def size(self) -> int: ...
     def read(self, offset: int) -> tuple[list[bytes], int]: ...
-    def claim(self) -> bool: ...
     def remove_if_done(self, offset: int) -> bool: ...
     def mailing(self) -> contextlib.AbstractContextManager[object]: ...
     def committing(self, reports: list[dict[str, Any]]) -> contextlib.AbstractContextManager[object]: ...
@@ -96,8 +95,8 @@ class SegmentFile:
     def close(self) -> None:
         if self.fd >= 0:
             self._release()
-            os.close(self.fd)
-            self.fd = -1
+            fd, self.fd = self.fd, -1  # before it is closed: a fork in between must not close another's
+            os.close(fd)
 
     def __enter__(self) -> SegmentFile:
         return self
@@ -198,11 +197,14 @@ class SegmentFile:
         except OSError:  # a full or read-only disk: there is nobody to keep apart but ourselves
             yield True
             return
+        locked = False
         try:
             while not (locked := lock(fd)) and time.monotonic() < give_up_at:
                 time.sleep(0.02)
             yield locked
         finally:
+            if locked:
+                unlock(fd)  # a child that was forked meanwhile has the file open, too
             os.close(fd)
 
     def _reports(self) -> list[dict[str, Any]]:
@@ -244,7 +246,8 @@ def close_inherited() -> None:
     """In a forked child: what the parent has claimed must not stay claimed for as long as the child lives."""
     for segment in list(_open):
         if segment.fd >= 0:
-            os.close(segment.fd)  # without a word to the lock, which is the parent's, too
+            with contextlib.suppress(OSError):
+                os.close(segment.fd)  # without a word to the lock, which is the parent's, too
             segment.fd = -1
 
 
@@ -280,10 +283,6 @@ class MemorySegment:
             data = bytes(self._data[start : start + CHUNK_BYTES])
         end = data.rfind(b"\n") + 1
         return data[:end].split(b"\n")[:-1], max(offset, self._start) + end
-
-    def claim(self) -> bool:
-        """False: it is never finished while the process lives."""
-        return False
 
     def remove_if_done(self, offset: int) -> bool:
         """Forget what is imported; the segment itself stays while the process lives."""

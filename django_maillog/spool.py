@@ -46,6 +46,7 @@ SEGMENT_SECONDS = (
     3600.0  # the same for one of this age: where only a command imports, nobody else would give it up
 )
 MOST_FULL = 32  # complete segments that are held open
+PATIENCE = 60.0  # seconds without any import after which others may have them
 ROTATE_ABOVE = (
     64 * 1024
 )  # bytes from which a segment that is imported to its end is given up, so that it can go
@@ -94,27 +95,31 @@ class Spool:
     def append(self, handler: BufferingHandler, line: bytes) -> None:
         """Keep one encoded record. What can't be kept is counted and said in the next mail."""
         with self._lock:
-            self.appended += 1
-            writer = self._writer
-            if (
-                writer is not None
-                and writer.size + len(line) <= self._room
-                and writer.size <= SEGMENT_BYTES
-                and time.monotonic() < self._look_at
-                and conf.testing() is self._testing
-                and handler.buffer in writer.configured
-            ):
-                try:
-                    writer.append(line)
-                    if self._gives_way:
-                        self._give_way()
-                    return
-                except OSError:  # the longer way finds out what to do
-                    pass
             try:
-                self._write(handler, line)
+                self._append(handler, line)
             except OSError:
                 self._lost[handler.buffer] += 1
+            finally:
+                self.appended += 1  # afterwards: who has seen the number finds the line
+
+    def _append(self, handler: BufferingHandler, line: bytes) -> None:
+        writer = self._writer
+        if (
+            writer is not None
+            and writer.size + len(line) <= self._room
+            and writer.size <= SEGMENT_BYTES
+            and time.monotonic() < self._look_at
+            and conf.testing() is self._testing
+            and handler.buffer in writer.configured
+        ):
+            try:
+                writer.append(line)
+                if self._gives_way:
+                    self._give_way()
+                return
+            except OSError:  # the longer way finds out what to do
+                pass
+        self._write(handler, line)
 
     def _give_way(self) -> None:
         if time.monotonic() - self._gave_way_at < CLOSE:
@@ -220,9 +225,13 @@ class Spool:
         return self._writer
 
     def _complete(self) -> None:
-        """Append no more to the current segment; our worker, if there is one, imports it, and no other."""
+        """Append no more to the current segment; our worker, if it gets on, imports it, and no other."""
         writer = self._writer
-        if writer is not None and len(self._full) < MOST_FULL and _has_worker():
+        gets_on = time.monotonic() - self.progress_at < PATIENCE and self.is_roomy()
+        if not gets_on:
+            for segment_id in list(self._full):
+                self.let_go(segment_id)
+        elif writer is not None and len(self._full) < MOST_FULL and _has_worker():
             self._full[writer.id] = writer
             self._writer = None
         self._give_up()
@@ -262,23 +271,26 @@ class Spool:
             self._give_up()
 
     def rotate_if_imported(self) -> None:
-        """The same if all of it is imported and it is large, or if somebody has taken it away."""
+        """The same if it is imported and large, or if somebody has taken it away.
+
+        All of it must be imported, but where room is scarce: until it is given up it can't be deleted.
+        """
         with self._lock:
             writer = self._writer
             if writer is None:
                 return
-            done = self.imported.get(writer.id) == writer.size
-            if (done and writer.size > min(ROTATE_ABOVE, _limit() // 4)) or not writer.is_in_place():
+            imported = self.imported.get(writer.id, 0)
+            large = min(ROTATE_ABOVE, _limit() // 4)
+            is_done = imported == writer.size or not self.is_roomy()
+            if (is_done and imported > large) or not writer.is_in_place():
                 self._give_up()
-
-    def appends_to(self, segment: SegmentFile) -> bool:
-        """Whether the segment is this process's current one."""
-        writer = self._writer
-        return writer is not None and writer.id == segment.id
 
     def is_imported(self, segment: SegmentFile) -> bool:
         """Whether the segment is this process's current one and has nothing new."""
-        return self.appends_to(segment) and self.imported.get(segment.id) == segment.size
+        writer = self._writer
+        return (
+            writer is not None and writer.id == segment.id and self.imported.get(segment.id) == segment.size
+        )
 
     def own(self) -> list[Source]:
         """This process's segments, memory included; the files are open, and the caller's to close."""
@@ -301,8 +313,8 @@ def segments(*, others: bool = True) -> Generator[Source, None, None]:
             continue
         with segment:
             spool.let_go(path.stem)
-            wanted = segment.claim() or others or spool.appends_to(segment)
-            if wanted and not spool.is_imported(segment):
+            mine = path.stem in spool.imported
+            if (segment.claim() or others or mine) and not spool.is_imported(segment):
                 yield segment
 
 

@@ -400,6 +400,7 @@ def test_a_segment_without_an_owner_is_left_to_the_reader_that_came_first(
 ) -> None:
     put(handler, "one")
     spool.spool.rotate()
+    spool.spool.imported.clear()  # as another process sees it
     readers = spool.segments(others=False)
     first = next(readers)
 
@@ -416,6 +417,7 @@ def test_a_complete_segment_is_kept_for_the_worker_of_its_process(
     monkeypatch.setattr(spool, "SEGMENT_BYTES", 0)
     monkeypatch.setattr(spool, "MOST_FULL", 1)
     monkeypatch.setattr(spool, "_has_worker", lambda: True)
+    spool.spool.note_imported("another", 0, removed=False)
     put(handler, "one", "two", "three")
     mine = spool.spool
 
@@ -426,6 +428,70 @@ def test_a_complete_segment_is_kept_for_the_worker_of_its_process(
     for source in spool.segments(others=False):
         source.remove_if_done(source.size)
     assert len(list(spool_dir.glob("*.jsonl"))) == 1
+
+
+def test_where_nothing_is_imported_others_may_have_complete_segments(
+    handler: BufferingHandler, spool_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "SEGMENT_BYTES", 0)
+    monkeypatch.setattr(spool, "_has_worker", lambda: True)
+    spool.spool.note_imported("another", 0, removed=False)
+    put(handler, "one", "two")
+    assert len(spool.orphans()) == 0
+
+    spool.spool.progress_at -= spool.PATIENCE
+    put(handler, "three")
+
+    assert len(spool.orphans()) == 2
+
+
+def test_a_segment_of_this_process_is_imported_whoever_holds_its_lock(
+    handler: BufferingHandler, spool_dir: Path
+) -> None:
+    put(handler, "one")
+    [path] = spool_dir.glob("*.jsonl")
+    spool.spool.rotate()
+    with SegmentFile(path) as elsewhere:
+        assert elsewhere.claim()
+
+        assert [texts(source) for source in spool.segments(others=False)] == [["one"]]
+
+
+def test_a_large_segment_of_which_much_is_imported_is_given_up_where_room_is_scarce(
+    handler: BufferingHandler, spool_dir: Path, settings: Settings
+) -> None:
+    put(handler, *["x" * 100] * 500)
+    writer = current()
+    spool.spool.note_imported(writer.id, writer.size - 100, removed=False)
+    spool.spool.rotate_if_imported()
+    assert spool.orphans() == set()
+
+    settings.MAILLOG_SPOOL_MAX_BYTES = 100_000
+    spool.spool._look_at = 0  # it asks once a second
+    put(handler, "y")
+    spool.spool.rotate_if_imported()
+
+    assert len(spool.orphans()) == 1
+
+
+def test_a_line_is_in_the_segment_before_it_is_counted(
+    handler: BufferingHandler, spool_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    real = writer.Writer.append
+
+    def watched(self: writer.Writer, line: bytes) -> None:
+        seen.append(spool.spool.appended)
+        real(self, line)
+        seen.append(spool.spool.appended)
+
+    before = spool.spool.appended
+    put(handler, "one")  # the header and the handler's configuration come first
+    monkeypatch.setattr(writer.Writer, "append", watched)
+    put(handler, "two")
+
+    assert seen == [before + 1, before + 1]
+    assert spool.spool.appended == before + 2
 
 
 def test_this_process_s_segments_come_first(
@@ -448,6 +514,7 @@ def test_a_child_does_not_keep_what_its_parent_was_importing(
     put(handler, "one")
     spool.spool.rotate()
     come, end = os.pipe()
+    ready, tell = os.pipe()
     pid = os.fork()
     if not pid:  # a process that forks while it imports, and is killed
         readers = spool.segments(others=False)
@@ -455,14 +522,16 @@ def test_a_child_does_not_keep_what_its_parent_was_importing(
         child = os.fork()
         if not child:
             os.close(end)
+            os.write(tell, b"!")
             os.read(come, 1)  # until the test is over
             os._exit(0)
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
+    os.read(ready, 1)
 
     assert len(spool.orphans()) == 1
-    os.close(end)
-    os.close(come)
+    for fd in (come, end, ready, tell):
+        os.close(fd)
 
 
 def test_a_segment_that_is_imported_and_large_is_given_up(

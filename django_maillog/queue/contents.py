@@ -16,6 +16,7 @@ from django.db.models import (
     Max,
     Min,
     OuterRef,
+    Prefetch,
     QuerySet,
     Sum,
     Value,
@@ -231,7 +232,8 @@ def _values(batch: Batch) -> Iterator[dict[str, Any]]:
     if ends["first"] is None:
         return
     # Between the two: who walks the primary key, as MySQL may, must not begin with the oldest record of all.
-    rows = rows.prefetch_related("group").defer("html").order_by("pk").filter(pk__lte=ends["last"])
+    groups = Prefetch("group", Group.objects.using(_alias()))
+    rows = rows.prefetch_related(groups).defer("html").order_by("pk").filter(pk__lte=ends["last"])
     start = ends["first"]
     page: list[Record] | None = None
     while page is None or len(page) == PAGE:

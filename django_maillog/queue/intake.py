@@ -67,7 +67,6 @@ class _Import:
         self._configurations = Configurations(source)
         self._reports: list[dict[str, Any]] = []
         self._known = False  # whether the segment has its row
-        self._finished = False  # whether its row says so
         self._unlocked_at = time.monotonic()
 
     def run(self, offset: int | None) -> Iterator[int]:
@@ -114,19 +113,13 @@ class _Import:
         with ExitStack() as held:
             with spool.spool.giving_way(), transaction.atomic(using=self._alias):
                 now = self._clock()
-                is_finished = self._move_offset(chunk, now)
+                # By compare-and-set, and first, so that SQLite's write lock is waited for.
+                mine = Segment.objects.using(self._alias).filter(pk=self._source.id, offset=chunk.start)
+                if not mine.update(offset=chunk.end, seen_at=now):
+                    raise Lost
                 store(self._alias, chunk, self._mailed(chunk), self._configurations, now)
                 held.enter_context(self._source.committing(self._reports))
-            self._finished = is_finished
             spool.spool.note_imported(self._source.id, chunk.end, removed=False)
-
-    def _move_offset(self, chunk: Chunk, now: datetime) -> bool:
-        """By compare-and-set, and first, so that SQLite waits for its lock; whether this is the end."""
-        mine = Segment.objects.using(self._alias).filter(pk=self._source.id, offset=chunk.start)
-        is_finished = self._source.claim() and chunk.end == self._source.size
-        if not mine.update(offset=chunk.end, seen_at=now, finished_at=now if is_finished else None):
-            raise Lost
-        return is_finished
 
     def _ensure_row(self) -> None:
         """In a transaction of its own: within a chunk's, MySQL's importers would be each other's deadlock."""
@@ -150,7 +143,7 @@ class _Import:
     def _finish(self, offset: int) -> None:
         removed = self._source.remove_if_done(offset)
         spool.spool.note_imported(self._source.id, offset, removed=removed)
-        if removed and not self._finished:
+        if removed:
             # Again at each visit, should the file be there still: without its row it would be imported anew.
             Segment.objects.using(self._alias).filter(pk=self._source.id).update(finished_at=self._clock())
 

@@ -17,6 +17,7 @@ from .pauses import in_slices
 
 SHARED = {"level", "logger", "fingerprint", "cause", "buffer"}
 MAX_BYTES = 1024 * 1024  # of lines that are collected
+LONGEST_ENDING = 2_000  # bytes; what is longer is no repeat's
 TOGETHER = 100  # lines decoded in one step: nobody else has the interpreter meanwhile
 
 _MARK = b"," + REPEAT_ENDS_WITH
@@ -42,9 +43,9 @@ class Repeats:
     def learn(self, raw: bytes, fold: Fold, level: int) -> None:
         """Lines that end as this one count there, too; if it is a repeat's line."""
         beginning, mark, ending = raw.rpartition(_MARK)
-        if not mark or b'"message":' in ending or _OTHER_PROCESS in beginning or ending in self._kinds:
+        if not mark or len(ending) > LONGEST_ENDING or _OTHER_PROCESS in beginning or ending in self._kinds:
             return
-        if _is_shared(ending):
+        if b'"message":' not in ending and _is_shared(ending):
             self._kinds[ending] = _Kind(fold, level)
 
     def take(self, raw: bytes) -> bool:
