@@ -6,6 +6,7 @@ import logging
 import sys
 
 import pytest
+from django.test import override_settings
 
 from django_maillog import queue
 from django_maillog.models import Batch, Status
@@ -109,3 +110,24 @@ def test_a_preview_changes_nothing_and_an_eml_is_the_mail(smtp: SMTPServer) -> N
     batch.refresh_from_db()
     assert queue.preview(batch).text == batch.text
     assert batch.message_id.encode() in queue.eml(batch).replace(b"\n ", b"")
+
+
+class Replica:
+    """A router whose reads go where nothing has arrived yet."""
+
+    def db_for_read(self, model: type, **hints: object) -> str:
+        return "replica"
+
+    def db_for_write(self, model: type, **hints: object) -> str:
+        return "default"
+
+
+def test_a_flush_reads_nothing_from_a_replica(smtp: SMTPServer) -> None:
+    buffer = Buffer()
+    buffer.log(fingerprint="a", times=5)
+
+    with override_settings(DATABASE_ROUTERS=[f"{__name__}.Replica"]):
+        summary = buffer.flush()
+
+    assert summary.sent == 1
+    assert smtp.messages[0]["X-Maillog-Count"] == "5"

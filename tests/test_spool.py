@@ -508,6 +508,25 @@ def test_this_process_s_segments_come_first(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_does_not_keep_a_commit_s_lock(handler: BufferingHandler, spool_dir: Path) -> None:
+    put(handler, "one")
+    [path] = spool_dir.glob("*.jsonl")
+    come, end = os.pipe()
+    with SegmentFile(path) as segment:
+        with segment.committing([]):
+            pid = os.fork()
+            if not pid:
+                os.close(end)
+                os.read(come, 1)  # until the test is over
+                os._exit(0)
+        with segment.committing([]):
+            pass  # raises Mailed if somebody holds the lock
+    os.close(end)
+    os.close(come)
+    os.waitpid(pid, 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_child_does_not_keep_what_its_parent_was_importing(
     handler: BufferingHandler, spool_dir: Path
 ) -> None:
