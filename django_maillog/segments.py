@@ -141,7 +141,10 @@ class SegmentFile:
             return False
         if os.name == "nt":  # no open file can be deleted there
             self.close()
-        for path in (self.path, self._reports_path):
+        for path in (
+            self._reports_path,
+            self.path,
+        ):  # the segment last: while it is there, somebody comes again
             with contextlib.suppress(OSError):
                 path.unlink()
         return True
@@ -183,18 +186,21 @@ class SegmentFile:
 
         Unless told not to, waits until a mail that is being made of this segment is out.
         """
-        if wait and self._reports_path.exists():
-            with self._reports_locked(MAILING_WAIT):
+        if wait:
+            with self._reports_locked(MAILING_WAIT, create=False):
                 return self._reports()
         return self._reports()
 
     @contextlib.contextmanager
-    def _reports_locked(self, seconds: float) -> Iterator[bool]:
-        """Whether the lock could be had within this time."""
+    def _reports_locked(self, seconds: float, *, create: bool = True) -> Iterator[bool]:
+        """Whether the lock could be had within this time.
+
+        Who only reads creates no file: another may have removed it with its segment just now.
+        """
         give_up_at = time.monotonic() + seconds
         try:
-            fd = open_private(self._reports_path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
-        except OSError:  # a full or read-only disk: there is nobody to keep apart but ourselves
+            fd = open_private(self._reports_path, os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0))
+        except OSError:  # no file, or a full or read-only disk: nobody to keep apart but ourselves
             yield True
             return
         locked = False

@@ -507,6 +507,16 @@ def test_this_process_s_segments_come_first(
     assert everything() == ["mine", "another's", "another's, too"]
 
 
+def test_who_asks_for_reports_leaves_no_file_behind(handler: BufferingHandler, spool_dir: Path) -> None:
+    put(handler, "one")
+    [path] = spool_dir.glob("*.jsonl")
+
+    with SegmentFile(path) as segment:
+        assert segment.reports() == []
+
+    assert list(spool_dir.iterdir()) == [path]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_child_does_not_keep_a_commit_s_lock(handler: BufferingHandler, spool_dir: Path) -> None:
     put(handler, "one")
