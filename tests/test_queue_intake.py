@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
 from django.utils import timezone
 
 from django_maillog import queue
+from django_maillog.folder import segment_paths
 from django_maillog.models import Batch, Group, Record, Segment, Status, Tally
-from django_maillog.queue import arrivals, chunks, history
+from django_maillog.queue import arrivals, chunks, history, intake
+from django_maillog.queue.contention import Changed
+from django_maillog.segments import SegmentFile
 from django_maillog.spool import spool
 from tests.buffers import NOON, Buffer, totals
 
@@ -237,6 +242,83 @@ def test_a_batch_that_is_sealed_during_an_import_makes_it_start_over(monkeypatch
 
     assert len(calls) == 2
     assert totals() == {"batches": 2, "groups": 2, "records": 2}
+
+
+def test_others_can_write_while_a_chunk_is_read_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = Buffer()
+    buffer.log("one")
+    buffer.import_all()
+    buffer.log("two")
+    written: list[Segment] = []
+
+    def write() -> None:
+        written.append(Segment.objects.create(id="another", host="h", process=1, seen_at=NOON))
+        connections.close_all()
+
+    def load_history(alias: str, name: str, now: datetime) -> object:
+        thread = threading.Thread(target=write)
+        thread.start()
+        thread.join(2)  # SQLite's lock would be waited for much longer
+        assert written
+        return history.load_history(alias, name, now)
+
+    monkeypatch.setattr("django_maillog.queue.store.load_history", load_history)
+    buffer.import_all()
+
+    assert totals() == {"batches": 2, "groups": 2, "records": 2}
+
+
+def resolve(buffer: Buffer) -> None:
+    queue.resolve(Group.objects.all(), buffer.now)
+
+
+def silence(buffer: Buffer) -> None:
+    queue.silence(Group.objects.all(), until=None, by="ada", note="", now=buffer.now)
+
+
+def import_another_segment(buffer: Buffer) -> None:
+    """What another importer's transaction does, from the lines to the commit."""
+    spool.rotate()
+    buffer.log("three")
+    with SegmentFile(max(segment_paths(), key=lambda path: path.stat().st_mtime_ns)) as newest:
+        assert list(intake._Import(newest, buffer.clock).run(None)) == [1]
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite is read before the transaction")
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [(resolve, (1, 0, 2)), (silence, (2, 1, 2)), (import_another_segment, (2, 0, 3))],
+    ids=["resolved", "silenced", "imported"],
+)
+def test_what_changes_between_reading_and_writing_is_read_again(
+    change: Callable[[Buffer], None], expected: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Expected: the group's records since it was new, the batch's silenced ones, and rows of records."""
+    buffer = Buffer()
+    buffer.log("one", fingerprint="a")
+    buffer.import_all()
+    buffer.log("two", fingerprint="a")
+    commit = intake._Import._commit
+    outcomes: list[str] = []
+
+    def watched(self: intake._Import, *arguments: Any, **options: Any) -> None:
+        if not outcomes:
+            outcomes.append("tried")
+            change(buffer)
+        try:
+            commit(self, *arguments, **options)
+            outcomes.append("committed")
+        except Changed:
+            outcomes.append("changed")
+            raise
+
+    monkeypatch.setattr(intake._Import, "_commit", watched)
+    buffer.import_all()
+
+    assert outcomes[-2:] == ["changed", "committed"]
+    group = Group.objects.earliest("pk")
+    assert (group.episode_count, Batch.objects.get().silenced_count, Record.objects.count()) == expected
+    assert len(set(totals().values())) == 1
 
 
 def test_the_line_that_a_database_refuses_is_set_aside_and_all_others_arrive(spool_dir: Path) -> None:

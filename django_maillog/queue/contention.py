@@ -27,6 +27,10 @@ class Lost(Exception):
     """Somebody else was faster: roll back and start over."""
 
 
+class Changed(Exception):
+    """What was read before the transaction isn't true any more: read again."""
+
+
 @contextmanager
 def writing(alias: str) -> Iterator[None]:
     """A transaction with SQLite's write lock from its start: one that has read before can't wait for it."""

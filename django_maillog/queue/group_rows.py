@@ -14,6 +14,7 @@ from ..models import Batch, Group, Status
 from ..policy import Reason
 from . import rows
 from .arrivals import Arrivals
+from .contention import Changed
 from .pauses import in_slices
 from .rows import Row
 
@@ -30,6 +31,17 @@ COUNTED = (
     "id",
 )
 ASKED = ("fingerprint", "cause", "notified_at", "silenced_at", "silenced_until")
+# What anybody who changes a group changes some of.
+CHECKED = (
+    "id",
+    "count",
+    "batch_id",
+    "episode_batch_id",
+    "resolved_at",
+    "notified_at",
+    "silenced_at",
+    "silenced_until",
+)
 
 
 class GroupRows:
@@ -41,6 +53,7 @@ class GroupRows:
         self._arrivals = arrivals
         self._now = now
         self._known = self._lock()
+        self._as_read = [tuple(vars(group)[name] for name in CHECKED) for group in self._known.values()]
         self._fresh: list[Row] = []
         self.keys = {fingerprint: group.pk for fingerprint, group in self._known.items()}
         self.silenced = {fingerprint for fingerprint, group in self._known.items() if group.is_silenced(now)}
@@ -66,6 +79,12 @@ class GroupRows:
                 self._enter(group, latest)
             self._add(group, sighting, is_news=policy.state(rules, sighting) is not Reason.REPEAT)
 
+    def check(self) -> None:
+        """Raise Changed if the known groups aren't as they were read any more."""
+        groups = Group.objects.using(self._alias).filter(pk__in=self.keys.values()).order_by("pk")
+        if list(groups.values_list(*CHECKED)) != self._as_read:
+            raise Changed
+
     def write(self) -> None:
         """Update the known groups and insert the new ones; if another importer was faster, start over."""
         counted = [{name: vars(group)[name] for name in COUNTED} for group in self._known.values()]
@@ -79,10 +98,6 @@ class GroupRows:
     def add_tallies(self) -> None:
         """Add to the hourly counts; their rows, too, are locked in one order."""
         rows.add_tallies(self._alias, list(in_slices(self._tallies())))
-
-    def known(self) -> list[int]:
-        """The keys of those that are not new."""
-        return [group.pk for group in self._known.values()]
 
     def _lock(self) -> dict[str, Group]:
         groups = Group.objects.using(self._alias)

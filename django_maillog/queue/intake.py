@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, suppress
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connections, router, transaction
@@ -17,11 +18,12 @@ from ..folder import segment_paths
 from ..models import Segment
 from ..segments import Mailed, Source
 from .chunks import MAX_LINES, MAX_ROWS, SQLITE_ROWS, Chunk, Reader
-from .contention import Lost, is_refused, retrying, step_aside
+from .contention import Changed, Lost, is_refused, retrying, step_aside
 from .history import Configurations
-from .store import store
+from .store import Part, prepare
 
 GAP = 0.005  # seconds between two transactions in which others may write; reading lines is a part of them
+READS_AHEAD = 3  # times that a chunk is read for before SQLite's lock is taken, if others keep writing
 
 log = logging.getLogger("django_maillog")
 
@@ -109,15 +111,30 @@ class _Import:
         self._unlocked_at = time.monotonic()
 
     def _transact(self, chunk: Chunk) -> None:
+        now, mailed = self._clock(), self._mailed(chunk)
+        read = partial(prepare, self._alias, chunk, mailed, self._configurations, now)
+        for _try in range(READS_AHEAD if self._reads_ahead(mailed) else 0):
+            with suppress(Changed):
+                self._commit(chunk, list(read()), now, ahead=True)
+                return
+        self._commit(chunk, read(), now)
+
+    def _reads_ahead(self, mailed: dict[str, dict[str, Any]]) -> bool:
+        """Whether to read before the transaction: where it would lock everybody else out while it reads."""
+        connection = connections[self._alias]
+        return connection.vendor == "sqlite" and connection.get_autocommit() and not mailed
+
+    def _commit(self, chunk: Chunk, parts: Iterable[Part], now: datetime, *, ahead: bool = False) -> None:
+        """The transaction; Changed if parts were read ahead of it, and that isn't true any more."""
         # Held beyond the commit: what is being mailed straight from the spool must be imported as mailed.
         with ExitStack() as held:
             with spool.spool.giving_way(), transaction.atomic(using=self._alias):
-                now = self._clock()
                 # By compare-and-set, and first, so that SQLite's write lock is waited for.
                 mine = Segment.objects.using(self._alias).filter(pk=self._source.id, offset=chunk.start)
                 if not mine.update(offset=chunk.end, seen_at=now):
                     raise Lost
-                store(self._alias, chunk, self._mailed(chunk), self._configurations, now)
+                for part in parts:
+                    part.write(ahead=ahead)
                 held.enter_context(self._source.committing(self._reports))
             spool.spool.note_imported(self._source.id, chunk.end, removed=False)
 

@@ -36,7 +36,7 @@ FOLD_COLUMNS = ("count", "first_at", "last_at", "messages", "id")
 class Place(NamedTuple):
     """Where a batch folds records into one."""
 
-    group: int
+    group: int | None
     host: str
     process: int
     silenced: bool
@@ -52,34 +52,37 @@ class _Stored:
 
 
 class RecordRows:
-    """The records of some arrivals in one batch."""
+    """The records of some arrivals in one batch: read and sorted when made, written afterwards."""
 
-    def __init__(self, alias: str, batch: Batch) -> None:
+    def __init__(self, alias: str, batch: Batch, arrivals: dict[str, Arrivals], groups: GroupRows) -> None:
         self._alias = alias
         self._batch = batch
-        self._fresh: list[Row] = []
+        self._groups = groups
+        self._fresh: list[tuple[str, Row]] = []  # with the group's fingerprint: it may have no key yet
         self._grown: list[Row] = []
-        self._sampled: set[int] = set()  # groups with a new full record
-
-    def write(self, arrivals: dict[str, Arrivals], groups: GroupRows) -> None:
-        """Insert and update them; the groups have been written."""
-        stored = self._stored(arrivals, groups.known())
+        self._sampled: set[str] = set()  # groups with a new full record
+        stored = self._stored(arrivals)
         for fingerprint, arrived in in_slices(arrivals.items()):
-            key, silenced = groups.keys[fingerprint], fingerprint in groups.silenced
+            key, silenced = groups.keys.get(fingerprint), fingerprint in groups.silenced
             for (host, process), occurrences in arrived.places.items():
-                before = stored[Place(key, host[:255], process, silenced)]
-                self._sort(occurrences, before, {"group_id": key, "silenced": silenced})
-        rows.insert(self._alias, Record, self._fresh)
+                before = stored.get(Place(key, host[:255], process, silenced)) or _Stored()
+                self._sort(fingerprint, occurrences, before, {"group_id": key, "silenced": silenced})
+
+    def write(self) -> None:
+        """Insert and update them; the groups have been written."""
+        for fingerprint, row in self._fresh:
+            row["group_id"] = self._groups.keys[fingerprint]
+        rows.insert(self._alias, Record, [row for _fingerprint, row in self._fresh])
         rows.update(self._alias, Record, self._grown)
         self._remember_samples()
 
-    def _stored(self, arrivals: dict[str, Arrivals], groups: list[int]) -> dict[Place, _Stored]:
+    def _stored(self, arrivals: dict[str, Arrivals]) -> dict[Place, _Stored]:
         found: dict[Place, _Stored] = defaultdict(_Stored)
         if not self._batch.record_count:
             return found
         processes = {process for arrived in arrivals.values() for _host, process in arrived.places}
         records = Record.objects.using(self._alias).filter(
-            batch=self._batch, group__in=groups, process__in=processes
+            batch=self._batch, group__in=self._groups.keys.values(), process__in=processes
         )
         folded = {}
         fields = ("group_id", "host", "process", "silenced", "folded", "full", "id")
@@ -94,52 +97,54 @@ class RecordRows:
             folded[fold["id"]].fold = fold
         return found
 
-    def _sort(self, occurrences: Occurrences, before: _Stored, shared: Row) -> None:
+    def _sort(self, fingerprint: str, occurrences: Occurrences, before: _Stored, shared: Row) -> None:
         values, fold = _split(occurrences, before)
-        self._fresh += [self.row(value) | shared for value in values]
+        self._fresh += [(fingerprint, make_row(self._batch, value) | shared) for value in values]
         if any("full" in value for value in values):
-            self._sampled.add(shared["group_id"])
+            self._sampled.add(fingerprint)
         if fold is not None and before.fold is not None:
             _grow(before.fold, fold)
             self._grown.append(before.fold)
         elif fold is not None:
-            self._fresh.append(self.row(fold.value) | shared | _folded(fold))
-
-    def row(self, value: Value) -> Row:
-        """One record's columns, but for those of its group."""
-        at = datetime.fromtimestamp(value["time"], UTC)
-        details = {name: value[name] for name in DETAILS if name in value}
-        where = ""
-        if value.get("pathname"):
-            where = f"{value['pathname']}:{value.get('lineno')} in {value.get('function')}"
-        return {
-            "batch_id": self._batch.pk,
-            "folded": False,
-            "full": "full" in value,
-            "first_at": at,
-            "last_at": at,
-            "count": 1,
-            "level": value["level"],
-            "logger": value["logger"][:255],
-            "host": value["host"][:255],
-            "process": value["process"],
-            "where": where[:500],
-            "message": value["message"],
-            "messages": {},
-            "traceback": value.get("traceback", ""),
-            "request": value.get("request"),
-            "extra": value.get("extra"),
-            "details": details or None,
-            "html": value.get("html", ""),
-        }
+            self._fresh.append((fingerprint, make_row(self._batch, fold.value) | shared | _folded(fold)))
 
     def _remember_samples(self) -> None:
         """Each of these groups points to its last full record."""
         full = Record.objects.using(self._alias).filter(batch=self._batch, group=OuterRef("pk"), full=True)
         newest = full.order_by("-pk").values("pk")[:1]
         if self._sampled:
-            groups = Group.objects.using(self._alias).filter(pk__in=self._sampled)
+            keys = [self._groups.keys[fingerprint] for fingerprint in self._sampled]
+            groups = Group.objects.using(self._alias).filter(pk__in=keys)
             groups.update(sample=Subquery(newest))
+
+
+def make_row(batch: Batch, value: Value) -> Row:
+    """One record's columns, but for those of its group."""
+    at = datetime.fromtimestamp(value["time"], UTC)
+    details = {name: value[name] for name in DETAILS if name in value}
+    where = ""
+    if value.get("pathname"):
+        where = f"{value['pathname']}:{value.get('lineno')} in {value.get('function')}"
+    return {
+        "batch_id": batch.pk,
+        "folded": False,
+        "full": "full" in value,
+        "first_at": at,
+        "last_at": at,
+        "count": 1,
+        "level": value["level"],
+        "logger": value["logger"][:255],
+        "host": value["host"][:255],
+        "process": value["process"],
+        "where": where[:500],
+        "message": value["message"],
+        "messages": {},
+        "traceback": value.get("traceback", ""),
+        "request": value.get("request"),
+        "extra": value.get("extra"),
+        "details": details or None,
+        "html": value.get("html", ""),
+    }
 
 
 def _split(occurrences: Occurrences, before: _Stored) -> tuple[list[Value], Fold | None]:

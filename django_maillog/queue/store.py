@@ -1,20 +1,23 @@
 """A chunk on its way into the tables: groups, records, hourly counts, and last the batch.
 
 Rows are locked in one order (buffers by name; of each its groups by id, then its batch), so importers never
-wait for each other in a circle. All counting is done before: the transaction holds SQLite's write lock.
+wait for each other in a circle. What takes time is done before: the transaction holds SQLite's write lock.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from django.db import connections
 
 from .. import policy
 from ..models import Batch, Record, Status
 from ..policy import Reason
 from .arrivals import Arrivals
 from .chunks import Chunk
-from .contention import Lost
+from .contention import Changed, Lost
 from .group_rows import GroupRows
 from .history import Configurations, load_history
 from .record_rows import RecordRows
@@ -32,26 +35,30 @@ COUNTED = (
 )
 
 
-def store(
+def prepare(
     alias: str, chunk: Chunk, mailed: dict[str, dict[str, Any]], configurations: Configurations, now: datetime
-) -> None:
-    """Write a chunk within the caller's transaction; ``mailed``: the mails that reported it, by buffer."""
+) -> Iterator[Part]:
+    """Read what a chunk needs, buffer by buffer; each part is to be written before the next is asked for.
+
+    ``mailed``: the mails that reported the chunk already, by buffer. Outside of a transaction nothing is
+    written, and Changed raised if a batch is to be made.
+    """
     for buffer in sorted(chunk.buffers.keys() | chunk.lost.keys()):
-        arrivals, lost = chunk.buffers.get(buffer, {}), chunk.lost[buffer]
         if buffer in mailed:
-            part = _Part(alias, _mailed_batch(alias, buffer, mailed[buffer]), configurations, now)
-            part.store(arrivals)
-            part.count_as_mailed(arrivals, lost)
+            batch = _mailed_batch(alias, buffer, mailed[buffer])
         else:
-            part = _Part(alias, _open_batch(alias, buffer, configurations, now), configurations, now)
-            part.store(arrivals)
-            part.count_as_open(arrivals, lost)
+            batch = _open_batch(alias, buffer, configurations, now)
+        part = Part(alias, batch, chunk.buffers.get(buffer, {}), chunk.lost[buffer], now)
+        part.read(configurations.rules(buffer), load_history(alias, buffer, now))
+        yield part
 
 
 def _open_batch(alias: str, buffer: str, configurations: Configurations, now: datetime) -> Batch:
-    """The buffer's open batch, made if there is none."""
+    """The buffer's open batch, made if there is none; Changed if that needs the caller's transaction."""
     batches = Batch.objects.using(alias).filter(open_for=buffer).defer("text", "html")
     batch = batches.first()
+    if batch is None and not connections[alias].in_atomic_block:
+        raise Changed
     if batch is None:
         fresh = Batch(buffer=buffer, open_for=buffer, opened_at=now, **configurations.addressee(buffer))
         Batch.objects.using(alias).bulk_create([fresh], ignore_conflicts=True)
@@ -83,68 +90,75 @@ def _mailed_batch(alias: str, buffer: str, mail: dict[str, Any]) -> Batch:
     return batch
 
 
-class _Part:
+class Part:
     """One buffer's part of a chunk."""
 
-    def __init__(self, alias: str, batch: Batch, configurations: Configurations, now: datetime) -> None:
-        self.alias = alias
-        self.batch = batch
-        self.now = now
-        self.rules = configurations.rules(batch.buffer)
-        self.history = load_history(alias, batch.buffer, now)
-        self.silenced = 0  # records
-        self.new_groups = 0
-        self.dues: list[policy.Due | None] = []
+    def __init__(
+        self, alias: str, batch: Batch, arrivals: dict[str, Arrivals], lost: int, now: datetime
+    ) -> None:
+        self._alias = alias
+        self._batch = batch
+        self._arrivals = arrivals
+        self._lost = lost
+        self._now = now
 
-    def store(self, arrivals: dict[str, Arrivals]) -> None:
-        """Groups, records and hourly counts; what the batch must know of them is left in the attributes."""
-        if not arrivals:
-            return
-        groups = GroupRows(self.alias, self.batch, arrivals, self.now)
-        self.dues += groups.count(self.rules, self.history)
-        groups.write()
-        RecordRows(self.alias, self.batch).write(arrivals, groups)
-        groups.add_tallies()
-        self.silenced = sum(arrivals[fingerprint].count for fingerprint in groups.silenced)
-        self.new_groups = groups.entered
+    def read(self, rules: policy.Rules, history: policy.History) -> None:
+        """Read what is stored, lock it where rows can be locked, and work out what is to be written."""
+        self._rules, self._history = rules, history
+        self._groups = GroupRows(self._alias, self._batch, self._arrivals, self._now)
+        self._dues = list(self._groups.count(rules, history))
+        self._records = RecordRows(self._alias, self._batch, self._arrivals, self._groups)
+        self._silenced = sum(self._arrivals[fingerprint].count for fingerprint in self._groups.silenced)
+        self._count = sum(arrived.count for arrived in self._arrivals.values()) + self._lost
 
-    def count_as_open(self, arrivals: dict[str, Arrivals], lost: int) -> None:
-        """The last step on the hot row; if the batch was sealed meanwhile, everything starts over."""
-        count = sum(arrived.count for arrived in arrivals.values()) + lost
-        if lost:
-            wait = timedelta(seconds=self.rules.repeat_interval)
-            self.dues.append(policy.Due(at=self.now + wait, reason=Reason.REPEAT))
+    def write(self, *, ahead: bool) -> None:
+        """Write groups, records and hourly counts, and last the batch.
+
+        ``ahead``: all was read before the transaction; Changed is raised if something is not as it was.
+        """
+        if ahead:
+            self._groups.check()
+        if self._arrivals:
+            self._groups.write()
+            self._records.write()
+            self._groups.add_tallies()
         batch = self._lock_batch()
-        if batch.status != Status.OPEN:
-            raise Lost
-        if batch.record_count + count >= self.rules.capacity and count > self.silenced:
-            self.dues.append(policy.due_for_capacity(self.rules, self.history, self.now))
-        due = policy.earliest(self.dues)
-        if due is not None and (batch.due_at is None or due.at < batch.due_at):
-            batch.due_at, batch.reason = due.at, due.reason
-        batch.group_count += self.new_groups
-        self._add_counts(batch, arrivals, count, lost)
-
-    def count_as_mailed(self, arrivals: dict[str, Arrivals], lost: int) -> None:
-        """The same for a batch that went out already."""
-        batch = self._lock_batch()
-        shown = Record.objects.using(self.alias).filter(batch=batch, silenced=False)
-        batch.group_count = shown.values("group").distinct().count()
-        self._add_counts(batch, arrivals, sum(arrived.count for arrived in arrivals.values()) + lost, lost)
+        if ahead and batch.record_count != self._batch.record_count:  # each import into it adds to that
+            raise Changed
+        if self._batch.status == Status.OPEN:
+            self._make_due(batch)
+            batch.group_count += self._groups.entered
+        else:  # it went out already
+            shown = Record.objects.using(self._alias).filter(batch=batch, silenced=False)
+            batch.group_count = shown.values("group").distinct().count()
+        self._add_counts(batch)
+        batch.save(using=self._alias, update_fields=COUNTED)
 
     def _lock_batch(self) -> Batch:
-        batches = Batch.objects.using(self.alias).only("status", *COUNTED).select_for_update()
-        batch = batches.filter(pk=self.batch.pk).first()
-        if batch is None:
+        """The hot row, as late as can be; if the batch was sealed meanwhile, everything starts over."""
+        batches = Batch.objects.using(self._alias).only("status", *COUNTED).select_for_update()
+        batch = batches.filter(pk=self._batch.pk).first()
+        if batch is None or (batch.status != Status.OPEN and self._batch.status == Status.OPEN):
             raise Lost
         return batch
 
-    def _add_counts(self, batch: Batch, arrivals: dict[str, Arrivals], count: int, lost: int) -> None:
-        batch.record_count += count
-        batch.silenced_count += self.silenced
-        batch.lost_count += lost
-        batch.level = max([batch.level, *(arrived.level for arrived in arrivals.values())])
-        first, last = [a.first_at for a in arrivals.values()], [a.last_at for a in arrivals.values()]
-        batch.first_at = min(filter(None, [batch.first_at, *first]), default=self.now)
-        batch.last_at = max(filter(None, [batch.last_at, *last]), default=self.now)
-        batch.save(using=self.alias, update_fields=COUNTED)
+    def _make_due(self, batch: Batch) -> None:
+        dues = self._dues.copy()
+        if self._lost:
+            wait = timedelta(seconds=self._rules.repeat_interval)
+            dues.append(policy.Due(at=self._now + wait, reason=Reason.REPEAT))
+        if batch.record_count + self._count >= self._rules.capacity and self._count > self._silenced:
+            dues.append(policy.due_for_capacity(self._rules, self._history, self._now))
+        due = policy.earliest(dues)
+        if due is not None and (batch.due_at is None or due.at < batch.due_at):
+            batch.due_at, batch.reason = due.at, due.reason
+
+    def _add_counts(self, batch: Batch) -> None:
+        arrivals = self._arrivals.values()
+        batch.record_count += self._count
+        batch.silenced_count += self._silenced
+        batch.lost_count += self._lost
+        batch.level = max([batch.level, *(arrived.level for arrived in arrivals)])
+        first, last = [arrived.first_at for arrived in arrivals], [arrived.last_at for arrived in arrivals]
+        batch.first_at = min(filter(None, [batch.first_at, *first]), default=self._now)
+        batch.last_at = max(filter(None, [batch.last_at, *last]), default=self._now)

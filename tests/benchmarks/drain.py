@@ -54,20 +54,20 @@ def drain(records: int, groups: int) -> tuple[float, float]:
     Batch.objects.all().delete()
     Group.objects.all().delete()
     fill_spool(records, groups)
-    transact = intake._Import._transact
+    commit = intake._Import._commit
     longest = 0.0
 
-    def watched(self: Any, chunk: Any) -> None:
+    def watched(self: Any, *arguments: Any, **options: Any) -> None:
         nonlocal longest
         start = time.perf_counter()
-        transact(self, chunk)
+        commit(self, *arguments, **options)
         longest = max(longest, time.perf_counter() - start)
 
-    intake._Import._transact = watched  # type: ignore[method-assign]
+    intake._Import._commit = watched  # type: ignore[method-assign]
     try:
         return timed(queue.import_all), longest
     finally:
-        intake._Import._transact = transact  # type: ignore[method-assign]
+        intake._Import._commit = commit  # type: ignore[method-assign]
 
 
 def stored_rows() -> list[list[Model]]:
@@ -85,13 +85,13 @@ def stored_rows() -> list[list[Model]]:
 def storm_rows() -> list[list[Model]]:
     """A row for each of some of the last drain's repeats."""
     from django_maillog.models import Batch, Group, Record
-    from django_maillog.queue.record_rows import RecordRows
+    from django_maillog.queue.record_rows import make_row
 
-    make = RecordRows("default", Batch.objects.get()).row
+    batch = Batch.objects.get()
     groups = Group.objects.values_list("pk", flat=True)
     shared = [{"group_id": key, "silenced": False} for key in groups]
     numbered = [(number, number % STORM_GROUPS) for number in range(STORM_ROWS)]
-    return [[Record(**make(value(number, n, full=False)) | shared[n]) for number, n in numbered]]
+    return [[Record(**make_row(batch, value(number, n, full=False)) | shared[n]) for number, n in numbered]]
 
 
 def bulk_create(rows: list[list[Model]]) -> float:
