@@ -24,7 +24,7 @@ ROWS: tuple[tuple[set[str], ...], ...] = (
         {"reports"},
         {"records"},
     ),
-    ({"folder", "models", "policy"}, {"segments"}, {"lines", "writer"}, {"spool"}),
+    ({"folder", "models", "rules"}, {"policy", "segments"}, {"lines", "writer"}, {"spool"}),
     ({"digest"},),
     ({"delivery"},),
     ({"queue"},),

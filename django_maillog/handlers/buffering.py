@@ -16,7 +16,8 @@ from typing import cast
 from django.apps import apps
 from django.utils.module_loading import import_string
 
-from .. import arguments, conf, policy, records, spool
+from .. import arguments, conf, records, spool
+from ..rules import Rules
 from . import names
 from .exits import is_reconfiguration, is_shutdown
 from .incoming import Incoming
@@ -77,7 +78,7 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         return self._name or DEFAULT_NAME  # type: ignore[attr-defined]  # behind the property called name
 
     @property
-    def rules(self) -> policy.Rules:
+    def rules(self) -> Rules:
         """When the buffer is mailed, as its attributes say now; while they are wrong, as they said before."""
         current = self._rule_arguments()
         if current != self._rules[0]:
@@ -87,9 +88,9 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
                 self._rules = (current, self._rules[1])
         return self._rules[1]
 
-    def make_rules(self) -> policy.Rules:
+    def make_rules(self) -> Rules:
         """The rules that the attributes describe, which may be changed; ValueError names a wrong one."""
-        return policy.Rules(
+        return Rules(
             capacity=self.capacity,
             flush_level=arguments.level("flushLevel", self.flushLevel),
             group_wait=self.group_wait,
