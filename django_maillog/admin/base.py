@@ -20,6 +20,8 @@ Response = HttpResponse | TemplateResponse
 
 # Nobody leafs further than this through a list.
 MOST_COUNTED = 10_000
+# A search or a filter without an index of its own reads no more records than this, the newest ones.
+WINDOW = 20_000
 # What Django's own filters and date hierarchy put into addresses.
 COMPARISONS = {"", "exact", "isnull", "gte", "lt", "year", "month", "day"}
 

@@ -22,9 +22,7 @@ from .. import conf
 from ..models import Batch, Outcome, Status
 from . import words
 from .base import Response, RowsAdmin, framed
-from .contents import GROUPS_SHOWN, groups_of
 from .filters import BufferFilter, LevelFilter
-from .overview import overview
 from .steps import STEPS, Told
 
 if TYPE_CHECKING:
@@ -89,6 +87,8 @@ class BatchAdmin(RowsAdmin[Batch]):
         context: dict[str, Any] = {"now": now, "may_flush": self.has_flush_permission(request)}
         # Whoever filters, searches or leafs has seen the strip.
         if request.method == "GET" and not request.GET:
+            from .overview import overview
+
             context["overview"] = overview(now)
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
@@ -186,6 +186,8 @@ class BatchAdmin(RowsAdmin[Batch]):
     # The page of one batch
 
     def page_context(self, request: HttpRequest, row: Batch) -> dict[str, Any]:
+        from .contents import GROUPS_SHOWN, groups_of
+
         now = timezone.now()
         fitting = {name: step.label for name, step in STEPS.items() if step.fits(row)}
         return {

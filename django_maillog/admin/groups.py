@@ -18,10 +18,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from ..models import Batch, Group, Record
-from . import charts, words
+from . import words
 from .base import RowsAdmin
 from .filters import GroupBufferFilter, LevelFilter, LoggerFilter, StateFilter
-from .history import DAYS, daily, hour_chart, hourly
 from .records import record_context
 
 # What the page says of messages and hosts, it says of this many of the newest rows.
@@ -100,6 +99,8 @@ class GroupAdmin(RowsAdmin[Group]):
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Django's list, with the charts of its rows read at once."""
+        from .history import hourly
+
         changelist = super().get_changelist_instance(request)
         groups = list(changelist.result_list)
         series = hourly([group.pk for group in groups], timezone.now())
@@ -124,6 +125,8 @@ class GroupAdmin(RowsAdmin[Group]):
 
     @admin.display(description=gettext_lazy("last 24 hours"))
     def last_day(self, group: Group) -> SafeString:
+        from .history import hour_chart
+
         return hour_chart(group.hours, group.level, timezone.now())  # type: ignore[attr-defined]
 
     @admin.display(description=gettext_lazy("first seen"), ordering="first_seen_at")
@@ -226,6 +229,9 @@ class GroupAdmin(RowsAdmin[Group]):
         return Group.objects.select_related("sample")
 
     def page_context(self, request: HttpRequest, row: Group) -> dict[str, Any]:
+        from .charts import chart
+        from .history import DAYS, daily
+
         now = timezone.now()
         newest = list(
             Record.objects.filter(group=row)
@@ -245,7 +251,7 @@ class GroupAdmin(RowsAdmin[Group]):
             "facts": list(_facts(row, now)),
             "silenced": row.is_silenced(now),
             "silence_form": SilenceForm(auto_id="maillog-%s") if may_silence else None,
-            "chart": charts.chart(columns, label=_("records of the last 14 days"), step=12, height=40),
+            "chart": chart(columns, label=_("records of the last 14 days"), step=12, height=40),
             "chart_days": columns,
             "first_day": now - timedelta(days=DAYS - 1),
             "hosts": hosts.most_common(MESSAGES_SHOWN),

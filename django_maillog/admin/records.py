@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
@@ -21,7 +20,7 @@ from django.utils.translation import gettext_lazy
 
 from ..models import Record
 from . import words
-from .base import MOST_COUNTED, BoundedPaginator, RowsAdmin, framed
+from .base import WINDOW, BoundedPaginator, RowsAdmin, framed
 from .filters import (
     HostFilter,
     LevelFilter,
@@ -30,53 +29,12 @@ from .filters import (
     RecordGroupFilter,
     RecordLoggerFilter,
     TimeFilter,
-    is_key,
 )
 
-# A search or a filter without an index of its own reads no more rows than this, the newest ones.
-WINDOW = 20_000
-INDEXED = ("batch", "group", "level")
+if TYPE_CHECKING:
+    from django.contrib.admin.views.main import ChangeList
+
 LISTED = ("level", "logger", "message", "count", "host", "last_at", "group__title")
-
-
-class RecordChangeList(ChangeList):
-    """A list that never reads the whole table, whatever is searched, filtered or forged."""
-
-    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
-        """Newest first, as in the indexes: no other order can be asked for."""
-        return ["-last_at", "-pk"]
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        self.is_bounded = self.result_count == MOST_COUNTED
-        if not self.query:
-            # Else Django offers to "show all" of a list that nothing was left out of.
-            self.full_result_count = self.result_count
-
-    def get_queryset(
-        self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
-    ) -> QuerySet[Any]:
-        self.window = self._narrow()
-        return super().get_queryset(request, exclude_parameters)
-
-    def _narrow(self) -> int:
-        """Keep to the newest rows unless one index serves all that is asked; returns how many, 0 for all."""
-        asked = {name for name in self.params if name not in ("p", "q", "time", "o", "all")}
-        indexed = next((name for name in INDEXED if self._value(name)), None)
-        if not self.query and asked <= {indexed}:
-            return 0
-        rows = Record.objects.order_by("-last_at")
-        if indexed:
-            rows = rows.filter(**{indexed: self._value(indexed)})
-        oldest = rows.values_list("last_at", flat=True)[WINDOW : WINDOW + 1].first()
-        if oldest is None:
-            return 0
-        self.root_queryset = self.root_queryset.filter(last_at__gte=oldest)
-        return WINDOW
-
-    def _value(self, name: str) -> str:
-        value = str(self.params.get(name, ""))
-        return value if is_key(value) else ""
 
 
 @admin.register(Record)
@@ -117,6 +75,8 @@ class RecordAdmin(RowsAdmin[Record]):
         )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        from .changelist import RecordChangeList
+
         return RecordChangeList
 
     def get_urls(self) -> list[URLPattern]:
