@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.apps import AppConfig
+from django.core.checks import CheckMessage, register
 from django.core.signals import request_started
 
 from . import conf
@@ -16,9 +17,21 @@ class MaillogConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks  # noqa: F401  # registers itself
-
+        register(_check, "django_maillog")
+        register(_check_backends, "django_maillog", deploy=True)
         request_started.connect(_wake, dispatch_uid="django_maillog.wake")
+
+
+def _check(app_configs: Any, **_kwargs: Any) -> list[CheckMessage]:
+    from . import checks  # when they are asked for: a server's process never does
+
+    return checks.check_all()
+
+
+def _check_backends(app_configs: Any, **_kwargs: Any) -> list[CheckMessage]:
+    from . import checks
+
+    return checks.check_backends()
 
 
 def _wake(**_kwargs: Any) -> None:

@@ -7,7 +7,7 @@ import logging.handlers
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
@@ -27,8 +27,7 @@ class Found(NamedTuple):
     implicit: bool = False
 
 
-@register("django_maillog")
-def check_maillog(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+def check_all() -> list[CheckMessage]:
     """Everything that would keep mails from being written or sent."""
     messages: list[CheckMessage] = []
     found = live_handlers()
@@ -39,8 +38,7 @@ def check_maillog(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     return [*messages, *check_settings(spooling=any(_is_buffering(item.handler) for item in found))]
 
 
-@register("django_maillog", deploy=True)
-def check_backends(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+def check_backends() -> list[CheckMessage]:
     """No mail leaves a production site through a development backend."""
     messages: list[CheckMessage] = []
     for target in _distinct_targets(live_handlers()):

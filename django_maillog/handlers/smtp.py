@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
-from django.core.mail.backends.base import BaseEmailBackend
 
 from .. import arguments, compat, conf
 from ..text import header_text, message_of, safe_text
 from . import incoming, names
 
 if TYPE_CHECKING:
+    from django.core.mail.backends.base import BaseEmailBackend
     from django.views.debug import ExceptionReporter
 
     from ..digest import Report
