@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 # Controls but tab and newline, soft hyphen, bidi controls, line separators, invisible operators, surrogates,
@@ -47,7 +48,10 @@ def visible(text: str) -> str:
 
 def one_line(text: str, limit: int) -> str:
     """The text on one line of at most ``limit`` characters."""
-    line = UNPRINTABLE.sub("", BREAKS.sub(" ", text[: limit * 4])).strip()
+    line = text[: limit * 4]
+    if "  " in line or not line.isprintable():  # what is printable has nothing else to replace
+        line = UNPRINTABLE.sub("", BREAKS.sub(" ", line))
+    line = line.strip()
     return line if len(line) <= limit and len(text) <= limit * 4 else line[: limit - 1].rstrip() + "…"
 
 
@@ -94,16 +98,24 @@ class Excerpt(NamedTuple):
     characters_cut: int
 
 
+@lru_cache(maxsize=200)
+def is_library(path: str) -> bool:
+    """Whether a file is no part of the project; tracebacks name the same few again and again."""
+    return LIBRARY.search(path) is not None
+
+
 def where(traceback: str) -> str:
     """The innermost frame of the project's own code, as ``shop/views.py:12 in divide``."""
-    found = last = None
-    for line in traceback.splitlines():
+    innermost = None
+    for line in reversed(traceback.splitlines()):
         if match := FRAME.match(line):
-            last = match
-            if not LIBRARY.search(match["path"]):
-                found = match
-    match = found or last
-    return location(match["path"], match["line"], match["function"]) if match else ""
+            innermost = innermost or match
+            if not is_library(match["path"]):
+                innermost = match
+                break
+    if innermost is None:
+        return ""
+    return location(innermost["path"], innermost["line"], innermost["function"])
 
 
 def location(path: str, line: object, function: str | None) -> str:
@@ -115,18 +127,19 @@ def location(path: str, line: object, function: str | None) -> str:
 def shorten(traceback: str, room: int) -> Excerpt:
     """The traceback in ``room`` bytes of HTML: library frames go first, from the middle, then others."""
     units = list(_units(traceback))
+    excess = weight(traceback) - room
+    if excess <= 0:
+        return Excerpt(list(_joined(units, set())), 0, 0)
     weights = [weight(unit.text) for unit in units]
-    excess = sum(weights) - room
     dropped: set[int] = set()
-    if excess > 0:
-        spare = 60  # what the remark about what was dropped takes
-        for kind, keep in (("library", 0), ("app", 4)):
-            frames = [index for index, unit in enumerate(units) if unit.kind == kind]
-            for index in _from_the_middle(frames)[: max(0, len(frames) - keep)]:
-                if excess + spare <= 0:
-                    break
-                dropped.add(index)
-                excess -= weights[index]
+    spare = 60  # what the remark about what was dropped takes
+    for kind, keep in (("library", 0), ("app", 4)):
+        frames = [index for index, unit in enumerate(units) if unit.kind == kind]
+        for index in _from_the_middle(frames)[: max(0, len(frames) - keep)]:
+            if excess + spare <= 0:
+                break
+            dropped.add(index)
+            excess -= weights[index]
     parts = list(_joined(units, dropped))
     excess = sum(weight(part.text) for part in parts) - room
     if excess <= 0:
@@ -146,7 +159,7 @@ def _units(traceback: str) -> Iterator[Part]:
     """Frames with their source lines, and single other lines."""
     kind, lines, indent = "", list[str](), 0
     for line in traceback.splitlines(keepends=True):
-        match = FRAME.match(line.rstrip("\n"))
+        match = FRAME.match(line.rstrip("\n")) if 'File "' in line else None
         depth = len(line) - len(line.lstrip(" |"))
         if not match and lines and depth > indent:
             lines.append(line)
@@ -155,7 +168,7 @@ def _units(traceback: str) -> Iterator[Part]:
             yield Part(kind, "".join(lines))
             lines = []
         if match:
-            kind, lines, indent = "library" if LIBRARY.search(match["path"]) else "app", [line], depth
+            kind, lines, indent = "library" if is_library(match["path"]) else "app", [line], depth
         else:
             yield Part("", line)
     if lines:
