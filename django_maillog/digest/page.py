@@ -96,7 +96,6 @@ class Composer:
             "buffer": one_line(report.buffer, 80),
             "level": level_name(report.level),
             "note": visible(report.note[:1000]),
-            "problems": [visible(problem) for problem in problems],
             "url": report.batch_url,
             "overview": [_row(report, group) for group in groups[:OVERVIEW_SHOWN]] if len(groups) > 1 else [],
             "overview_rest": _more_groups(report.group_count - OVERVIEW_SHOWN),
@@ -105,7 +104,7 @@ class Composer:
             "rows_heading": ROWS_HEADING,
             "rows_rule": "=" * len(ROWS_HEADING),
             "rest": _rest(report, self.reported, full + rows),
-            "remarks": [*_left_out(report), *remarks],
+            "remarks": [*_left_out(report), *remarks, *map(visible, problems)],
             "zone": clock.zone,
         }
 
@@ -187,7 +186,8 @@ class GroupPage:
             "state": STATES.get(group.state, "") if self.report.has_history else "",
             "count": f"{group.count:,}",
             "share": self.share(),
-            "when": self.clock.exact_range(group.first_at, group.last_at),
+            "when": self.clock.exact_range(group.first_at, group.last_at)
+            + (f" ({self.clock.zone})" if self.single else ""),
             "facts": list(self.facts()),
             "bar": timebar.blocks(columns) if any(columns) else "",
             "cells": timebar.cells(columns) if any(columns) else [],
@@ -211,10 +211,10 @@ class GroupPage:
             else f"{min(percent, 99 if self.group.count < reported else 100):.0f}%"
         )
 
-    def facts(self) -> Iterator[tuple[str, str]]:
+    def facts(self) -> Iterator[str]:
         group, clock = self.group, self.clock
         if self.report.has_history and group.total > group.count:
-            yield "In all", f"{group.total:,} since {clock.exact(group.first_seen_at)}"
+            yield f"In all: {group.total:,} since {clock.exact(group.first_seen_at)}"
         if group.hosts:
             names = sorted(group.hosts, key=lambda name: (-group.hosts[name], name))
             shown = [
@@ -223,14 +223,14 @@ class GroupPage:
             ]
             if len(names) > HOSTS_SHOWN:
                 shown.append(f"{len(names) - HOSTS_SHOWN:,} more")
-            yield ("Host" if len(names) == 1 else "Hosts"), ", ".join(shown)
+            yield f"{'Host' if len(names) == 1 else 'Hosts'}: {', '.join(shown)}"
         if group.processes > 1:
-            yield "Processes", f"{group.processes:,}"
+            yield f"Processes: {group.processes:,}"
         if self.single:
             for name, key in (("Process", "process"), ("Thread", "thread"), ("Task", "task")):
                 value = (group.sample or {}).get(key)
                 if value and value != "MainThread":
-                    yield name, one_line(str(value), 80)
+                    yield f"{name}: {one_line(str(value), 80)}"
 
     def messages(self) -> Iterator[dict[str, str]]:
         title = one_line(self.group.title, 200)
