@@ -80,10 +80,7 @@ def settle(tries: Sequence[Try]) -> None:
         mine = _mine([each.batch for each in tries]).order_by("pk").select_for_update()
         held = set(mine.values_list("pk", flat=True))
         rows.update(alias, Batch, [_changes(each) for each in tries if each.batch.pk in held])
-        Attempt.objects.using(alias).bulk_create(
-            Attempt(batch=each.batch, tried_at=each.at, outcome=each.outcome, error=each.verdict.error)
-            for each in tries
-        )
+        rows.insert(alias, Attempt, [_attempt(each) for each in tries])
 
 
 def mend_times(now: datetime) -> None:
@@ -123,6 +120,15 @@ def _changes(tried: Try) -> rows.Row:
         "next_attempt_at": again,
         "sent_at": tried.at if outcome is Outcome.SENT else batch.sent_at,
         "id": batch.pk,
+    }
+
+
+def _attempt(tried: Try) -> rows.Row:
+    return {
+        "batch_id": tried.batch.pk,
+        "tried_at": tried.at,
+        "outcome": tried.outcome,
+        "error": tried.verdict.error,
     }
 
 
