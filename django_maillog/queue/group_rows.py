@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import chain
 from operator import itemgetter
 
 from django.db import connections
@@ -55,12 +56,14 @@ class GroupRows:
         self._known = self._lock()
         self._as_read = [tuple(vars(group)[name] for name in CHECKED) for group in self._known.values()]
         self._fresh: list[Row] = []
+        self._counted: list[Row] = []
         self.keys = {fingerprint: group.pk for fingerprint, group in self._known.items()}
         self.silenced = {fingerprint for fingerprint, group in self._known.items() if group.is_silenced(now)}
         self.entered = 0  # groups that the batch's mail shows from now on
 
-    def count(self, rules: policy.Rules, history: policy.History) -> Iterator[policy.Due | None]:
-        """Count what arrives; yields when each group wants its batch sealed."""
+    def count(self, rules: policy.Rules, history: policy.History) -> list[policy.Due | None]:
+        """Count what arrives; returns when each group wants its batch sealed."""
+        dues = []
         batches = self._batches()
         causes = self._causes_seen()
         by_time = sorted(self._arrivals.items(), key=lambda item: item[1].first_at)
@@ -70,7 +73,7 @@ class GroupRows:
             cause = self._cause(fingerprint)
             sighting = _sighting(group, arrived, causes.get(cause), latest, self._now)
             causes[cause] = max(sighting.last_at, causes.get(cause, sighting.last_at))
-            yield policy.due(rules, history, self._now, sighting)
+            dues.append(policy.due(rules, history, self._now, sighting))
             if group is None:
                 self._fresh.append(self._new(fingerprint, arrived))
                 self.entered += 1
@@ -78,6 +81,10 @@ class GroupRows:
             if not sighting.silenced:
                 self._enter(group, latest)
             self._add(group, sighting, is_news=policy.state(rules, sighting) is not Reason.REPEAT)
+        self._counted += [{name: vars(group)[name] for name in COUNTED} for group in self._known.values()]
+        self._fresh.sort(key=itemgetter("fingerprint"))
+        rows.adapt(self._alias, chain(self._counted, self._fresh))
+        return dues
 
     def check(self) -> None:
         """Raise Changed if the known groups aren't as they were read any more."""
@@ -87,9 +94,8 @@ class GroupRows:
 
     def write(self) -> None:
         """Update the known groups and insert the new ones; if another importer was faster, start over."""
-        counted = [{name: vars(group)[name] for name in COUNTED} for group in self._known.values()]
-        rows.update(self._alias, Group, counted)
-        rows.insert(self._alias, Group, sorted(self._fresh, key=itemgetter("fingerprint")))
+        rows.update(self._alias, Group, self._counted)
+        rows.insert(self._alias, Group, self._fresh)
         fresh = Group.objects.using(self._alias).filter(
             buffer=self._batch.buffer, fingerprint__in=self._arrivals.keys() - self._known.keys()
         )

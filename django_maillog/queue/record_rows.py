@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import NamedTuple
 
 from django.db.models import OuterRef, Subquery
@@ -67,6 +68,7 @@ class RecordRows:
             for (host, process), occurrences in arrived.places.items():
                 before = stored.get(Place(key, host[:255], process, silenced)) or _Stored()
                 self._sort(fingerprint, occurrences, before, {"group_id": key, "silenced": silenced})
+        rows.adapt(alias, chain(self._grown, (row for _fingerprint, row in self._fresh)))
 
     def write(self) -> None:
         """Insert and update them; the groups have been written."""

@@ -6,7 +6,7 @@ Rows are dictionaries of columns; datetimes, and what is stored as JSON, are ada
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,24 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 PORTION = 100  # rows in one statement: building it keeps the interpreter from other threads
+
+
+def adapt(alias: str, rows: Iterable[Row]) -> None:
+    """Make of the values what the driver takes, in place.
+
+    ``insert`` and ``update`` do what has not been done before, but then a transaction waits for it.
+    """
+    connection = connections[alias]
+    if connection.vendor == "postgresql":  # whose driver or server does it
+        return
+    adapters: dict[type, Callable[[Any], Any]] = {
+        datetime: lru_cache(connection.ops.adapt_datetimefield_value),  # rows repeat their times
+        dict: _encode,
+    }
+    for row in in_slices(rows):
+        for name, value in row.items():
+            if type(value) in adapters:
+                row[name] = adapters[type(value)](value)
 
 
 def insert(alias: str, model: type[Model], rows: Sequence[Row], *, suffix: str = "") -> None:
@@ -103,18 +121,9 @@ def _send(connection: BaseDatabaseWrapper, sql: str, rows: Sequence[Row]) -> Non
 
 def _send_each(connection: BaseDatabaseWrapper, sql: str, rows: Sequence[Row]) -> None:
     """By ``executemany``, which on MySQL makes one statement of many rows that are inserted."""
-    adapters: dict[type, Callable[[Any], Any]] = {
-        datetime: lru_cache(connection.ops.adapt_datetimefield_value),  # rows repeat their times
-        dict: _encode,
-    }
+    adapt(connection.alias, rows)
     with connection.cursor() as cursor:
-        cursor.executemany(
-            sql,
-            [
-                [adapters[type(value)](value) if type(value) in adapters else value for value in row.values()]
-                for row in in_slices(rows)
-            ],
-        )
+        cursor.executemany(sql, [list(row.values()) for row in rows])
 
 
 _encode = json.JSONEncoder(default=datetime.isoformat).encode

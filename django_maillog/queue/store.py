@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import connections
-
 from .. import policy
 from ..models import Batch, Record, Status
 from ..policy import Reason
@@ -40,8 +38,7 @@ def prepare(
 ) -> Iterator[Part]:
     """Read what a chunk needs, buffer by buffer; each part is to be written before the next is asked for.
 
-    ``mailed``: the mails that reported the chunk already, by buffer. Outside of a transaction nothing is
-    written, and Changed raised if a batch is to be made.
+    ``mailed``: the mails that reported the chunk already, by buffer. What is written are batches, if missing.
     """
     for buffer in sorted(chunk.buffers.keys() | chunk.lost.keys()):
         if buffer in mailed:
@@ -54,11 +51,9 @@ def prepare(
 
 
 def _open_batch(alias: str, buffer: str, configurations: Configurations, now: datetime) -> Batch:
-    """The buffer's open batch, made if there is none; Changed if that needs the caller's transaction."""
+    """The buffer's open batch, made if there is none: one that stays empty does nothing."""
     batches = Batch.objects.using(alias).filter(open_for=buffer).defer("text", "html")
     batch = batches.first()
-    if batch is None and not connections[alias].in_atomic_block:
-        raise Changed
     if batch is None:
         fresh = Batch(buffer=buffer, open_for=buffer, opened_at=now, **configurations.addressee(buffer))
         Batch.objects.using(alias).bulk_create([fresh], ignore_conflicts=True)
@@ -106,7 +101,7 @@ class Part:
         """Read what is stored, lock it where rows can be locked, and work out what is to be written."""
         self._rules, self._history = rules, history
         self._groups = GroupRows(self._alias, self._batch, self._arrivals, self._now)
-        self._dues = list(self._groups.count(rules, history))
+        self._dues = self._groups.count(rules, history)
         self._records = RecordRows(self._alias, self._batch, self._arrivals, self._groups)
         self._silenced = sum(self._arrivals[fingerprint].count for fingerprint in self._groups.silenced)
         self._count = sum(arrived.count for arrived in self._arrivals.values()) + self._lost
