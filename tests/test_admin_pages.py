@@ -442,6 +442,14 @@ def test_failures_are_summed_up_by_their_error() -> None:
     assert seen.failed_count == 3
 
 
+def test_a_batch_without_records_collects_nothing_yet() -> None:
+    now = timezone.now()
+    for buffer, records in (("empty", 0), ("mail", 2)):
+        Batch.objects.create(buffer=buffer, open_for=buffer, opened_at=now, record_count=records)
+
+    assert [card.batch.buffer for card in overview(now).cards] == ["mail"]
+
+
 def test_the_strip_counts_by_hour_and_level() -> None:
     now = timezone.now()
     group = Showcase(now).group(1, ("Rare", 40, "x", "b", 0, 0, "x"))

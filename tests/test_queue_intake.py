@@ -228,7 +228,7 @@ def test_a_batch_that_is_sealed_during_an_import_makes_it_start_over(monkeypatch
     buffer = Buffer()
     buffer.log("one")
     buffer.import_all()
-    buffer.log("two")
+    buffer.log("two", times=5)
     calls: list[str] = []
 
     def load_history(alias: str, name: str, now: datetime) -> object:
@@ -241,7 +241,24 @@ def test_a_batch_that_is_sealed_during_an_import_makes_it_start_over(monkeypatch
     buffer.import_all()
 
     assert len(calls) == 2
-    assert totals() == {"batches": 2, "groups": 2, "records": 2}
+    assert totals() == {"batches": 6, "groups": 6, "records": 6}
+    found = Record.objects.filter(message="two").order_by("pk").values_list("folded", "count")
+    assert list(found) == [(False, 1)] * arrivals.KEEP + [(True, 2)]
+
+
+def test_an_open_batch_that_stayed_empty_is_opened_anew(spool_dir: Path) -> None:
+    """As after an importer that was killed before its commit: or its age would have it pruned at once."""
+    Batch.objects.create(buffer="elsewhere", open_for="elsewhere", opened_at=NOON - timedelta(days=40))
+    buffer = Buffer("elsewhere", toaddrs=["ops@example.com"])
+    buffer.log()
+    segment(spool_dir)
+    now, buffer.handler.name = buffer.now, "gone"
+
+    queue.import_all(lambda: now)
+    queue.import_all(lambda: now + timedelta(days=1))
+
+    batch = Batch.objects.get()
+    assert (batch.opened_at, batch.recipients, batch.record_count) == (now, ["ops@example.com"], 1)
 
 
 def test_others_can_write_while_a_chunk_is_read_for(monkeypatch: pytest.MonkeyPatch) -> None:

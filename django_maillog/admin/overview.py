@@ -90,7 +90,7 @@ def _cards(now: datetime) -> list[Card]:
     fields = ("buffer", "status", "due_at", "reason", "record_count", "group_count", "level")
     return [
         Card(batch, words.level_badge(batch.level), words.when(batch.due_at, now), words.reason(batch.reason))
-        for batch in Batch.objects.open().only(*fields).order_by("buffer")
+        for batch in Batch.objects.open().filter(record_count__gt=0).only(*fields).order_by("buffer")
     ]
 
 

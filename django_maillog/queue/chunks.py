@@ -56,7 +56,7 @@ class Chunk:
         self.records += self.lost.total()
 
     def note_frequent(self) -> None:
-        """Remember for the next chunks of what enough rows are kept: a storm would make many small ones."""
+        """Tell the next chunks of what enough rows are stored: a storm would make many small ones."""
         self.frequent.update(key for key, occurrences in self._places.items() if occurrences.rows >= KEEP)
 
     def _count_repeats(self) -> None:
@@ -115,7 +115,6 @@ class Reader:
         else:
             self._offset = chunk.end
         chunk.sum_up()
-        chunk.note_frequent()
         return chunk if chunk.lines else None
 
     def skip_line(self, offset: int) -> Chunk:

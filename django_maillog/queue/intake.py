@@ -98,6 +98,7 @@ class _Import:
                 log.warning("line set aside: segment=%s error=%s", self._source.id, error)
                 chunk = reader.skip_line(chunk.start)
                 self._take(chunk)
+            chunk.note_frequent()
             offset = chunk.end
             limit = MAX_LINES
             yield chunk.records

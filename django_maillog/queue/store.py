@@ -51,12 +51,16 @@ def prepare(
 
 
 def _open_batch(alias: str, buffer: str, configurations: Configurations, now: datetime) -> Batch:
-    """The buffer's open batch, made if there is none: one that stays empty does nothing."""
+    """The buffer's open batch, made if there is none; one that stays empty is never mailed."""
     batches = Batch.objects.using(alias).filter(open_for=buffer).defer("text", "html")
     batch = batches.first()
-    if batch is None:
-        fresh = Batch(buffer=buffer, open_for=buffer, opened_at=now, **configurations.addressee(buffer))
-        Batch.objects.using(alias).bulk_create([fresh], ignore_conflicts=True)
+    if batch is None or not batch.record_count:
+        facts = {"opened_at": now, **configurations.addressee(buffer)}
+        if batch is None:
+            fresh = Batch(buffer=buffer, open_for=buffer, **facts)
+            Batch.objects.using(alias).bulk_create([fresh], ignore_conflicts=True)
+        else:  # left behind by an import that came to nothing, maybe long ago
+            batches.filter(record_count=0).update(**facts)
         batch = batches.first()
     if batch is None:
         raise Lost
@@ -111,15 +115,12 @@ class Part:
 
         ``ahead``: all was read before the transaction; Changed is raised if something is not as it was.
         """
-        if ahead:
-            self._groups.check()
+        batch = self._check() if ahead else None
         if self._arrivals:
             self._groups.write()
             self._records.write()
             self._groups.add_tallies()
-        batch = self._lock_batch()
-        if ahead and batch.record_count != self._batch.record_count:  # each import into it adds to that
-            raise Changed
+        batch = batch or self._lock_batch()
         if self._batch.status == Status.OPEN:
             self._make_due(batch)
             batch.group_count += self._groups.entered
@@ -128,6 +129,13 @@ class Part:
             batch.group_count = shown.values("group").distinct().count()
         self._add_counts(batch)
         batch.save(using=self._alias, update_fields=COUNTED)
+
+    def _check(self) -> Batch:
+        batch = self._lock_batch()
+        if batch.record_count != self._batch.record_count:  # each import into it adds to that
+            raise Changed
+        self._groups.check()
+        return batch
 
     def _lock_batch(self) -> Batch:
         """The hot row, as late as can be; if the batch was sealed meanwhile, everything starts over."""
