@@ -120,7 +120,7 @@ class Part:
             self._groups.write()
             self._records.write()
             self._groups.add_tallies()
-        batch = batch or self._lock_batch()
+        batch = batch or self._lock_batch()  # the hot row, where rows are locked: as late as can be
         if self._batch.status == Status.OPEN:
             self._make_due(batch)
             batch.group_count += self._groups.entered
@@ -138,7 +138,7 @@ class Part:
         return batch
 
     def _lock_batch(self) -> Batch:
-        """The hot row, as late as can be; if the batch was sealed meanwhile, everything starts over."""
+        """The hot row; if the batch was sealed meanwhile, everything starts over."""
         batches = Batch.objects.using(self._alias).only("status", *COUNTED).select_for_update()
         batch = batches.filter(pk=self._batch.pk).first()
         if batch is None or (batch.status != Status.OPEN and self._batch.status == Status.OPEN):
