@@ -77,9 +77,13 @@ _DEFAULT = r"\{\{ ?default ?\}\}"  # compiled when it is first used, as below
 def _custom(wanted: object, key: Key, exc: BaseException | None) -> Key:
     parts = wanted if isinstance(wanted, (list, tuple)) else [wanted]
     texts = [text_of(part) for part in parts]
-    if not any(texts) or (len(texts) == 1 and re.fullmatch(_DEFAULT, texts[0])):
+    if not any(texts):
         return key
-    digest = _digest("custom", *(re.sub(_DEFAULT, key.fingerprint, text) for text in texts))
+    if "{{" in "".join(texts):
+        if len(texts) == 1 and re.fullmatch(_DEFAULT, texts[0]):
+            return key
+        texts = [re.sub(_DEFAULT, key.fingerprint, text) for text in texts]
+    digest = _digest("custom", *texts)
     return Key(digest, digest if exc is None else key.cause)
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .handlers import BufferingHandler
 
 TICK = 1.0  # seconds from a record to its import
-STORM = 5_000  # records in a round from which on there is a storm
+STORM = 1_000  # records in a round from which on there is a storm
 STORM_TICK = 5.0  # seconds from a repeat to its import then: a transaction costs the same with many more
 RETRY = 2.0  # seconds from a database error to the next try
 IDLE = 30.0  # seconds without work after which the database connection is given back

@@ -15,7 +15,6 @@ from ..models import Batch, Group, Status
 from ..policy import Reason
 from . import rows
 from .arrivals import Arrivals
-from .contention import Changed
 from .pauses import in_slices
 from .rows import Row
 
@@ -34,7 +33,6 @@ COUNTED = (
 ASKED = ("fingerprint", "cause", "notified_at", "silenced_at", "silenced_until")
 # What anybody who changes a group changes some of.
 CHECKED = (
-    "id",
     "count",
     "batch_id",
     "episode_batch_id",
@@ -54,7 +52,7 @@ class GroupRows:
         self._arrivals = arrivals
         self._now = now
         self._known = self._lock()
-        self._as_read = [tuple(vars(group)[name] for name in CHECKED) for group in self._known.values()]
+        self._as_read = [{name: vars(group)[name] for name in CHECKED} for group in self._known.values()]
         self._fresh: list[Row] = []
         self._counted: list[Row] = []
         self.keys = {fingerprint: group.pk for fingerprint, group in self._known.items()}
@@ -83,23 +81,21 @@ class GroupRows:
             self._add(group, sighting, is_news=policy.state(rules, sighting) is not Reason.REPEAT)
         self._counted += [{name: vars(group)[name] for name in COUNTED} for group in self._known.values()]
         self._fresh.sort(key=itemgetter("fingerprint"))
-        rows.adapt(self._alias, chain(self._counted, self._fresh))
+        rows.adapt(self._alias, chain(self._counted, self._fresh, self._as_read))
         return dues
 
-    def check(self) -> None:
-        """Raise Changed if the known groups aren't as they were read any more."""
-        groups = Group.objects.using(self._alias).filter(pk__in=self.keys.values()).order_by("pk")
-        if list(groups.values_list(*CHECKED)) != self._as_read:
-            raise Changed
+    def write(self, *, ahead: bool) -> None:
+        """Update the known groups and insert the new ones; if another importer was faster, start over.
 
-    def write(self) -> None:
-        """Update the known groups and insert the new ones; if another importer was faster, start over."""
-        rows.update(self._alias, Group, self._counted)
-        rows.insert(self._alias, Group, self._fresh)
-        fresh = Group.objects.using(self._alias).filter(
-            buffer=self._batch.buffer, fingerprint__in=self._arrivals.keys() - self._known.keys()
-        )
-        self.keys.update(fresh.values_list("fingerprint", "pk"))
+        ``ahead``: they were read before the transaction; Changed is raised if one is not as it was.
+        """
+        rows.update(self._alias, Group, self._counted, as_read=self._as_read if ahead else ())
+        if self._fresh:
+            rows.insert(self._alias, Group, self._fresh)
+            fresh = Group.objects.using(self._alias).filter(
+                buffer=self._batch.buffer, fingerprint__in=self._arrivals.keys() - self._known.keys()
+            )
+            self.keys.update(fresh.values_list("fingerprint", "pk"))
 
     def add_tallies(self) -> None:
         """Add to the hourly counts; their rows, too, are locked in one order."""

@@ -76,7 +76,8 @@ class RecordRows:
             row["group_id"] = self._groups.keys[fingerprint]
         rows.insert(self._alias, Record, [row for _fingerprint, row in self._fresh])
         rows.update(self._alias, Record, self._grown)
-        self._remember_samples()
+        if self._sampled:
+            self._remember_samples()
 
     def _stored(self, arrivals: dict[str, Arrivals]) -> dict[Place, _Stored]:
         found: dict[Place, _Stored] = defaultdict(_Stored)
@@ -114,10 +115,8 @@ class RecordRows:
         """Each of these groups points to its last full record."""
         full = Record.objects.using(self._alias).filter(batch=self._batch, group=OuterRef("pk"), full=True)
         newest = full.order_by("-pk").values("pk")[:1]
-        if self._sampled:
-            keys = [self._groups.keys[fingerprint] for fingerprint in self._sampled]
-            groups = Group.objects.using(self._alias).filter(pk__in=keys)
-            groups.update(sample=Subquery(newest))
+        keys = [self._groups.keys[fingerprint] for fingerprint in self._sampled]
+        Group.objects.using(self._alias).filter(pk__in=keys).update(sample=Subquery(newest))
 
 
 def make_row(batch: Batch, value: Value) -> Row:

@@ -9,12 +9,14 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 from django.db.models import Model
 
 from ..models import Tally
+from .contention import Changed
 from .pauses import in_slices
 
 if TYPE_CHECKING:
@@ -59,8 +61,11 @@ def insert(alias: str, model: type[Model], rows: Sequence[Row], *, suffix: str =
         _send_each(connection, f"INSERT INTO {into} VALUES ({marks}) {suffix}", rows)
 
 
-def update(alias: str, model: type[Model], rows: Sequence[Row]) -> None:
-    """Write the columns of each row; ``id``, the last one, says which it is."""
+def update(alias: str, model: type[Model], rows: Sequence[Row], *, as_read: Sequence[Row] = ()) -> None:
+    """Write the columns of each row; ``id``, the last one, says which it is.
+
+    ``as_read``, of SQLite: what each must still hold; Changed is raised if one doesn't.
+    """
     if not rows:
         return
     connection = connections[alias]
@@ -70,9 +75,15 @@ def update(alias: str, model: type[Model], rows: Sequence[Row]) -> None:
         changes = ", ".join(f"{name} = new.{name}" for name in names)
         source = f"{_recordset(connection, model)} AS new WHERE {table}.{key} = new.{key}"
         _send(connection, f"UPDATE {table} SET {changes} FROM {source}", rows)
-    else:
-        changes = ", ".join(f"{name} = %s" for name in names)
-        _send_each(connection, f"UPDATE {table} SET {changes} WHERE {key} = %s", rows)
+        return
+    changes = ", ".join(f"{name} = %s" for name in names)
+    sql = f"UPDATE {table} SET {changes} WHERE {key} = %s"
+    if not as_read:
+        _send_each(connection, sql, rows)
+        return
+    same = "".join(f" AND {connection.ops.quote_name(name)} IS %s" for name in as_read[0])
+    if _send_each(connection, sql + same, rows, as_read) < len(rows):
+        raise Changed
 
 
 def add_tallies(alias: str, rows: Sequence[Row]) -> None:
@@ -119,11 +130,20 @@ def _send(connection: BaseDatabaseWrapper, sql: str, rows: Sequence[Row]) -> Non
             cursor.execute(sql, [f"[{','.join(texts)}]"])
 
 
-def _send_each(connection: BaseDatabaseWrapper, sql: str, rows: Sequence[Row]) -> None:
-    """By ``executemany``, which on MySQL makes one statement of many rows that are inserted."""
-    adapt(connection.alias, rows)
+def _send_each(
+    connection: BaseDatabaseWrapper, sql: str, rows: Sequence[Row], conditions: Sequence[Row] = ()
+) -> int:
+    """By ``executemany``, which on MySQL makes one statement of many rows that are inserted.
+
+    Conditions are further values, row by row. Returns how many rows were written.
+    """
+    adapt(connection.alias, chain(rows, conditions))
+    values = [list(row.values()) for row in rows]
+    for value, condition in zip(values, conditions, strict=False):
+        value.extend(condition.values())
     with connection.cursor() as cursor:
-        cursor.executemany(sql, [list(row.values()) for row in rows])
+        cursor.executemany(sql, values)
+        return int(cursor.rowcount)
 
 
 _encode = json.JSONEncoder(default=datetime.isoformat).encode

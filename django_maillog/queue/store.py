@@ -13,9 +13,10 @@ from typing import Any
 from .. import policy
 from ..models import Batch, Record, Status
 from ..policy import Reason
+from . import rows
 from .arrivals import Arrivals
 from .chunks import Chunk
-from .contention import Changed, Lost
+from .contention import Lost
 from .group_rows import GroupRows
 from .history import Configurations, load_history
 from .record_rows import RecordRows
@@ -115,35 +116,33 @@ class Part:
 
         ``ahead``: all was read before the transaction; Changed is raised if something is not as it was.
         """
-        batch = self._check() if ahead else None
+        if ahead:
+            self._update_batch()
         if self._arrivals:
-            self._groups.write()
+            self._groups.write(ahead=ahead)
             self._records.write()
             self._groups.add_tallies()
-        batch = batch or self._lock_batch()  # the hot row, where rows are locked: as late as can be
-        if self._batch.status == Status.OPEN:
-            self._make_due(batch)
-            batch.group_count += self._groups.entered
-        else:  # it went out already
-            shown = Record.objects.using(self._alias).filter(batch=batch, silenced=False)
-            batch.group_count = shown.values("group").distinct().count()
-        self._add_counts(batch)
-        batch.save(using=self._alias, update_fields=COUNTED)
+        if not ahead:
+            self._lock_and_save_batch()
 
-    def _check(self) -> Batch:
-        batch = self._lock_batch()
-        if batch.record_count != self._batch.record_count:  # each import into it adds to that
-            raise Changed
-        self._groups.check()
-        return batch
+    def _update_batch(self) -> None:
+        """Before anything else is written, since it is the row that others change most."""
+        as_read = {name: vars(self._batch)[name] for name in ("status", *COUNTED)}
+        self._add_counts(self._batch)
+        row = {name: vars(self._batch)[name] for name in (*COUNTED, "id")}
+        rows.update(self._alias, Batch, [row], as_read=[as_read])
 
-    def _lock_batch(self) -> Batch:
+    def _lock_and_save_batch(self) -> None:
         """The hot row; if the batch was sealed meanwhile, everything starts over."""
         batches = Batch.objects.using(self._alias).only("status", *COUNTED).select_for_update()
         batch = batches.filter(pk=self._batch.pk).first()
         if batch is None or (batch.status != Status.OPEN and self._batch.status == Status.OPEN):
             raise Lost
-        return batch
+        self._add_counts(batch)
+        if batch.status != Status.OPEN:  # it went out already
+            shown = Record.objects.using(self._alias).filter(batch=batch, silenced=False)
+            batch.group_count = shown.values("group").distinct().count()
+        batch.save(using=self._alias, update_fields=COUNTED)
 
     def _make_due(self, batch: Batch) -> None:
         dues = self._dues.copy()
@@ -157,6 +156,9 @@ class Part:
             batch.due_at, batch.reason = due.at, due.reason
 
     def _add_counts(self, batch: Batch) -> None:
+        if batch.status == Status.OPEN:
+            self._make_due(batch)
+            batch.group_count += self._groups.entered
         arrivals = self._arrivals.values()
         batch.record_count += self._count
         batch.silenced_count += self._silenced
