@@ -13,6 +13,7 @@ import atexit
 import contextlib
 import logging
 import os
+import random
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from .handlers import BufferingHandler
 
 TICK = 1.0  # seconds from a record to its import
-STORM = 1_000  # records in a round from which on there is a storm
+STORM = 100  # records in a round from which on there is a storm
 STORM_TICK = 5.0  # seconds from a repeat to its import then: a transaction costs the same with many more
 RETRY = 2.0  # seconds from a database error to the next try
 IDLE = 30.0  # seconds without work after which the database connection is given back
@@ -220,7 +221,8 @@ class Worker:
         if not self._guarded(ask):
             return RETRY
         if spool.appended != self._seen:
-            return min(pause, STORM_TICK if self._storm else TICK)
+            tick = random.uniform(0.6, 1.0) * STORM_TICK  # processes that began together draw apart
+            return min(pause, tick if self._storm else TICK)
         self._storm = False
         if pause > IDLE:
             connections.close_all()
