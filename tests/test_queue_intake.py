@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -353,6 +354,37 @@ def test_the_line_that_a_database_refuses_is_set_aside_and_all_others_arrive(spo
     assert not Record.objects.filter(message=poison["message"]).exists()
     assert json.loads(path.with_suffix(".lines.bad").read_text()) == poison
     assert totals() == {"batches": 9, "groups": 9, "records": 9}
+
+
+@pytest.fixture
+def row_security() -> Iterator[None]:
+    """The connection is an ordinary user's, whose rows PostgreSQL looks at one by one."""
+    if connection.vendor != "postgresql":
+        pytest.skip("row-level security is PostgreSQL's")
+    role = f"maillog_{uuid.uuid4().hex}"
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE ROLE {role}")
+        cursor.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
+        cursor.execute("CREATE POLICY everything ON django_maillog_record USING (true)")
+        cursor.execute("ALTER TABLE django_maillog_record ENABLE ROW LEVEL SECURITY")
+        cursor.execute(f"SET ROLE {role}")
+        try:
+            yield
+        finally:
+            cursor.execute("RESET ROLE")
+            cursor.execute("ALTER TABLE django_maillog_record DISABLE ROW LEVEL SECURITY")
+            cursor.execute("DROP POLICY everything ON django_maillog_record")
+            cursor.execute(f"DROP OWNED BY {role}")
+            cursor.execute(f"DROP ROLE {role}")
+
+
+@pytest.mark.usefixtures("row_security")
+def test_row_level_security_keeps_nothing_out() -> None:
+    buffer = Buffer()
+    buffer.log(times=3)
+
+    assert buffer.import_all() == 3
+    assert totals() == {"batches": 3, "groups": 3, "records": 3}
 
 
 def test_a_torn_last_line_waits_for_its_end(spool_dir: Path) -> None:

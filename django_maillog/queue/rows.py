@@ -51,7 +51,7 @@ def insert(alias: str, model: type[Model], rows: Sequence[Row], *, suffix: str =
     connection = connections[alias]
     columns = ", ".join(map(connection.ops.quote_name, rows[0]))
     into = f"{_table(connection, model)} ({columns})"
-    if not suffix and _can_copy(connection):
+    if not suffix and _can_copy(connection, model):
         _copy(connection, f"COPY {into} FROM STDIN", rows)
     elif connection.vendor == "postgresql":
         source = _recordset(connection, model)
@@ -107,12 +107,17 @@ def _recordset(connection: BaseDatabaseWrapper, model: type[Model]) -> str:
     return f"json_populate_recordset(NULL::{_table(connection, model)}, %s)"
 
 
-def _can_copy(connection: BaseDatabaseWrapper) -> bool:
+def _can_copy(connection: BaseDatabaseWrapper, model: type[Model]) -> bool:
+    """Whether the driver is psycopg 3, and no policy looks at the rows, which COPY refuses."""
     if connection.vendor != "postgresql":
         return False
     from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
-    return is_psycopg3
+    if not is_psycopg3:
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT NOT row_security_active(%s)", [_table(connection, model)])
+        return bool(cursor.fetchone()[0])
 
 
 def _copy(connection: BaseDatabaseWrapper, sql: str, rows: Sequence[Row]) -> None:
