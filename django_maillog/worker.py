@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 TICK = 1.0  # seconds from a record to its import
 STORM = 100  # records in a round from which on there is a storm
-STORM_TICK = 5.0  # seconds from a repeat to its import then: a transaction costs the same with many more
+STORM_TICK = 5.0  # seconds at the most from a repeat to its import then; it costs the same with many more
 RETRY = 2.0  # seconds from a database error to the next try
 IDLE = 30.0  # seconds without work after which the database connection is given back
 LOOK_EVERY = (

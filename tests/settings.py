@@ -37,8 +37,8 @@ DATABASES = {"default": _database()}
 SECRET_KEY = "only for tests"
 ALLOWED_HOSTS = ["*"]
 DEBUG = False
-USE_TZ = True
-TIME_ZONE = "UTC"
+USE_TZ = env.bool("MAILLOG_TEST_USE_TZ", default=True)
+TIME_ZONE = env.str("MAILLOG_TEST_TIME_ZONE", default="UTC")
 ROOT_URLCONF = "tests.urls"
 STATIC_URL = "static/"
 INSTALLED_APPS = [

@@ -18,7 +18,7 @@ NAME = PACKAGE.name
 # The rows of the design; a row may be several layers, parts of its modules that build on one another.
 ROWS: tuple[tuple[set[str], ...], ...] = (
     (
-        {"arguments", "compat", "conf", "messages", "text"},
+        {"arguments", "compat", "conf", "messages", "moments", "text"},
         {"fingerprint", "smtp_backend"},
         {"capture"},
         {"reports"},

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
+from email.utils import parsedate_to_datetime
 from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
 
 from tests.sites import LOGGING, Site
 from tests.smtp import SMTPServer
@@ -206,3 +211,50 @@ def test_a_buffer_that_does_not_exist_is_named_with_those_that_do(site: Site) ->
 
     assert done.returncode == 1
     assert done.stderr.strip() == "CommandError: No buffer is called 'nope'. There is: 'mail'."
+
+
+SHOW_AND_COUNT = """
+import json
+from datetime import datetime
+from django.contrib.auth.models import User
+from django.db.models import Sum
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from django_maillog.models import Batch, Group, Record, Tally
+client = Client(headers={"host": "localhost"})
+client.force_login(User.objects.create_superuser("ada"))
+paths = [reverse(f"admin:django_maillog_{name}_changelist") for name in ("batch", "group", "record")]
+paths += [reverse("admin:django_maillog_batch_change", args=[batch.pk]) for batch in Batch.objects.all()]
+paths += [reverse("admin:django_maillog_group_change", args=[group.pk]) for group in Group.objects.all()]
+paths += [f"{paths[1]}?{filters}" for filters in ("state=new", "state=active")]
+now = datetime.now() if timezone.is_naive(timezone.now()) else timezone.now()
+last = Record.objects.order_by("-last_at").first().last_at
+print(json.dumps({
+    "statuses": sorted({client.get(path).status_code for path in paths}),
+    "records": Group.objects.aggregate(n=Sum("count"))["n"],
+    "counted": Tally.objects.aggregate(n=Sum("count"))["n"],
+    "age": abs((now - last).total_seconds()),
+    "chart": "– 18" in client.get(paths[1]).content.decode(),
+}))
+"""
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata"])
+def test_a_project_without_time_zones_gets_the_same(site: Site, smtp: SMTPServer, zone: str) -> None:
+    site.env |= {"MAILLOG_TEST_USE_TZ": "0", "MAILLOG_TEST_TIME_ZONE": zone}
+    for _each in range(2):  # the second time, batch and groups are known
+        site.run(THREE_KINDS)
+        site.manage("flush_maillogs")
+        site.manage("prune_maillogs")
+
+    shown = json.loads(site.run(SHOW_AND_COUNT).stdout)
+    assert [mail["X-Maillog-Count"] for mail in smtp.messages] == ["25", "25"]
+    assert (shown["statuses"], shown["records"], shown["counted"]) == ([200], 50, 50)
+    assert shown["chart"]
+    assert shown["age"] < 300
+    dates = [parsedate_to_datetime(mail["Date"]) for mail in smtp.messages]
+    assert all(abs((datetime.now(UTC) - date).total_seconds()) < 300 for date in dates)
+    now = datetime.now(ZoneInfo(zone))
+    text = part(smtp.messages[-1], "plain")
+    assert any(f"{now - timedelta(minutes=ago):%H:%M}" in text for ago in range(5)), text

@@ -14,6 +14,7 @@ from django.template.defaultfilters import truncatechars
 from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
+from .. import moments
 from ..models import Batch, Group, Segment
 from . import words
 
@@ -110,7 +111,7 @@ class StateFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
         now = timezone.now()
         silenced = Q(silenced_at__isnull=False) & (Q(silenced_until__isnull=True) | Q(silenced_until__gt=now))
-        midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
+        midnight = moments.local(now).replace(hour=0, minute=0, second=0, microsecond=0)
         match self.value():
             case "new":
                 return queryset.filter(first_seen_at__gte=midnight)

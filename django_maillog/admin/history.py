@@ -6,10 +6,11 @@ from collections import defaultdict
 from datetime import datetime, timedelta
 
 from django.db.models import Sum
-from django.utils import formats, timezone
+from django.utils import formats
 from django.utils.safestring import SafeString
 from django.utils.translation import ngettext
 
+from .. import moments
 from ..models import Group, Tally
 from . import charts, words
 from .overview import HOUR, HOURS, last_hours
@@ -36,7 +37,7 @@ def hour_chart(hours: dict[datetime, int], level: int, now: datetime) -> SafeStr
     kind = words.level_class(level)
     columns = [
         charts.Column(
-            f"{formats.date_format(timezone.localtime(moment), 'H:i')} – {hours.get(moment, 0)}",
+            f"{formats.date_format(moments.local(moment), 'H:i')} – {hours.get(moment, 0)}",
             {kind: hours.get(moment, 0)},
         )
         for moment in charts.buckets(last_hours(now, HOURS), HOUR, HOURS)
@@ -50,11 +51,11 @@ def hour_chart(hours: dict[datetime, int], level: int, now: datetime) -> SafeStr
 
 def daily(group: Group, now: datetime) -> list[charts.Column]:
     """The group's records by day of the current time zone over the last two weeks."""
-    today = timezone.localtime(now).date()
+    today = moments.local(now).date()
     days = {today - timedelta(days=back): 0 for back in range(DAYS - 1, -1, -1)}
     tallies = Tally.objects.filter(group=group, hour_at__gte=now - timedelta(days=DAYS))
     for hour_at, number in tallies.values_list("hour_at", "count"):
-        day = timezone.localtime(hour_at).date()
+        day = moments.local(hour_at).date()
         if day in days:
             days[day] += number
     kind = words.level_class(group.level)

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 from django.db.models import F, Min, Q, Sum
 from django.db.models.functions import Coalesce, Left
-from django.utils import formats, timezone
+from django.utils import formats
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from .. import moments
 from ..models import Batch, Status, Tally
 from . import charts, words
 
@@ -83,7 +84,7 @@ def overview(now: datetime) -> Overview:
 
 def last_hours(now: datetime, hours: int) -> datetime:
     """The start of the first of the last ``hours`` hours, the running one included."""
-    return now.replace(minute=0, second=0, microsecond=0) - HOUR * (hours - 1)
+    return moments.at((moments.hour_of(now) - hours + 1) * moments.HOUR)
 
 
 def _cards(now: datetime) -> list[Card]:
@@ -124,7 +125,7 @@ def rate(per_hour: int) -> str:
 
 
 def _hour_label(moment: datetime, counts: Counter[str]) -> str:
-    clock = formats.date_format(timezone.localtime(moment), "H:i")
+    clock = formats.date_format(moments.local(moment), "H:i")
     if not (total := sum(counts.values())):
         return f"{clock} – 0"
     each = ", ".join(f"{number} {name.upper()}" for name, number in counts.items())

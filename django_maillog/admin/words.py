@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
-from django.utils import formats, timezone
+from django.utils import formats
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from .. import moments
 from ..models import Batch, Group, Status
 
 LEVELS = [logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG]
@@ -39,7 +40,7 @@ def number(value: int) -> str:
 
 def clock(moment: datetime, now: datetime) -> str:
     """A time as short as it can be told: "14:05" today, "21 Nov 14:05" this year, else with the year."""
-    local, today = timezone.localtime(moment), timezone.localtime(now)
+    local, today = moments.local(moment), moments.local(now)
     if local.date() == today.date():
         return formats.date_format(local, "H:i")
     return formats.date_format(local, "j M H:i" if local.year == today.year else "j M Y H:i")
@@ -49,7 +50,7 @@ def when(moment: datetime | None, now: datetime) -> SafeString:
     """A time for people, with the exact one for machines and for the pointer."""
     if moment is None:
         return format_html("{}", "–")
-    local = timezone.localtime(moment)
+    local = moments.local(moment)
     exact = formats.date_format(local, "Y-m-d H:i:s T")
     return format_html(
         '<time datetime="{}" title="{}">{}</time>', local.isoformat(), exact, clock(moment, now)

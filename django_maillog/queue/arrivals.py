@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from .. import moments
 from ..lines import MAX_TIME
 
 KEEP = 3  # rows of a group and process in a batch that are stored one by one; the rest is folded into one
@@ -104,8 +105,8 @@ class Arrivals:
                     count_hour(self.hours, hour, level, number)
         self.count = sum(self.hours.values())
         self.level = max(level for _hour, level in self.hours)
-        self.first_at = datetime.fromtimestamp(min(times), UTC)
-        self.last_at = datetime.fromtimestamp(max(times), UTC)
+        self.first_at = moments.at(min(times))
+        self.last_at = moments.at(max(times))
 
     def best_value(self) -> Value:
         """The value that describes the group best: the first that was captured in full, else the first."""

@@ -24,7 +24,7 @@ from django.db.models import (
 )
 from django.urls import NoReverseMatch, reverse
 
-from .. import conf, digest
+from .. import conf, digest, moments
 from ..models import Batch, Group, Record
 
 SHOWN_GROUPS = 130  # more than a mail has room for; the rest is a number
@@ -206,7 +206,7 @@ def _samples(rows: QuerySet[Record], keys: set[Key], groups: dict[int, Group]) -
 def as_value(record: Record) -> dict[str, Any]:
     """A stored record in the shape of a prepared value; what it folds is in ``count`` and ``last_time``."""
     value: dict[str, Any] = {
-        "time": record.first_at.timestamp(),
+        "time": moments.seconds(record.first_at),
         "level": record.level,
         "logger": record.logger,
         "message": record.message,
@@ -221,7 +221,11 @@ def as_value(record: Record) -> dict[str, Any]:
     if record.full:
         value["full"] = True
     if record.count > 1:
-        value |= {"count": record.count, "last_time": record.last_at.timestamp(), "messages": record.messages}
+        value |= {
+            "count": record.count,
+            "last_time": moments.seconds(record.last_at),
+            "messages": record.messages,
+        }
     return value
 
 

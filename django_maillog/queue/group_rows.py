@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import chain
 from operator import itemgetter
 
 from django.db import connections
 from django.db.models import Max
 
-from .. import policy
+from .. import moments, policy
 from ..models import Batch, Group, Status
 from ..policy import Reason
 from . import rows
@@ -167,7 +167,7 @@ class GroupRows:
     def _tallies(self) -> Iterator[Row]:
         for fingerprint, key in sorted(self.keys.items(), key=itemgetter(1)):
             for (hour, level), count in sorted(self._arrivals[fingerprint].hours.items()):
-                hour_at = datetime.fromtimestamp(hour * 3600, UTC)
+                hour_at = moments.at(hour * moments.HOUR)
                 yield {"group_id": key, "hour_at": hour_at, "level": level, "count": count}
 
 

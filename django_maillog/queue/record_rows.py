@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import chain
 from typing import NamedTuple
 
 from django.db.models import OuterRef, Subquery
 
+from .. import moments
 from ..models import Batch, Group, Record
 from . import rows
 from .arrivals import KEEP, Arrivals, Fold, Occurrences, Value, count_message
@@ -121,7 +121,7 @@ class RecordRows:
 
 def make_row(batch: Batch, value: Value) -> Row:
     """One record's columns, but for those of its group."""
-    at = datetime.fromtimestamp(value["time"], UTC)
+    at = moments.at(value["time"])
     details = {name: value[name] for name in DETAILS if name in value}
     where = ""
     if value.get("pathname"):
@@ -166,14 +166,14 @@ def _split(occurrences: Occurrences, before: _Stored) -> tuple[list[Value], Fold
 
 def _folded(fold: Fold) -> Row:
     """What a new row of repeats has of its own."""
-    first, last = datetime.fromtimestamp(fold.first, UTC), datetime.fromtimestamp(fold.last, UTC)
+    first, last = moments.at(fold.first), moments.at(fold.last)
     facts = {"count": fold.count, "first_at": first, "last_at": last, "messages": fold.messages}
     return facts | {"folded": True, "full": False}
 
 
 def _grow(row: Row, fold: Fold) -> None:
-    row["first_at"] = min(row["first_at"], datetime.fromtimestamp(fold.first, UTC))
-    row["last_at"] = max(row["last_at"], datetime.fromtimestamp(fold.last, UTC))
+    row["first_at"] = min(row["first_at"], moments.at(fold.first))
+    row["last_at"] = max(row["last_at"], moments.at(fold.last))
     row["count"] += fold.count
     for message, number in fold.messages.items():
         count_message(row["messages"], message, number)

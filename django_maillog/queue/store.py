@@ -2,15 +2,16 @@
 
 Rows are locked in one order (buffers by name; of each its groups by id, then its batch), so importers never
 wait for each other in a circle. What takes time is done before: the transaction holds SQLite's write lock.
+There the batch comes first, to be compared with what was read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from .. import policy
+from .. import moments, policy
 from ..models import Batch, Record, Status
 from ..policy import Reason
 from . import rows
@@ -70,7 +71,7 @@ def _open_batch(alias: str, buffer: str, configurations: Configurations, now: da
 
 def _mailed_batch(alias: str, buffer: str, mail: dict[str, Any]) -> Batch:
     """The batch of a mail that went out straight from the spool while the database was away."""
-    at = datetime.fromtimestamp(mail["time"], UTC)
+    at = moments.at(mail["time"])
     facts = {name: mail.get(name, "") for name in ("sender", "using", "subject", "text", "html")}
     batch, _created = Batch.objects.using(alias).get_or_create(
         message_id=mail["message_id"],
@@ -112,7 +113,7 @@ class Part:
         self._count = sum(arrived.count for arrived in self._arrivals.values()) + self._lost
 
     def write(self, *, ahead: bool) -> None:
-        """Write groups, records and hourly counts, and last the batch.
+        """Write groups, records, hourly counts and the batch.
 
         ``ahead``: all was read before the transaction; Changed is raised if something is not as it was.
         """
