@@ -15,7 +15,7 @@ import pytest
 from django.db import connection, connections
 from django.utils import timezone
 
-from django_maillog import queue
+from django_maillog import moments, queue
 from django_maillog.folder import segment_paths
 from django_maillog.models import Batch, Group, Record, Segment, Status, Tally
 from django_maillog.queue import arrivals, chunks, history, intake
@@ -167,6 +167,18 @@ def test_hours_are_counted_by_group_and_level() -> None:
     found = list(Tally.objects.order_by("hour_at").values_list("hour_at", "level", "count"))
 
     assert found == [(NOON, logging.ERROR, 5), (NOON + timedelta(hours=1), logging.ERROR, 4)]
+
+
+def test_an_hour_that_the_clock_repeats_is_one_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moments, "HOUR", 0)  # all hours look the same, as two do without time zones
+    buffer = Buffer()
+    buffer.log(fingerprint="a")
+    buffer.wait(3600)
+    buffer.log(fingerprint="a")
+
+    buffer.import_all()
+
+    assert Tally.objects.get().count == 2
 
 
 def test_importers_and_sealers_at_once_lose_and_repeat_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import chain
@@ -166,8 +167,10 @@ class GroupRows:
 
     def _tallies(self) -> Iterator[Row]:
         for fingerprint, key in sorted(self.keys.items(), key=itemgetter(1)):
-            for (hour, level), count in sorted(self._arrivals[fingerprint].hours.items()):
-                hour_at = moments.at(hour * moments.HOUR)
+            counts: Counter[tuple[datetime, int]] = Counter()  # with USE_TZ = False, autumn repeats an hour
+            for (hour, level), count in self._arrivals[fingerprint].hours.items():
+                counts[moments.at(hour * moments.HOUR), level] += count
+            for (hour_at, level), count in sorted(counts.items()):
                 yield {"group_id": key, "hour_at": hour_at, "level": level, "count": count}
 
 
