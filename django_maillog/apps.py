@@ -8,7 +8,7 @@ from django.apps import AppConfig
 from django.core.checks import CheckMessage, register
 from django.core.signals import request_started
 
-from . import conf
+from . import buffers
 
 
 class MaillogConfig(AppConfig):
@@ -37,7 +37,7 @@ def _check_backends(app_configs: Any, **_kwargs: Any) -> list[CheckMessage]:
 def _wake(**_kwargs: Any) -> None:
     """What an earlier process left behind goes out after a restart, even if nothing is ever logged again."""
     request_started.disconnect(dispatch_uid="django_maillog.wake")
-    if conf.buffers():
-        from . import worker  # not before the app registry is ready
+    if buffers.configured():
+        from .worker import thread  # not before the app registry is ready
 
-        worker.wake()
+        thread.wake()

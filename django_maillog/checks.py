@@ -11,7 +11,8 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from . import compat, conf, spool
+from . import buffers, compat, conf
+from .spool import journal
 
 ADMINS_HINT = 'Set ADMINS = ["ada@example.com"] (up to Django 5.2: [("Ada", "ada@example.com")])'
 PACKAGE = f"{__package__}.handlers"
@@ -116,7 +117,7 @@ def check_settings(*, spooling: bool) -> list[CheckMessage]:
     if not spooling:
         return messages
     try:
-        spool.private_folder(conf.spool_dir())
+        journal.private_folder(conf.spool_dir())
     except OSError as error:
         messages.append(
             Error(
@@ -188,7 +189,7 @@ def live_handlers() -> list[Found]:
     """Our handlers that logging has now, with targets and listeners' handlers, however they came there."""
     loggers = [logging.root, *logging.root.manager.loggerDict.values()]
     waiting = [handler for logger in loggers for handler in getattr(logger, "handlers", [])]
-    waiting += [*logging._handlers.values(), *conf.buffers().values()]  # type: ignore[attr-defined]
+    waiting += [*logging._handlers.values(), *buffers.configured().values()]  # type: ignore[attr-defined]
     found: dict[int, Found] = {}
     while waiting:
         handler = waiting.pop(0)

@@ -1,29 +1,22 @@
-"""Settings, read at each use and never written back; and the buffers that this process has configured."""
+"""Settings, read at each use and never written back."""
 
 from __future__ import annotations
 
 import atexit
 import getpass
 import hashlib
-import itertools
 import os
 import re
 import shutil
 import tempfile
-import threading
-import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import UserSettingsHolder, settings
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
-
-if TYPE_CHECKING:
-    from .handlers import BufferingHandler
 
 WORKERS = ("thread", "inline", "none")
 DELIVERIES = ("worker", "command", "task")
@@ -177,46 +170,3 @@ def _testing_spool_dir(pid: int) -> Path:
 def _remove(folder: str, pid: int) -> None:
     if os.getpid() == pid:  # a forked child's end is not the end of its parent
         shutil.rmtree(folder, ignore_errors=True)
-
-
-# The buffers of this process. The newest handler of a name wins: dictConfig replaces handlers, and the old
-# ones live on while a logger holds them.
-_handlers: weakref.WeakValueDictionary[int, BufferingHandler] = weakref.WeakValueDictionary()
-_number_of = itertools.count()
-
-
-def register_buffer(handler: BufferingHandler) -> None:
-    """Remember a BufferingHandler, whatever way it was made."""
-    _handlers[next(_number_of)] = handler
-
-
-def buffers() -> dict[str, BufferingHandler]:
-    """The BufferingHandlers alive in this process, by buffer name."""
-    # valuerefs() is one step: other threads may make handlers meanwhile.
-    handlers = [reference() for reference in _handlers.valuerefs()]
-    return {handler.buffer: handler for handler in handlers if handler is not None}
-
-
-def find_buffer(name: str) -> BufferingHandler | None:
-    """The newest BufferingHandler of that buffer in this process, if there is one."""
-    return buffers().get(name)
-
-
-class _Thread(threading.local):
-    """What holds for what this thread logs now."""
-
-    muted = False  # it comes from our own work
-    depth = 0  # handlers of ours at work, one within another
-
-
-thread = _Thread()
-
-
-@contextmanager
-def muted() -> Iterator[None]:
-    """Keep what this thread logs meanwhile out of our handlers: no mails about mails."""
-    before, thread.muted = thread.muted, True
-    try:
-        yield
-    finally:
-        thread.muted = before

@@ -5,13 +5,14 @@ Imported when a project asks for it, or by Celery's autodiscovery.
 
 from __future__ import annotations
 
-from . import compat, conf, queue
+from . import buffers, compat
+from .outbox import delivery
 
 
 def deliver() -> None:
     """Deliver every sealed batch whose time has come. Any number of these may run at once."""
-    with conf.muted():
-        queue.deliver()
+    with buffers.muted():
+        delivery.deliver()
 
 
 enqueue = compat.make_task(deliver)

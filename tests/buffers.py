@@ -7,8 +7,11 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django_maillog import handlers, queue
+from django_maillog import handlers
+from django_maillog.flush import Summary, flush
+from django_maillog.intake.importer import import_all
 from django_maillog.models import Batch, Group, Record
+from django_maillog.outbox.batches import seal
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -54,18 +57,18 @@ class Buffer:
         return self.now
 
     def import_all(self) -> int:
-        return queue.import_all(self.clock)
+        return import_all(self.clock)
 
-    def flush(self, **options: Any) -> queue.Summary:
+    def flush(self, **options: Any) -> Summary:
         """Flush this buffer's database by its clock."""
-        return queue.flush(clock=self.clock, **options)
+        return flush(clock=self.clock, **options)
 
     def seal(self, message: str = "Payment failed", **fields: Any) -> Batch:
         """A sealed batch with one record."""
         self.log(message, **fields)
         self.import_all()
         batch = Batch.objects.get(open_for=self.handler.buffer)
-        assert queue.seal(batch, self.now)
+        assert seal(batch, self.now)
         batch.refresh_from_db()
         return batch
 

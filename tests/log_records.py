@@ -8,9 +8,9 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from django_maillog import lines
-from django_maillog.records import Key, encode_repeat, fingerprint, prepare
-from django_maillog.segments import MemorySegment
+from django_maillog.capture.prepare import Key, encode_repeat, fingerprint, prepare
+from django_maillog.spool import lines
+from django_maillog.spool.segment import MemorySegment
 
 
 def make_record(

@@ -6,8 +6,8 @@ import random
 from datetime import datetime, timedelta
 from typing import Any
 
-from django_maillog import queue
 from django_maillog.models import Attempt, Batch, Group, Outcome, Record, Segment, Status, Tally
+from django_maillog.outbox.mails import preview
 
 TRACEBACK = """Traceback (most recent call last):
   File "/srv/shop/lib/python3.12/site-packages/django/core/handlers/exception.py", line 55, in inner
@@ -268,7 +268,7 @@ class Showcase:
             **fields,
         )
         self.fill(batch, groups, opened_at, sealed_at)
-        mail = queue.preview(batch)
+        mail = preview(batch)
         batch.subject, batch.text, batch.html = mail.subject, mail.text, mail.html
         batch.save()
         for number, (outcome, error) in enumerate(tries):

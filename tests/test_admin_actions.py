@@ -179,7 +179,7 @@ def test_a_batch_that_somebody_took_meanwhile_is_not_cancelled(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = Batch.objects.get(status=Status.READY)
-    monkeypatch.setattr("django_maillog.queue.cancel", lambda batch: False)
+    monkeypatch.setattr("django_maillog.admin.steps.cancel", lambda batch: False)
 
     ((kind, said),) = press(client, batch, "cancel")
 
@@ -200,7 +200,7 @@ def test_what_became_of_it_meanwhile_is_told(
         batch.status = status
         return batch
 
-    monkeypatch.setattr("django_maillog.queue.flush_batch", overtaken)
+    monkeypatch.setattr("django_maillog.admin.steps.flush_batch", overtaken)
 
     ((said_kind, said),) = press(client, batch, "flush")
 

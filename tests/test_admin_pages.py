@@ -11,9 +11,9 @@ import pytest
 from django.test import Client
 from django.utils import timezone, translation
 
-from django_maillog import queue
 from django_maillog.admin.overview import overview
 from django_maillog.models import Attempt, Batch, Group, Outcome, Record, Status, Tally
+from django_maillog.outbox.mails import preview
 from tests.showcase import Showcase
 
 pytestmark = pytest.mark.django_db
@@ -100,7 +100,7 @@ def test_an_open_batch_is_shown_as_it_would_be_sent(admin_client: Client, showca
 
     assert "as it would be sent now" in page
     assert "ZeroDivisionError" in plain
-    assert plain.startswith(queue.preview(batch).subject)
+    assert plain.startswith(preview(batch).subject)
     assert (batch.status, batch.text) == (Status.OPEN, "")
 
 

@@ -22,8 +22,10 @@ from django.db import connection
 from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
 
-from django_maillog import conf, records, spool
+from django_maillog import buffers
+from django_maillog.capture import prepare
 from django_maillog.handlers import BufferingHandler, MemoryHandler, SMTPHandler, buffering
+from django_maillog.spool import journal
 from tests.sites import ROOT, Site
 from tests.smtp import SMTPServer
 
@@ -79,9 +81,9 @@ def fail_with(users: Any) -> None:
     raise ZeroDivisionError
 
 
-def by_length(record: logging.LogRecord) -> records.Key:
+def by_length(record: logging.LogRecord) -> prepare.Key:
     length = str(len(record.getMessage()))
-    return records.Key(length, length)
+    return prepare.Key(length, length)
 
 
 def nonsense(record: logging.LogRecord) -> Any:
@@ -110,9 +112,9 @@ def spooled(folder: Path) -> list[dict[str, Any]]:
 @pytest.fixture(autouse=True)
 def a_segment_of_its_own(spool_dir: Path) -> Iterator[None]:
     """The process's end has nothing to do with these tests' records."""
-    spool.spool.rotate()
+    journal.spool.rotate()
     yield
-    spool.spool.rotate()
+    journal.spool.rotate()
     buffering._open.clear()
 
 
@@ -193,7 +195,7 @@ def test_a_fingerprint_that_fails_is_replaced_by_ours(fingerprint: Any, spool_di
 
     handler.handle(record())
 
-    assert spooled(spool_dir)[0]["fingerprint"] == records.fingerprint(record()).fingerprint
+    assert spooled(spool_dir)[0]["fingerprint"] == prepare.fingerprint(record()).fingerprint
 
 
 def test_our_own_records_are_not_kept(spool_dir: Path) -> None:
@@ -201,7 +203,7 @@ def test_our_own_records_are_not_kept(spool_dir: Path) -> None:
 
     handler.handle(record(name="django_maillog.worker"))
     handler.handle(record(name="django_maillog"))
-    with conf.muted():
+    with buffers.muted():
         handler.handle(record())
 
     assert spooled(spool_dir) == []
@@ -223,7 +225,7 @@ def test_an_error_goes_to_handle_error(
     def explode(*args: object) -> None:
         raise LookupError("what?")
 
-    monkeypatch.setattr("django_maillog.spool.append", explode)
+    monkeypatch.setattr("django_maillog.spool.journal.append", explode)
 
     BufferingHandler().handle(record())
 
@@ -292,7 +294,7 @@ def test_a_target_of_another_kind_is_refused_when_it_is_looked_up(configure_logg
     )
 
     with pytest.raises(ImproperlyConfigured, match=r"but that is a logging\.StreamHandler"):
-        conf.buffers()["errors"].target  # noqa: B018
+        buffers.configured()["errors"].target  # noqa: B018
 
 
 def test_without_a_target_it_mails_the_admins() -> None:
@@ -307,7 +309,7 @@ def test_a_target_that_no_logger_has_is_found_by_name(name: str, configure_loggi
     config["loggers"]["shop"]["handlers"] = ["errors"]
     configure_logging(config)
 
-    assert conf.buffers()["errors"].target.toaddrs == ["you@example.com"]
+    assert buffers.configured()["errors"].target.toaddrs == ["you@example.com"]
 
 
 @pytest.mark.parametrize(
@@ -328,7 +330,7 @@ def test_every_shape_of_dictconfig_mails_what_is_logged(
     configure_logging(dict_config(mail=MAIL, errors=described))
 
     logging.getLogger("shop").error("no stock")
-    conf.buffers()["errors"].flush()
+    buffers.configured()["errors"].flush()
 
     assert [message.to for message in mail.outbox] == [["you@example.com"]]
     assert "no stock" in mail.outbox[0].subject
@@ -337,7 +339,7 @@ def test_every_shape_of_dictconfig_mails_what_is_logged(
 def test_levels_are_accepted_by_name(configure_logging: Configure) -> None:
     configure_logging(dict_config(mail=MAIL, errors={**BUFFER, "flushLevel": "WARNING"}))
 
-    handler = conf.buffers()["errors"]
+    handler = buffers.configured()["errors"]
     assert (handler.flushLevel, handler.rules.flush_level) == (logging.WARNING, logging.WARNING)
 
 
@@ -345,7 +347,7 @@ def test_attributes_of_dictconfig_are_in_force(configure_logging: Configure) -> 
     attributes = {"capacity": 5, "flushLevel": "ERROR", "group_wait": 7}
     configure_logging(dict_config(mail=MAIL, errors={**BUFFER, ".": attributes}))
 
-    rules = conf.buffers()["errors"].rules
+    rules = buffers.configured()["errors"].rules
     assert (rules.capacity, rules.flush_level, rules.group_wait) == (5, logging.ERROR, 7)
 
 
@@ -396,7 +398,7 @@ def test_two_buffers_mail_to_their_own_targets(inline: Path, configure_logging: 
     configure_logging(config)
 
     logging.getLogger("shop").error("no stock")
-    for handler in conf.buffers().values():
+    for handler in buffers.configured().values():
         handler.flush()
 
     assert sorted(message.to[0] for message in mail.outbox) == ["other@example.com", "you@example.com"]
@@ -404,7 +406,7 @@ def test_two_buffers_mail_to_their_own_targets(inline: Path, configure_logging: 
 
 def test_a_second_dictconfig_does_not_end_it(inline: Path, configure_logging: Configure) -> None:
     configure_logging(dict_config(mail=MAIL, errors=BUFFER))
-    old = conf.buffers()["errors"]
+    old = buffers.configured()["errors"]
     configure_logging({"version": 1, "disable_existing_loggers": False})
 
     logging.getLogger("shop").error("after the second configuration")
@@ -532,7 +534,7 @@ def test_without_the_app_records_are_kept_and_nothing_is_raised(tmp_path: Path) 
         f" MAILLOG_SPOOL_DIR={str(tmp_path / 'spool')!r})\n"
         "django.setup()\n"
         "logging.error('kept')\n"
-        "print('django_maillog.worker' in sys.modules)\n"
+        "print('django_maillog.worker.thread' in sys.modules)\n"
     )
 
     done = subprocess.run(

@@ -61,7 +61,7 @@ def only_what_a_test_configures(monkeypatch: pytest.MonkeyPatch, spool_dir: Path
     """Handlers that other tests left behind are none of these tests' business."""
     import weakref
 
-    monkeypatch.setattr("django_maillog.conf._handlers", weakref.WeakValueDictionary())
+    monkeypatch.setattr("django_maillog.buffers._handlers", weakref.WeakValueDictionary())
     monkeypatch.setattr(logging, "_handlers", weakref.WeakValueDictionary())
     monkeypatch.setattr("django_maillog.handlers.names._named", {})
 

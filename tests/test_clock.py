@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from django_maillog import queue, spool
+from django_maillog import flush as flushing
 from django_maillog.handlers import BufferingHandler
 from django_maillog.models import Batch, Group
+from django_maillog.spool import journal
 from tests.smtp import SMTPServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -21,10 +22,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def handler(spool_dir: Path) -> Iterator[BufferingHandler]:
-    spool.spool.after_fork_in_child()
+    journal.spool.after_fork_in_child()
     handler = BufferingHandler(group_wait=30)
     yield handler
-    spool.spool.after_fork_in_child()
+    journal.spool.after_fork_in_child()
 
 
 def put(handler: BufferingHandler, name: str, hours: float = 0) -> None:
@@ -41,7 +42,7 @@ def put(handler: BufferingHandler, name: str, hours: float = 0) -> None:
         "process": 1,
         "buffer": handler.buffer,
     }
-    spool.append(handler, json.dumps(value).encode() + b"\n")
+    journal.append(handler, json.dumps(value).encode() + b"\n")
 
 
 def at(hours: float) -> Callable[[], datetime]:
@@ -49,7 +50,7 @@ def at(hours: float) -> Callable[[], datetime]:
 
 
 def flush(hours: float = 0) -> None:
-    queue.flush(everything=False, clock=at(hours))
+    flushing.flush(everything=False, clock=at(hours))
 
 
 def reported(smtp: SMTPServer) -> list[int]:
@@ -87,7 +88,7 @@ def test_a_retry_does_not_wait_for_a_clock_that_was_set_back(
 ) -> None:
     smtp.answer("451 Later")
     put(handler, "one")
-    queue.flush(clock=at(0))
+    flushing.flush(clock=at(0))
     assert reported(smtp) == []
 
     for later in (0, 0.5, 1.2):
@@ -108,7 +109,7 @@ def test_while_the_clock_jumps_to_and_fro_every_record_is_mailed_once(
 
     for later in (0.02, 1, 5, 10):
         flush(later)
-    queue.flush(clock=at(11))
+    flushing.flush(clock=at(11))
 
     assert sum(reported(smtp)) == 2 * len(jumps)
     assert set(Batch.objects.values_list("status", flat=True)) == {"sent"}

@@ -18,8 +18,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
-from django_maillog import queue
 from django_maillog.models import Batch, Record, Segment, Status
+from django_maillog.prune import prune
 from tests.buffers import Buffer
 from tests.sites import Site
 from tests.smtp import SMTPServer
@@ -242,7 +242,7 @@ def test_pruning_keeps_failed_and_undelivered_batches() -> None:
         batch = buffer.seal()
         Batch.objects.filter(pk=batch.pk).update(status=status)
 
-    queue.prune(timezone.now(), timezone.now())
+    prune(timezone.now(), timezone.now())
 
     assert set(Batch.objects.values_list("status", flat=True)) == {"open", "ready", "sending", "failed"}
 
@@ -256,14 +256,14 @@ def test_pruning_keeps_the_offsets_of_segments_that_may_come_back() -> None:
         id="gone", host="web1", process=1, seen_at=now, finished_at=now - timedelta(days=2)
     )
 
-    queue.prune(now, now)
+    prune(now, now)
 
     assert Segment.objects.count() == 1
     assert buffer.import_all() == 0
 
 
 def test_pruning_is_done_in_short_steps_and_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["django_maillog.queue.prune"], "CHUNK", 10)
+    monkeypatch.setattr(sys.modules["django_maillog.prune"], "CHUNK", 10)
     buffer = Buffer()
     for number in range(35):
         buffer.log(fingerprint=str(number))
@@ -271,7 +271,7 @@ def test_pruning_is_done_in_short_steps_and_can_be_stopped(monkeypatch: pytest.M
     Batch.objects.update(status=Status.SENT, open_for=None)
     steps: list[int] = []
 
-    queue.prune(timezone.now(), timezone.now(), progress=steps.append, stop=lambda: len(steps) == 2)
+    prune(timezone.now(), timezone.now(), progress=steps.append, stop=lambda: len(steps) == 2)
 
     assert steps == [10, 10]
     assert Record.objects.count() == 15

@@ -16,7 +16,7 @@ from django.test import override_settings
 from django.utils.functional import lazystr
 
 from django_maillog import compat
-from django_maillog.smtp_backend import smtp_connection
+from django_maillog.handlers.smtp_backend import smtp_connection
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings

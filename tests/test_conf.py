@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from django_maillog import conf
+from django_maillog import buffers, conf
 from django_maillog.handlers import BufferingHandler
 
 if TYPE_CHECKING:
@@ -95,22 +95,22 @@ def test_the_newest_handler_of_a_name_is_the_buffer_s_and_a_dead_one_is_forgotte
     first, second = BufferingHandler(), BufferingHandler()
     first.set_name("conf-test")
     second.set_name("conf-test")
-    assert conf.find_buffer("conf-test") is second
+    assert buffers.find("conf-test") is second
 
     del first, second
     gc.collect()
 
-    assert conf.find_buffer("conf-test") is None
+    assert buffers.find("conf-test") is None
 
 
 def test_muting_is_the_thread_s_own_and_nests() -> None:
     found = []
-    with conf.muted():
-        with conf.muted():
+    with buffers.muted():
+        with buffers.muted():
             pass
-        assert conf.thread.muted
-        thread = threading.Thread(target=lambda: found.append(conf.thread.muted))
+        assert buffers.thread.muted
+        thread = threading.Thread(target=lambda: found.append(buffers.thread.muted))
         thread.start()
         thread.join()
-    assert not conf.thread.muted
+    assert not buffers.thread.muted
     assert found == [False]

@@ -10,8 +10,8 @@ import pytest
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.core.mail.backends.base import BaseEmailBackend
 
-from django_maillog.delivery import TIMEOUT, Connection, Verdict, classify, message
 from django_maillog.digest import Attachment, Digest
+from django_maillog.outbox.connection import TIMEOUT, Connection, Verdict, classify, message
 from tests.smtp import SMTPServer
 
 

@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from django_maillog import queue
-from django_maillog.delivery import Connection, Verdict
+from django_maillog.flush import flush
 from django_maillog.models import Attempt, Batch, Group, Record
-from django_maillog.queue import claims
+from django_maillog.outbox import claims
+from django_maillog.outbox.connection import Connection, Verdict
 from tests.buffers import Buffer
 from tests.smtp import SMTPServer
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("spool_dir")]
 
-deliver = importlib.import_module("django_maillog.queue.deliver")  # the package has a function of that name
+deliver = importlib.import_module("django_maillog.outbox.delivery")
 
 
 def seal(buffer: Buffer, number: int) -> list[Batch]:
@@ -124,9 +124,9 @@ def test_while_a_server_is_slow_only_the_mail_on_its_way_is_claimed(
         hang()
         return buffer.now
 
-    monkeypatch.setattr("django_maillog.delivery.TIMEOUT", 1.0)
-    monkeypatch.setattr("django_maillog.delivery.PATIENCE", 0.2)
-    summary = queue.flush(clock=clock)
+    monkeypatch.setattr("django_maillog.outbox.connection.TIMEOUT", 1.0)
+    monkeypatch.setattr("django_maillog.outbox.connection.PATIENCE", 0.2)
+    summary = flush(clock=clock)
 
     assert seen == [([("sent", 1)] * 5 + [("sending", 1)] + [("ready", 0)] * 6, claims.LEASE)]
     assert summary.sent == 11
@@ -143,7 +143,7 @@ def test_a_page_that_takes_longer_than_its_claim_can_be_trusted_is_claimed_anew(
         late()
         return buffer.now
 
-    assert queue.flush(clock=clock).sent == 12
+    assert flush(clock=clock).sent == 12
     assert late()
     assert states() == [("sent", 1)] * 12
     assert set(Counter(message["Message-ID"] for message in smtp.messages).values()) == {1}
@@ -164,7 +164,7 @@ def test_what_another_has_taken_over_from_a_page_is_left_to_it(smtp: SMTPServer)
         late()
         return buffer.now
 
-    queue.flush(clock=clock)
+    flush(clock=clock)
 
     assert len(smtp.messages) == 5
     assert [batch.status for batch in taken] == ["sending"] * len(taken)
@@ -195,7 +195,7 @@ def test_an_interrupt_amid_a_page_leaves_in_doubt_only_the_mail_on_its_way(
             raise KeyboardInterrupt
         return send(connection, mail)
 
-    monkeypatch.setattr("django_maillog.delivery.Connection.send", interrupted)
+    monkeypatch.setattr("django_maillog.outbox.connection.Connection.send", interrupted)
     with pytest.raises(KeyboardInterrupt):
         buffer.flush()
 
@@ -226,7 +226,7 @@ def test_a_mailer_that_goes_away_amid_a_page_is_asked_once_more(smtp: SMTPServer
         return buffer.now
 
     try:
-        summary = queue.flush(clock=clock)
+        summary = flush(clock=clock)
     finally:
         smtp.start()
 

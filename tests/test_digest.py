@@ -23,8 +23,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from django_maillog import delivery, digest
+from django_maillog import digest
 from django_maillog.digest import excerpts, page, samples, timebar
+from django_maillog.outbox import connection
 from django_maillog.policy import Reason
 from tests import mail_samples
 from tests.mail_samples import NOON, group, report, sample, traceback
@@ -539,7 +540,7 @@ def test_the_mail_stays_below_its_limits_whatever_it_reports(kind: str, number: 
 
     assert len(rendered.html.encode()) < 90_000
     assert len(rendered.text.encode()) < 200_000
-    mail = delivery.message(
+    mail = connection.message(
         rendered, digest.headers(shown), sender="a@example.com", recipients=["b@example.com"]
     )
     assert len(mail.message().as_bytes()) < 1_000_000
@@ -556,7 +557,7 @@ def test_the_largest_attachments_that_fit_still_leave_the_mail_below_its_limit()
             break
         rendered = larger
 
-    mail = delivery.message(
+    mail = connection.message(
         rendered, digest.headers(shown), sender="a@example.com", recipients=["b@example.com"]
     )
 

@@ -20,8 +20,8 @@ from django.contrib.sessions.models import Session
 from django.http import HttpRequest
 from django.test import RequestFactory
 
-from django_maillog import fingerprint as fingerprints
-from django_maillog.records import Key, encode, fingerprint
+from django_maillog.capture import fingerprint as fingerprints
+from django_maillog.capture.prepare import Key, encode, fingerprint
 
 from .log_records import SHOP, full, key_of, make_record, module, raised
 

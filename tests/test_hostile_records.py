@@ -25,9 +25,9 @@ from django.utils.translation import gettext_lazy
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from django_maillog import queue
+from django_maillog.flush import flush
 from django_maillog.handlers import BufferingHandler
-from django_maillog.spool import spool
+from django_maillog.spool.journal import spool
 from tests.conftest import mailers
 from tests.log_records import SHOP, make_record, module, raised
 from tests.sites import Site
@@ -462,7 +462,7 @@ def test_it_is_kept_counted_and_mailed(
         handler.handle(record)
     seconds = time.thread_time() - started
     spool.rotate()
-    summary = queue.flush()
+    summary = flush()
 
     assert summary.as_dict() | {"imported": 2, "sent": 1, "pending": 0, "failed": 0} == summary.as_dict()
     assert list(spool_dir.iterdir()) == []  # nothing was set aside
@@ -479,7 +479,7 @@ def test_a_hostile_buffer_name_changes_no_header(name: str, handler: Strict, ser
     handler.handle(evil())
     spool.rotate()
 
-    assert queue.flush().sent == 1
+    assert flush().sent == 1
     [envelope] = server.envelopes
     assert isinstance(envelope.content, bytes)
     check(envelope.content, records=1)
@@ -491,7 +491,7 @@ def test_all_kinds_together_are_counted_in_one_bounded_mail(handler: Strict, ser
         handler.handle(make())
     spool.rotate()
 
-    assert queue.flush().imported == len(KINDS)
+    assert flush().imported == len(KINDS)
     [envelope] = server.envelopes
     assert isinstance(envelope.content, bytes)
     check(envelope.content, records=len(KINDS))
@@ -518,7 +518,7 @@ def test_any_records_are_counted_and_mailed(
         handler.handle(record)
     spool.rotate()
 
-    assert queue.flush().sent == 1
+    assert flush().sent == 1
     [envelope] = server.envelopes
     assert isinstance(envelope.content, bytes)
     check(envelope.content, records=len(made))

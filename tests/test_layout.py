@@ -17,19 +17,13 @@ NAME = PACKAGE.name
 
 # The rows of the design; a row may be several layers, parts of its modules that build on one another.
 ROWS: tuple[tuple[set[str], ...], ...] = (
-    (
-        {"arguments", "compat", "conf", "messages", "moments", "text"},
-        {"fingerprint", "smtp_backend"},
-        {"capture"},
-        {"reports"},
-        {"records"},
-    ),
-    ({"folder", "models", "rules"}, {"policy", "segments"}, {"lines", "writer"}, {"spool"}),
-    ({"digest"},),
-    ({"delivery"},),
-    ({"queue"},),
-    ({"outage", "tasks"}, {"worker"}),
-    ({"admin", "checks", "handlers", "management"}, {"templatetags"}),
+    ({"conf", "compat", "frames"}, {"models", "moments"}, {"policy", "transactions"}, {"buffers"}),
+    ({"capture"}, {"digest"}),
+    ({"spool"},),
+    ({"intake", "outbox"},),
+    ({"flush"}, {"plan", "prune", "health", "silences"}),
+    ({"worker"},),
+    ({"tasks"}, {"admin", "checks", "handlers", "management", "signals"}, {"templatetags"}),
     ({"apps"},),
 )
 LAYER = {name: number for number, names in enumerate(chain.from_iterable(ROWS)) for name in names}

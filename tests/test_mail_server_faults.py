@@ -12,8 +12,9 @@ import django
 import pytest
 from django.utils import timezone
 
-from django_maillog import queue
+from django_maillog.flush import flush
 from django_maillog.models import Attempt, Batch, Group, Outcome, Record, Status
+from django_maillog.outbox.groups import silence
 from tests.buffers import Buffer, totals
 from tests.conftest import mailers
 from tests.smtp import SMTPServer
@@ -190,7 +191,7 @@ def test_a_connection_that_the_server_closes_between_two_mails_is_opened_again(s
             drop(at="MAIL")
         return buffer.now
 
-    assert queue.flush(clock=clock).sent == 3
+    assert flush(clock=clock).sent == 3
     assert list(drops) == []
     assert Attempt.objects.count() == len(smtp.messages) == 3
 
@@ -256,7 +257,7 @@ def test_silenced_and_uncountable_records_survive_a_merge(smtp: SMTPServer) -> N
     buffer = Buffer()
     with away(smtp):
         first = buffer.seal("one", fingerprint="a")
-        queue.silence(Group.objects.all(), until=None, by="", note="", now=buffer.now)
+        silence(Group.objects.all(), until=None, by="", note="", now=buffer.now)
         buffer.log(fingerprint="a", times=4)
         buffer.log("two", fingerprint="b")
         buffer.flush()
@@ -296,7 +297,7 @@ def test_a_flush_that_is_interrupted_gives_its_claim_back(
     def interrupt(*_args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("django_maillog.delivery.Connection.send", interrupt)
+    monkeypatch.setattr("django_maillog.outbox.connection.Connection.send", interrupt)
     with pytest.raises(KeyboardInterrupt):
         buffer.flush()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from django_maillog.segments import SegmentFile
+from django_maillog.spool.segment import SegmentFile
 from tests.conftest import KIND
 from tests.proxies import Proxy
 from tests.sites import LOGGING, Site

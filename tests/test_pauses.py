@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from django_maillog.queue import pauses
+from django_maillog.intake import pauses
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses made, with one after each item."""
     slept: list[float] = []
     monkeypatch.setattr(pauses, "SLICE", 0)
-    monkeypatch.setattr("django_maillog.queue.pauses.time.sleep", slept.append)
+    monkeypatch.setattr("django_maillog.intake.pauses.time.sleep", slept.append)
     return slept
 
 
@@ -36,7 +36,7 @@ def test_there_is_a_pause_after_each_slice_of_work(
 def test_a_thread_that_is_alone_gives_way_to_nobody(
     monkeypatch: pytest.MonkeyPatch, slept: list[float]
 ) -> None:
-    monkeypatch.setattr("django_maillog.queue.pauses.threading.active_count", lambda: 1)
+    monkeypatch.setattr("django_maillog.intake.pauses.threading.active_count", lambda: 1)
 
     assert list(pauses.in_slices("abc")) == ["a", "b", "c"]
     assert slept == []

@@ -34,11 +34,15 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from django_maillog import outage, queue
+from django_maillog.flush import flush
 from django_maillog.handlers import BufferingHandler, SMTPHandler
+from django_maillog.intake.importer import import_all
 from django_maillog.models import Attempt, Batch, Group, Record, Segment, Status, Tally
-from django_maillog.segments import SegmentFile
-from django_maillog.spool import spool
+from django_maillog.outbox.batches import retry
+from django_maillog.outbox.groups import end_silence, resolve, silence
+from django_maillog.spool.journal import spool
+from django_maillog.spool.segment import SegmentFile
+from django_maillog.worker import outage
 
 BUFFERS = ("mail", "audit")
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -187,7 +191,7 @@ class Maillog(RuleBasedStateMachine):
             self.handlers[buffer].handle(record)
             self.emitted[buffer] += 1
         if imported:
-            queue.import_all(self.clock)
+            import_all(self.clock)
 
     @rule(buffer=st.sampled_from(BUFFERS), times=st.integers(1, 3))
     def log_beyond_the_limit(self, buffer: str, times: int) -> None:
@@ -199,7 +203,7 @@ class Maillog(RuleBasedStateMachine):
 
     @rule()
     def bring_in(self) -> None:
-        queue.import_all(self.clock)
+        import_all(self.clock)
 
     @rule(everything=st.booleans())
     def flush(self, everything: bool) -> None:
@@ -207,7 +211,7 @@ class Maillog(RuleBasedStateMachine):
             self._flush(everything)
 
     def _flush(self, everything: bool) -> None:
-        queue.flush(everything=everything, clock=self.clock)
+        flush(everything=everything, clock=self.clock)
 
     @rule(torn=st.sampled_from([b"", b'{"time": 1', b"\n\n", b"not json\n"]))
     def kill_the_process(self, torn: bytes) -> None:
@@ -264,20 +268,20 @@ class Maillog(RuleBasedStateMachine):
     @rule(minutes=st.sampled_from([None, 10]))
     def silence(self, minutes: int | None) -> None:
         until = self.now + timedelta(minutes=minutes) if minutes else None
-        queue.silence(Group.objects.order_by("pk")[:2], until=until, by="ada", note="", now=self.now)
+        silence(Group.objects.order_by("pk")[:2], until=until, by="ada", note="", now=self.now)
 
     @rule()
     def end_silence(self) -> None:
-        queue.end_silence(Group.objects.all())
+        end_silence(Group.objects.all())
 
     @rule()
     def resolve(self) -> None:
-        queue.resolve(Group.objects.order_by("pk")[:2], self.now)
+        resolve(Group.objects.order_by("pk")[:2], self.now)
 
     @rule()
     def retry(self) -> None:
         for batch in Batch.objects.filter(status__in=[Status.FAILED, Status.READY]):
-            queue.retry(batch, self.now)
+            retry(batch, self.now)
 
     @rule(buffer=st.sampled_from(BUFFERS), times=st.integers(2, 4))
     def lose_the_mail_server_for_a_while(self, buffer: str, times: int) -> None:

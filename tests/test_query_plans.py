@@ -14,8 +14,8 @@ from django.db.models import Exists, Max, OuterRef, QuerySet
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from django_maillog.intake.history import load_history
 from django_maillog.models import Attempt, Batch, Group, Record, Segment, Status, Tally
-from django_maillog.queue.history import load_history
 from tests.buffers import Buffer
 from tests.smtp import SMTPServer
 

@@ -7,10 +7,12 @@ from itertools import pairwise
 
 import pytest
 
-from django_maillog import queue
-from django_maillog.delivery import Verdict
+from django_maillog.flush import flush_batch, next_event
 from django_maillog.models import Attempt, Batch, Group, Outcome, Status
-from django_maillog.queue import claims
+from django_maillog.outbox import claims
+from django_maillog.outbox.batches import cancel, retry, send_again
+from django_maillog.outbox.connection import Verdict
+from django_maillog.plan import plan, problems
 from tests.buffers import Buffer, totals
 from tests.smtp import SMTPServer
 
@@ -39,7 +41,7 @@ def test_a_buffer_with_nobody_to_send_to_keeps_its_records() -> None:
 
     assert (summary.imported, summary.sealed, summary.pending) == (1, 0, 1)
     assert statuses() == ["open"]
-    assert "nobody to send them to" in next(queue.problems())
+    assert "nobody to send them to" in next(problems())
 
 
 def test_a_wrong_target_keeps_its_records_and_stops_no_other_buffer(smtp: SMTPServer) -> None:
@@ -52,8 +54,8 @@ def test_a_wrong_target_keeps_its_records_and_stops_no_other_buffer(smtp: SMTPSe
 
     assert (summary.sealed, summary.sent, summary.pending) == (1, 1, 1)
     assert [message["X-Maillog-Buffer"] for message in smtp.messages] == ["right"]
-    assert "nowhere" in next(queue.problems())
-    assert [plan.buffer for plan in queue.plan(now=right.now)] == ["wrong"]
+    assert "nowhere" in next(problems())
+    assert [plan.buffer for plan in plan(now=right.now)] == ["wrong"]
 
 
 def test_sealing_fixes_what_every_retry_says(smtp: SMTPServer) -> None:
@@ -142,7 +144,7 @@ def test_after_four_days_of_retries_a_batch_has_failed() -> None:
     assert tries * 4000 == pytest.approx(4 * 86_400, rel=0.02)
     assert statuses() == ["failed"]
     assert buffer.flush().failed == 1
-    assert "451 later" in next(queue.problems())
+    assert "451 later" in next(problems())
 
 
 def test_a_person_can_retry_for_four_more_days_under_the_same_date() -> None:
@@ -151,7 +153,7 @@ def test_a_person_can_retry_for_four_more_days_under_the_same_date() -> None:
     buffer.wait(5 * 86_400)
     try_to_send(batch, LATER, buffer)
 
-    assert queue.retry(batch, buffer.now)
+    assert retry(batch, buffer.now)
     assert try_to_send(batch, LATER, buffer) is Outcome.RETRY
 
     sealed_at = batch.sealed_at
@@ -175,7 +177,7 @@ def test_only_what_has_not_gone_out_can_be_cancelled(status: str, may: bool) -> 
     batch = buffer.seal()
     Batch.objects.update(status=status)
 
-    assert queue.cancel(batch) is may
+    assert cancel(batch) is may
     assert statuses() == ["cancelled" if may else status]
 
 
@@ -183,7 +185,7 @@ def test_after_an_open_batch_is_cancelled_the_next_record_opens_another() -> Non
     buffer = Buffer()
     buffer.log()
     buffer.import_all()
-    assert queue.cancel(Batch.objects.get())
+    assert cancel(Batch.objects.get())
 
     buffer.log()
     buffer.import_all()
@@ -197,9 +199,9 @@ def test_sending_again_repeats_the_mail_and_counts_no_record_twice(smtp: SMTPSer
     buffer.flush()
     batch.refresh_from_db()
 
-    copy = queue.send_again(batch, buffer.now)
+    copy = send_again(batch, buffer.now)
     assert copy is not None
-    queue.flush_batch(copy, clock=buffer.clock)
+    flush_batch(copy, clock=buffer.clock)
 
     first, second = smtp.messages
     assert first["Subject"] == second["Subject"]
@@ -211,7 +213,7 @@ def test_sending_again_repeats_the_mail_and_counts_no_record_twice(smtp: SMTPSer
 def test_what_is_not_finished_can_not_be_sent_again() -> None:
     buffer = Buffer()
 
-    assert queue.send_again(buffer.seal(), buffer.now) is None
+    assert send_again(buffer.seal(), buffer.now) is None
 
 
 def test_one_batch_can_be_flushed_alone(smtp: SMTPServer) -> None:
@@ -220,7 +222,7 @@ def test_one_batch_can_be_flushed_alone(smtp: SMTPServer) -> None:
     other.log()
     one.import_all()
 
-    flushed = queue.flush_batch(Batch.objects.get(buffer="one"), clock=one.clock)
+    flushed = flush_batch(Batch.objects.get(buffer="one"), clock=one.clock)
 
     assert (flushed.status, flushed.reason) == (Status.SENT, "flush")
     assert statuses() == ["sent", "open"]
@@ -273,14 +275,14 @@ def test_no_open_batch_waits_for_ever_after_the_clock_was_set(smtp: SMTPServer, 
 
 def test_the_next_event_is_the_earliest_of_all_kinds_of_waiting() -> None:
     buffer = Buffer(group_wait=30, group_interval=0)
-    assert queue.next_event() is None
+    assert next_event() is None
     sealed = buffer.seal()
     buffer.log(fingerprint="another")
     buffer.import_all()
 
-    assert queue.next_event() == sealed.next_attempt_at
+    assert next_event() == sealed.next_attempt_at
     try_to_send(sealed, LATER, buffer)
-    assert queue.next_event() == buffer.now + timedelta(seconds=30)
+    assert next_event() == buffer.now + timedelta(seconds=30)
     sealed.refresh_from_db()
-    assert queue.next_event(buffer.now + timedelta(seconds=30)) == sealed.next_attempt_at
-    assert queue.next_event(buffer.now + timedelta(hours=5)) is None
+    assert next_event(buffer.now + timedelta(seconds=30)) == sealed.next_attempt_at
+    assert next_event(buffer.now + timedelta(hours=5)) is None

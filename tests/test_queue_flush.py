@@ -8,8 +8,8 @@ import sys
 import pytest
 from django.test import override_settings
 
-from django_maillog import queue
 from django_maillog.models import Batch, Status
+from django_maillog.outbox.mails import eml, preview
 from tests.buffers import Buffer
 from tests.smtp import SMTPServer
 
@@ -63,7 +63,7 @@ def test_without_sending_a_flush_imports_and_seals() -> None:
 def test_a_flush_that_is_told_to_stop_leaves_the_rest_for_the_next(
     smtp: SMTPServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("django_maillog.queue.chunks.MAX_ROWS", 5)
+    monkeypatch.setattr("django_maillog.intake.reader.MAX_ROWS", 5)
     buffer = Buffer()
     for number in range(20):
         buffer.log(fingerprint=str(number))
@@ -75,8 +75,8 @@ def test_a_flush_that_is_told_to_stop_leaves_the_rest_for_the_next(
 def test_news_does_not_wait_for_the_end_of_a_long_import(
     smtp: SMTPServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["django_maillog.queue.flush"], "NEWS_EVERY", 0)
-    monkeypatch.setattr("django_maillog.queue.chunks.MAX_ROWS", 5)
+    monkeypatch.setattr(sys.modules["django_maillog.flush"], "NEWS_EVERY", 0)
+    monkeypatch.setattr("django_maillog.intake.reader.MAX_ROWS", 5)
     buffer = Buffer()
     buffer.log("at once", level=logging.CRITICAL)
     for number in range(20):
@@ -104,12 +104,12 @@ def test_a_preview_changes_nothing_and_an_eml_is_the_mail(smtp: SMTPServer) -> N
     buffer.import_all()
     batch = Batch.objects.get()
 
-    assert "Payment failed" in queue.preview(batch).text
+    assert "Payment failed" in preview(batch).text
     assert Batch.objects.get().text == ""
     buffer.flush()
     batch.refresh_from_db()
-    assert queue.preview(batch).text == batch.text
-    assert batch.message_id.encode() in queue.eml(batch).replace(b"\n ", b"")
+    assert preview(batch).text == batch.text
+    assert batch.message_id.encode() in eml(batch).replace(b"\n ", b"")
 
 
 class Replica:

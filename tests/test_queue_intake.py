@@ -15,13 +15,17 @@ import pytest
 from django.db import connection, connections
 from django.utils import timezone
 
-from django_maillog import moments, queue
-from django_maillog.folder import segment_paths
+from django_maillog import moments
+from django_maillog.intake import counts, history, importer, reader
+from django_maillog.intake.importer import import_all
 from django_maillog.models import Batch, Group, Record, Segment, Status, Tally
-from django_maillog.queue import arrivals, chunks, history, intake
-from django_maillog.queue.contention import Changed
-from django_maillog.segments import SegmentFile
-from django_maillog.spool import spool
+from django_maillog.outbox import batches, groups
+from django_maillog.outbox.contents import report
+from django_maillog.plan import spooled
+from django_maillog.spool.folder import segment_paths
+from django_maillog.spool.journal import spool
+from django_maillog.spool.segment import SegmentFile
+from django_maillog.transactions import Changed
 from tests.buffers import NOON, Buffer, totals
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("spool_dir")]
@@ -101,7 +105,7 @@ def test_repeats_beyond_the_first_few_share_a_row_with_an_exact_count() -> None:
     buffer.import_all()
 
     fold = Record.objects.get(folded=True)
-    assert Record.objects.count() == arrivals.KEEP + 1
+    assert Record.objects.count() == counts.KEEP + 1
     assert (fold.count, fold.first_at, fold.last_at) == (997, NOON, NOON + timedelta(seconds=60))
     assert fold.messages == {"first": 497, "last": 500}
     assert totals() == {"batches": 1000, "groups": 1000, "records": 1000}
@@ -115,7 +119,7 @@ def test_a_process_folds_on_in_its_next_segment() -> None:
         buffer.import_all()
 
     assert Segment.objects.count() == 5
-    assert Record.objects.count() == arrivals.KEEP + 1
+    assert Record.objects.count() == counts.KEEP + 1
     assert Record.objects.get(folded=True).count == 47
     assert totals() == {"batches": 50, "groups": 50, "records": 50}
 
@@ -128,29 +132,29 @@ def test_the_distinct_messages_of_a_fold_are_bounded_and_their_counts_exact() ->
     buffer.import_all()
 
     messages = Record.objects.get(folded=True).messages
-    assert len(messages) <= arrivals.MAX_MESSAGES + 1
+    assert len(messages) <= counts.MAX_MESSAGES + 1
     assert sum(messages.values()) == 97
 
 
 def test_chunks_are_small_and_together_they_are_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "MAX_ROWS", 7)
+    monkeypatch.setattr(reader, "MAX_ROWS", 7)
     buffer = Buffer()
     for number in range(100):
         buffer.log(fingerprint=str(number))
 
-    assert len(list(queue.intake.import_chunks(buffer.clock))) >= 100 / 7
+    assert len(list(importer.import_chunks(buffer.clock))) >= 100 / 7
     assert totals() == {"batches": 100, "groups": 100, "records": 100}
     assert Batch.objects.get().group_count == 100
 
 
 def test_groups_that_only_repeat_count_as_rows_of_a_chunk_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "MAX_ROWS", 4 * arrivals.KEEP)
+    monkeypatch.setattr(reader, "MAX_ROWS", 4 * counts.KEEP)
     buffer = Buffer()
-    for times in (arrivals.KEEP, 1):
+    for times in (counts.KEEP, 1):
         for number in range(40):
             buffer.log(fingerprint=str(number), times=times)
 
-    assert max(queue.intake.import_chunks(buffer.clock)) == 4 * arrivals.KEEP
+    assert max(importer.import_chunks(buffer.clock)) == 4 * counts.KEEP
     assert totals() == {"batches": 160, "groups": 160, "records": 160}
 
 
@@ -202,10 +206,10 @@ def test_importers_and_sealers_at_once_lose_and_repeat_nothing() -> None:
     def seal() -> None:
         while not over.wait(0.005):  # who never pauses can have SQLite's lock for longer than others wait
             for batch in Batch.objects.open():
-                queue.seal(batch, timezone.now())
+                batches.seal(batch, timezone.now())
 
     importers = [
-        threading.Thread(target=guarded, args=[lambda: queue.import_all(buffer.clock)]) for _each in range(4)
+        threading.Thread(target=guarded, args=[lambda: import_all(buffer.clock)]) for _each in range(4)
     ]
     sealer = threading.Thread(target=guarded, args=[seal])
     for thread in [sealer, *importers]:
@@ -247,16 +251,16 @@ def test_a_batch_that_is_sealed_during_an_import_makes_it_start_over(monkeypatch
     def load_history(alias: str, name: str, now: datetime) -> object:
         calls.append(name)
         if len(calls) == 1:
-            queue.seal(Batch.objects.get(open_for=name), now)
+            batches.seal(Batch.objects.get(open_for=name), now)
         return history.load_history(alias, name, now)
 
-    monkeypatch.setattr("django_maillog.queue.store.load_history", load_history)
+    monkeypatch.setattr("django_maillog.intake.store.load_history", load_history)
     buffer.import_all()
 
     assert len(calls) == 2
     assert totals() == {"batches": 6, "groups": 6, "records": 6}
     found = Record.objects.filter(message="two").order_by("pk").values_list("folded", "count")
-    assert list(found) == [(False, 1)] * arrivals.KEEP + [(True, 2)]
+    assert list(found) == [(False, 1)] * counts.KEEP + [(True, 2)]
 
 
 def test_an_open_batch_that_stayed_empty_is_opened_anew(spool_dir: Path) -> None:
@@ -267,8 +271,8 @@ def test_an_open_batch_that_stayed_empty_is_opened_anew(spool_dir: Path) -> None
     segment(spool_dir)
     now, buffer.handler.name = buffer.now, "gone"
 
-    queue.import_all(lambda: now)
-    queue.import_all(lambda: now + timedelta(days=1))
+    import_all(lambda: now)
+    import_all(lambda: now + timedelta(days=1))
 
     batch = Batch.objects.get()
     assert (batch.opened_at, batch.recipients, batch.record_count) == (now, ["ops@example.com"], 1)
@@ -292,18 +296,18 @@ def test_others_can_write_while_a_chunk_is_read_for(monkeypatch: pytest.MonkeyPa
         assert written
         return history.load_history(alias, name, now)
 
-    monkeypatch.setattr("django_maillog.queue.store.load_history", load_history)
+    monkeypatch.setattr("django_maillog.intake.store.load_history", load_history)
     buffer.import_all()
 
     assert totals() == {"batches": 2, "groups": 2, "records": 2}
 
 
 def resolve(buffer: Buffer) -> None:
-    queue.resolve(Group.objects.all(), buffer.now)
+    groups.resolve(Group.objects.all(), buffer.now)
 
 
 def silence(buffer: Buffer) -> None:
-    queue.silence(Group.objects.all(), until=None, by="ada", note="", now=buffer.now)
+    groups.silence(Group.objects.all(), until=None, by="ada", note="", now=buffer.now)
 
 
 def import_another_segment(buffer: Buffer) -> None:
@@ -311,7 +315,7 @@ def import_another_segment(buffer: Buffer) -> None:
     spool.rotate()
     buffer.log("three")
     with SegmentFile(max(segment_paths(), key=lambda path: path.stat().st_mtime_ns)) as newest:
-        assert list(intake._Import(newest, buffer.clock).run(None)) == [1]
+        assert list(importer._Import(newest, buffer.clock).run(None)) == [1]
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite is read before the transaction")
@@ -328,10 +332,10 @@ def test_what_changes_between_reading_and_writing_is_read_again(
     buffer.log("one", fingerprint="a")
     buffer.import_all()
     buffer.log("two", fingerprint="a")
-    commit = intake._Import._commit
+    commit = importer._Import._commit
     outcomes: list[str] = []
 
-    def watched(self: intake._Import, *arguments: Any, **options: Any) -> None:
+    def watched(self: importer._Import, *arguments: Any, **options: Any) -> None:
         if not outcomes:
             outcomes.append("tried")
             change(buffer)
@@ -342,7 +346,7 @@ def test_what_changes_between_reading_and_writing_is_read_again(
             outcomes.append("changed")
             raise
 
-    monkeypatch.setattr(intake._Import, "_commit", watched)
+    monkeypatch.setattr(importer._Import, "_commit", watched)
     buffer.import_all()
 
     assert outcomes[-2:] == ["changed", "committed"]
@@ -413,7 +417,7 @@ def test_records_of_a_silenced_group_are_counted_and_make_nothing_due() -> None:
     buffer = Buffer()
     buffer.log(fingerprint="a")
     buffer.flush()
-    queue.silence(Group.objects.all(), until=None, by="ada", note="", now=buffer.now)
+    groups.silence(Group.objects.all(), until=None, by="ada", note="", now=buffer.now)
 
     buffer.log(fingerprint="a", times=20, level=logging.CRITICAL)
     buffer.import_all()
@@ -428,23 +432,23 @@ def test_a_group_whose_silence_ends_within_a_batch_is_one_of_its_groups() -> Non
     buffer = Buffer()
     buffer.log(fingerprint="a")
     buffer.flush()
-    queue.silence(Group.objects.all(), until=None, by="ada", note="", now=buffer.now)
+    groups.silence(Group.objects.all(), until=None, by="ada", note="", now=buffer.now)
     buffer.log(fingerprint="a")
     buffer.import_all()
-    queue.end_silence(Group.objects.all())
+    groups.end_silence(Group.objects.all())
     buffer.log(fingerprint="a", times=2)
     buffer.import_all()
 
     batch = Batch.objects.get(status=Status.OPEN)
     assert (batch.record_count, batch.silenced_count, batch.group_count) == (3, 1, 1)
-    assert queue.report(batch, buffer.now).groups[0].count == 2
+    assert report(batch, buffer.now).groups[0].count == 2
 
 
 def test_silence_that_ran_out_is_over() -> None:
     buffer = Buffer()
     buffer.log(fingerprint="a")
     buffer.flush()
-    queue.silence(
+    groups.silence(
         Group.objects.all(), until=buffer.now + timedelta(hours=1), by="ada", note="", now=buffer.now
     )
     buffer.wait(3601)
@@ -458,7 +462,7 @@ def test_the_next_record_of_a_resolved_group_is_a_regression() -> None:
     buffer = Buffer()
     buffer.log(fingerprint="a")
     buffer.flush()
-    queue.resolve(Group.objects.all(), buffer.now)
+    groups.resolve(Group.objects.all(), buffer.now)
 
     buffer.wait(60)
     buffer.log(fingerprint="a")
@@ -467,7 +471,7 @@ def test_the_next_record_of_a_resolved_group_is_a_regression() -> None:
     batch = Batch.objects.get(status=Status.OPEN)
     assert batch.reason == "regressed"
     assert Group.objects.get().resolved_at is None
-    assert [group.state for group in queue.report(batch, buffer.now).groups] == ["regressed"]
+    assert [group.state for group in report(batch, buffer.now).groups] == ["regressed"]
 
 
 def test_what_a_process_without_the_handler_imports_goes_where_its_owner_said(spool_dir: Path) -> None:
@@ -476,7 +480,7 @@ def test_what_a_process_without_the_handler_imports_goes_where_its_owner_said(sp
     segment(spool_dir)
     now, buffer.handler.name = buffer.now, "gone"
 
-    queue.import_all(lambda: now)
+    import_all(lambda: now)
 
     batch = Batch.objects.get()
     assert (batch.buffer, batch.recipients) == ("elsewhere", ["ops@example.com"])
@@ -488,7 +492,7 @@ def test_a_message_of_the_database_that_is_away_leaves_the_spool_as_it_is(spool_
     buffer.log(times=3)
     before = segment(spool_dir).read_bytes()
 
-    assert queue.spooled() == {"mail": 3}
+    assert spooled() == {"mail": 3}
     assert segment(spool_dir).read_bytes() == before
     assert not Segment.objects.exists()
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from django.core.management import get_commands, load_command_class
 
-from django_maillog import conf, handlers
+from django_maillog import buffers, conf, handlers
 from tests.sites import ROOT, Site
 from tests.smtp import SMTPServer
 
@@ -101,10 +101,10 @@ def test_the_examples_configure_logging(
 
     configure_logging(values["LOGGING"])
 
-    buffers = [name for name, given in values["LOGGING"]["handlers"].items() if "Buffering" in given["class"]]
-    assert buffers or "MemoryHandler" in code
-    for name in buffers:
-        handler = conf.find_buffer(name)
+    names = [name for name, given in values["LOGGING"]["handlers"].items() if "Buffering" in given["class"]]
+    assert names or "MemoryHandler" in code
+    for name in names:
+        handler = buffers.find(name)
         assert handler is not None
         assert isinstance(handler.target, handlers.SMTPHandler)
 

@@ -20,7 +20,7 @@ from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext_lazy
 
-from django_maillog.records import encode, fingerprint, safe_text
+from django_maillog.capture.prepare import encode, fingerprint, safe_text
 
 from .log_records import SHOP, brief, full, make_record, module, raised
 

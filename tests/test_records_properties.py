@@ -12,12 +12,12 @@ from uuid import UUID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from django_maillog import lines
-from django_maillog.capture import STARS, cleanse_urls
-from django_maillog.messages import normalise
-from django_maillog.records import encode, encode_repeat, fingerprint, prepare, safe_text
-from django_maillog.segments import MemorySegment
-from django_maillog.text import one_line
+from django_maillog.capture.messages import normalise
+from django_maillog.capture.prepare import encode, encode_repeat, fingerprint, prepare, safe_text
+from django_maillog.capture.request import STARS, cleanse_urls
+from django_maillog.capture.text import one_line
+from django_maillog.spool import lines
+from django_maillog.spool.segment import MemorySegment
 
 REQUIRED = {"time", "level", "logger", "message", "title", "fingerprint", "cause", "host", "process"}
 PROPERTIES = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])

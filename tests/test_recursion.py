@@ -13,9 +13,9 @@ from django.core import mail
 from django.core.mail.backends.smtp import EmailBackend
 from django.db import connection
 
-from django_maillog import queue
+from django_maillog.flush import flush
 from django_maillog.handlers import BufferingHandler, MemoryHandler, SMTPHandler
-from django_maillog.spool import spool
+from django_maillog.spool.journal import spool
 from tests.log_records import make_record
 from tests.sites import LOGGING, Site
 from tests.smtp import SMTPServer
@@ -184,7 +184,7 @@ def test_inline_imports_and_deliveries_log_nothing_into_the_buffer(root: Callabl
 
     logging.getLogger("shop").error("The only record")
     logging.root.removeHandler(handler)
-    queue.flush()
+    flush()
 
     assert total(message.message() for message in mail.outbox) == 1
 
@@ -198,7 +198,7 @@ def test_a_record_that_logs_when_it_is_handled_is_kept_and_ends(part: str, root:
 
     logging.getLogger("shop").handle(record)
     logging.root.removeHandler(handler)
-    queue.flush()
+    flush()
 
     text = "".join(str(message.body) for message in mail.outbox)
     assert "shop" in text

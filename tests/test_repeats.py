@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_maillog.queue import chunks, repeats
-from django_maillog.queue.chunks import Chunk
-from django_maillog.records import Key, encode, encode_repeat, prepare
-from django_maillog.segments import MemorySegment
+from django_maillog.capture.prepare import Key, encode, encode_repeat, prepare
+from django_maillog.intake import reader, repeats
+from django_maillog.intake.reader import Chunk
+from django_maillog.spool.segment import MemorySegment
 
 TIME = 1_790_000_000.0
 Summary = dict[tuple[str, str], Any]
@@ -40,7 +40,7 @@ def read(lines: list[bytes]) -> Chunk:
     source = MemorySegment()
     for line in lines:
         source.append(line)
-    chunk = chunks.Reader(source, 0, 10_000).read([])
+    chunk = reader.Reader(source, 0, 10_000).read([])
     assert chunk is not None
     assert chunk.end == sum(map(len, lines))
     assert chunk.lines == len(lines)

@@ -18,7 +18,7 @@ from django.views.debug import (
 )
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
-from django_maillog.records import encode, encode_repeat, fingerprint, prepare
+from django_maillog.capture.prepare import encode, encode_repeat, fingerprint, prepare
 
 from .log_records import make_record, raised
 

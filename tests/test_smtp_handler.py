@@ -19,7 +19,7 @@ from django.test import RequestFactory
 from django.utils.safestring import SafeString
 from django.views.debug import ExceptionReporter
 
-from django_maillog import conf
+from django_maillog import buffers
 from django_maillog.handlers import SMTPHandler
 from tests.certificates import client_files, server_context
 from tests.smtp import SMTPServer
@@ -445,7 +445,7 @@ def test_our_own_records_are_not_mailed(name: str) -> None:
 def test_what_is_logged_while_we_send_is_not_mailed() -> None:
     handler = Raising()
 
-    with conf.muted():
+    with buffers.muted():
         handler.handle(record())
         handler.emit(record())
 

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from django_maillog import conf, segments, spool, writer
-from django_maillog.folder import private_folder
+from django_maillog import conf
 from django_maillog.handlers import BufferingHandler
-from django_maillog.segments import Mailed, MemorySegment, SegmentFile
+from django_maillog.spool import journal, segment, writer
+from django_maillog.spool.folder import private_folder
+from django_maillog.spool.segment import Mailed, MemorySegment, SegmentFile
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings  # an older pytest-django has it under another name
@@ -31,28 +32,28 @@ def handler(
     """A handler with the process's spool to itself."""
     if request.param == "Python's calls":
         monkeypatch.setattr(ctypes, "PyDLL", lambda name: object())
-    spool.spool.after_fork_in_child()
+    journal.spool.after_fork_in_child()
     yield BufferingHandler()
-    spool.spool.after_fork_in_child()
+    journal.spool.after_fork_in_child()
 
 
 def put(handler: BufferingHandler, *texts: str) -> None:
     for text in texts:
-        spool.append(handler, json.dumps({"text": text}).encode() + b"\n")
+        journal.append(handler, json.dumps({"text": text}).encode() + b"\n")
 
 
-def texts(source: spool.Source) -> list[str]:
+def texts(source: journal.Source) -> list[str]:
     lines, _end = source.read(0)
     return [value["text"] for value in map(json.loads, lines) if "text" in value]
 
 
 def current() -> writer.Writer:
-    assert spool.spool._writer is not None
-    return spool.spool._writer
+    assert journal.spool._writer is not None
+    return journal.spool._writer
 
 
 def everything() -> list[str]:
-    return [text for source in spool.segments() for text in texts(source)]
+    return [text for source in journal.segments() for text in texts(source)]
 
 
 def test_a_segment_starts_with_its_header_and_its_owner_s_configuration(
@@ -90,7 +91,7 @@ def test_a_test_environment_gets_a_segment_of_its_own_at_its_first_record(
     monkeypatch.setattr(conf, "testing", lambda: True)
     put(handler, "two", "three")
 
-    assert sorted(map(texts, spool.segments())) == [["one"], ["two", "three"]]
+    assert sorted(map(texts, journal.segments())) == [["one"], ["two", "three"]]
 
 
 def test_records_close_together_give_way_to_an_import_being_written(
@@ -100,13 +101,13 @@ def test_records_close_together_give_way_to_an_import_being_written(
     paused: list[float] = []
     monkeypatch.setattr(time, "sleep", paused.append)
 
-    with spool.spool.giving_way():
+    with journal.spool.giving_way():
         put(handler, "far from the last")
-        monkeypatch.setattr(spool, "CLOSE", 60)
+        monkeypatch.setattr(journal, "CLOSE", 60)
         put(handler, "close", "close")
     put(handler, "after it")
 
-    assert paused == [spool.PAUSE] * 2
+    assert paused == [journal.PAUSE] * 2
 
 
 def test_only_complete_lines_are_read(handler: BufferingHandler, spool_dir: Path) -> None:
@@ -122,7 +123,7 @@ def test_only_complete_lines_are_read(handler: BufferingHandler, spool_dir: Path
 def test_a_large_segment_is_followed_by_another(
     handler: BufferingHandler, spool_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool, "SEGMENT_BYTES", 1000)
+    monkeypatch.setattr(journal, "SEGMENT_BYTES", 1000)
 
     put(handler, *["x" * 100] * 30)
 
@@ -139,7 +140,7 @@ def test_an_owned_segment_stays_and_one_given_up_goes_once_it_is_imported(
         assert not segment.is_orphan()
         assert not segment.remove_if_done(segment.size)
 
-    spool.spool.rotate()
+    journal.spool.rotate()
 
     with SegmentFile(path) as segment:
         assert segment.is_orphan()
@@ -156,12 +157,12 @@ def test_a_full_spool_counts_and_says_so_when_there_is_room(
 
     put(handler, *["x" * 100] * 30)
     kept = len(everything())
-    spool.spool.write_lost()
+    journal.spool.write_lost()
 
     assert 0 < kept < 30
-    [line] = [line for s in spool.segments() for line in s.read(0)[0] if b'"lost"' in line]
+    [line] = [line for s in journal.segments() for line in s.read(0)[0] if b'"lost"' in line]
     assert json.loads(line)["lost"] == 30 - kept
-    assert spool.spool.lost() == {}
+    assert journal.spool.lost() == {}
 
 
 def test_what_other_processes_hold_counts_towards_the_limit(
@@ -173,7 +174,7 @@ def test_what_other_processes_hold_counts_towards_the_limit(
 
     put(handler, "one")
 
-    assert spool.spool.lost() == {"maillog": 1}
+    assert journal.spool.lost() == {"maillog": 1}
 
 
 def test_a_wrong_limit_is_no_reason_to_lose_a_record(handler: BufferingHandler, settings: Settings) -> None:
@@ -207,7 +208,7 @@ def test_a_descriptor_that_was_closed_and_given_to_another_file_is_not_written_t
         os.dup2(precious.fileno(), fd)  # what a daemon does that closes all and opens its own
 
         put(handler, "two")
-        spool.spool.rotate()
+        journal.spool.rotate()
 
         assert os.fstat(fd).st_size == 0
         os.close(fd)
@@ -244,7 +245,7 @@ def test_a_line_that_the_disk_takes_in_part_is_taken_back(
     put(handler, "three")
 
     assert everything() == ["one", "three"]
-    assert spool.spool.lost() == {"maillog": 1}
+    assert journal.spool.lost() == {"maillog": 1}
 
 
 def test_a_slow_disk_gets_writes_that_let_other_threads_run(
@@ -267,10 +268,10 @@ def test_a_slow_disk_gets_writes_that_let_other_threads_run(
 
 
 def test_a_line_beyond_all_bounds_is_only_counted(handler: BufferingHandler) -> None:
-    put(handler, "x" * (segments.MAX_LINE + 1))
+    put(handler, "x" * (segment.MAX_LINE + 1))
 
     assert everything() == []
-    assert spool.spool.lost() == {"maillog": 1}
+    assert journal.spool.lost() == {"maillog": 1}
 
 
 def test_memory_takes_over_with_one_warning_until_the_folder_can_be_used(
@@ -281,7 +282,7 @@ def test_memory_takes_over_with_one_warning_until_the_folder_can_be_used(
 ) -> None:
     spool_dir.write_text("in the way")
     put(handler, "one", "two")
-    monkeypatch.setattr(spool, "LOOK_EVERY", 0)
+    monkeypatch.setattr(journal, "LOOK_EVERY", 0)
     put(handler, "three")
     spool_dir.unlink()
 
@@ -292,7 +293,7 @@ def test_memory_takes_over_with_one_warning_until_the_folder_can_be_used(
 
 
 def test_memory_is_bounded_and_freed_by_imports(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segments, "MEMORY_BYTES", 30)
+    monkeypatch.setattr(segment, "MEMORY_BYTES", 30)
     memory = MemorySegment()
     memory.append(b"0123456789\n")
     memory.append(b"0123456789\n")
@@ -318,13 +319,13 @@ def test_a_wrong_target_does_not_cost_the_record(handler: BufferingHandler) -> N
 def test_a_mail_and_an_import_of_one_segment_exclude_each_other(
     handler: BufferingHandler, spool_dir: Path, monkeypatch: pytest.MonkeyPatch, in_memory: bool
 ) -> None:
-    monkeypatch.setattr(segments, "COMMIT_WAIT", 0.05)
+    monkeypatch.setattr(segment, "COMMIT_WAIT", 0.05)
     if in_memory:
         private_folder(spool_dir.parent)
         spool_dir.write_text("")
     put(handler, "one")
-    [source] = spool.spool.own()
-    [other] = [source] if in_memory else spool.spool.own()
+    [source] = journal.spool.own()
+    [other] = [source] if in_memory else journal.spool.own()
     fact: dict[str, Any] = {"from": 0, "to": 9, "time": 1.0, "mails": {"maillog": {"message_id": "<1@x>"}}}
 
     with source.mailing(), pytest.raises(Mailed), other.committing([]):
@@ -385,47 +386,47 @@ def test_segments_of_living_processes_are_left_to_them_unless_all_are_asked_for(
     handler: BufferingHandler, spool_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(handler, "mine")
-    mine = spool.spool
-    monkeypatch.setattr(spool, "spool", spool.Spool())  # as another process sees it
+    mine = journal.spool
+    monkeypatch.setattr(journal, "spool", journal.Spool())  # as another process sees it
 
-    assert [source.id for source in spool.segments(others=False)] == []
-    assert len(list(spool.segments())) == 1
+    assert [source.id for source in journal.segments(others=False)] == []
+    assert len(list(journal.segments())) == 1
     mine.rotate()
-    assert len(list(spool.segments(others=False))) == 1
-    assert {path.suffix for path in spool.orphans()} == {".jsonl"}
+    assert len(list(journal.segments(others=False))) == 1
+    assert {path.suffix for path in journal.orphans()} == {".jsonl"}
 
 
 def test_a_segment_without_an_owner_is_left_to_the_reader_that_came_first(
     handler: BufferingHandler, spool_dir: Path
 ) -> None:
     put(handler, "one")
-    spool.spool.rotate()
-    spool.spool.imported.clear()  # as another process sees it
-    readers = spool.segments(others=False)
+    journal.spool.rotate()
+    journal.spool.imported.clear()  # as another process sees it
+    readers = journal.segments(others=False)
     first = next(readers)
 
-    assert [source.id for source in spool.segments(others=False)] == []
-    assert [source.id for source in spool.segments()] == [first.id]
-    assert spool.orphans() == set()
+    assert [source.id for source in journal.segments(others=False)] == []
+    assert [source.id for source in journal.segments()] == [first.id]
+    assert journal.orphans() == set()
     readers.close()
-    assert [source.id for source in spool.segments(others=False)] == [first.id]
+    assert [source.id for source in journal.segments(others=False)] == [first.id]
 
 
 def test_a_complete_segment_is_kept_for_the_worker_of_its_process(
     handler: BufferingHandler, spool_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool, "SEGMENT_BYTES", 0)
-    monkeypatch.setattr(spool, "MOST_FULL", 1)
-    monkeypatch.setattr(spool, "_has_worker", lambda: True)
-    spool.spool.note_imported("another", 0, removed=False)
+    monkeypatch.setattr(journal, "SEGMENT_BYTES", 0)
+    monkeypatch.setattr(journal, "MOST_FULL", 1)
+    monkeypatch.setattr(journal, "_has_worker", lambda: True)
+    journal.spool.note_imported("another", 0, removed=False)
     put(handler, "one", "two", "three")
-    mine = spool.spool
+    mine = journal.spool
 
-    monkeypatch.setattr(spool, "spool", spool.Spool())  # as another process sees it
-    assert [texts(source) for source in spool.segments(others=False)] == [["two"]]  # more are not held open
-    monkeypatch.setattr(spool, "spool", mine)
-    assert [texts(source) for source in spool.segments(others=False)] == [["one"], ["two"], ["three"]]
-    for source in spool.segments(others=False):
+    monkeypatch.setattr(journal, "spool", journal.Spool())  # as another process sees it
+    assert [texts(source) for source in journal.segments(others=False)] == [["two"]]  # more are not held open
+    monkeypatch.setattr(journal, "spool", mine)
+    assert [texts(source) for source in journal.segments(others=False)] == [["one"], ["two"], ["three"]]
+    for source in journal.segments(others=False):
         source.remove_if_done(source.size)
     assert len(list(spool_dir.glob("*.jsonl"))) == 1
 
@@ -433,16 +434,16 @@ def test_a_complete_segment_is_kept_for_the_worker_of_its_process(
 def test_where_nothing_is_imported_others_may_have_complete_segments(
     handler: BufferingHandler, spool_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool, "SEGMENT_BYTES", 0)
-    monkeypatch.setattr(spool, "_has_worker", lambda: True)
-    spool.spool.note_imported("another", 0, removed=False)
+    monkeypatch.setattr(journal, "SEGMENT_BYTES", 0)
+    monkeypatch.setattr(journal, "_has_worker", lambda: True)
+    journal.spool.note_imported("another", 0, removed=False)
     put(handler, "one", "two")
-    assert len(spool.orphans()) == 0
+    assert len(journal.orphans()) == 0
 
-    spool.spool.progress_at -= spool.PATIENCE
+    journal.spool.progress_at -= journal.PATIENCE
     put(handler, "three")
 
-    assert len(spool.orphans()) == 2
+    assert len(journal.orphans()) == 2
 
 
 def test_a_segment_of_this_process_is_imported_whoever_holds_its_lock(
@@ -450,11 +451,11 @@ def test_a_segment_of_this_process_is_imported_whoever_holds_its_lock(
 ) -> None:
     put(handler, "one")
     [path] = spool_dir.glob("*.jsonl")
-    spool.spool.rotate()
+    journal.spool.rotate()
     with SegmentFile(path) as elsewhere:
         assert elsewhere.claim()
 
-        assert [texts(source) for source in spool.segments(others=False)] == [["one"]]
+        assert [texts(source) for source in journal.segments(others=False)] == [["one"]]
 
 
 def test_a_large_segment_of_which_much_is_imported_is_given_up_where_room_is_scarce(
@@ -462,16 +463,16 @@ def test_a_large_segment_of_which_much_is_imported_is_given_up_where_room_is_sca
 ) -> None:
     put(handler, *["x" * 100] * 500)
     writer = current()
-    spool.spool.note_imported(writer.id, writer.size - 100, removed=False)
-    spool.spool.rotate_if_imported()
-    assert spool.orphans() == set()
+    journal.spool.note_imported(writer.id, writer.size - 100, removed=False)
+    journal.spool.rotate_if_imported()
+    assert journal.orphans() == set()
 
     settings.MAILLOG_SPOOL_MAX_BYTES = 100_000
-    spool.spool._look_at = 0  # it asks once a second
+    journal.spool._look_at = 0  # it asks once a second
     put(handler, "y")
-    spool.spool.rotate_if_imported()
+    journal.spool.rotate_if_imported()
 
-    assert len(spool.orphans()) == 1
+    assert len(journal.orphans()) == 1
 
 
 def test_a_line_is_in_the_segment_before_it_is_counted(
@@ -481,28 +482,28 @@ def test_a_line_is_in_the_segment_before_it_is_counted(
     real = writer.Writer.append
 
     def watched(self: writer.Writer, line: bytes) -> None:
-        seen.append(spool.spool.appended)
+        seen.append(journal.spool.appended)
         real(self, line)
-        seen.append(spool.spool.appended)
+        seen.append(journal.spool.appended)
 
-    before = spool.spool.appended
+    before = journal.spool.appended
     put(handler, "one")  # the header and the handler's configuration come first
     monkeypatch.setattr(writer.Writer, "append", watched)
     put(handler, "two")
 
     assert seen == [before + 1, before + 1]
-    assert spool.spool.appended == before + 2
+    assert journal.spool.appended == before + 2
 
 
 def test_this_process_s_segments_come_first(
     handler: BufferingHandler, spool_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool, "SEGMENT_BYTES", 0)
+    monkeypatch.setattr(journal, "SEGMENT_BYTES", 0)
     put(handler, "another's", "another's, too")
-    spool.spool.rotate()
-    spool.spool.imported.clear()
+    journal.spool.rotate()
+    journal.spool.imported.clear()
     put(handler, "mine")
-    spool.spool.rotate()
+    journal.spool.rotate()
 
     assert everything() == ["mine", "another's", "another's, too"]
 
@@ -541,12 +542,12 @@ def test_a_child_does_not_keep_what_its_parent_was_importing(
     handler: BufferingHandler, spool_dir: Path
 ) -> None:
     put(handler, "one")
-    spool.spool.rotate()
+    journal.spool.rotate()
     come, end = os.pipe()
     ready, tell = os.pipe()
     pid = os.fork()
     if not pid:  # a process that forks while it imports, and is killed
-        readers = spool.segments(others=False)
+        readers = journal.segments(others=False)
         next(readers)
         child = os.fork()
         if not child:
@@ -558,7 +559,7 @@ def test_a_child_does_not_keep_what_its_parent_was_importing(
     os.waitpid(pid, 0)
     os.read(ready, 1)
 
-    assert len(spool.orphans()) == 1
+    assert len(journal.orphans()) == 1
     for fd in (come, end, ready, tell):
         os.close(fd)
 
@@ -566,17 +567,17 @@ def test_a_child_does_not_keep_what_its_parent_was_importing(
 def test_a_segment_that_is_imported_and_large_is_given_up(
     handler: BufferingHandler, spool_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool, "ROTATE_ABOVE", 0)
+    monkeypatch.setattr(journal, "ROTATE_ABOVE", 0)
     put(handler, "one")
-    [source] = spool.spool.own()
+    [source] = journal.spool.own()
     source.close()
 
-    spool.spool.rotate_if_imported()
-    assert spool.orphans() == set()
-    spool.spool.note_imported(source.id, spool.spool._writer.size, removed=False)  # type: ignore[union-attr]
-    spool.spool.rotate_if_imported()
+    journal.spool.rotate_if_imported()
+    assert journal.orphans() == set()
+    journal.spool.note_imported(source.id, journal.spool._writer.size, removed=False)  # type: ignore[union-attr]
+    journal.spool.rotate_if_imported()
 
-    assert len(spool.orphans()) == 1
+    assert len(journal.orphans()) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -591,4 +592,4 @@ def test_a_child_writes_a_segment_of_its_own_and_leaves_its_parent_s_locked(
     os.waitpid(pid, 0)
 
     assert sorted(everything()) == ["child", "parent"]
-    assert len(spool.orphans()) == 1
+    assert len(journal.orphans()) == 1

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from django_maillog import conf, lines, queue, spool
-from django_maillog.folder import UnsafeFolder, private_folder
+from django_maillog import conf
 from django_maillog.handlers import BufferingHandler
+from django_maillog.intake.importer import import_all
 from django_maillog.models import Group
-from django_maillog.segments import MemorySegment
+from django_maillog.spool import journal, lines
+from django_maillog.spool.folder import UnsafeFolder, private_folder
+from django_maillog.spool.segment import MemorySegment
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings  # an older pytest-django has it under another name
@@ -40,9 +42,9 @@ GOOD = {
 
 @pytest.fixture
 def folder(spool_dir: Path) -> Iterator[Path]:
-    spool.spool.after_fork_in_child()
+    journal.spool.after_fork_in_child()
     yield private_folder(spool_dir)
-    spool.spool.after_fork_in_child()
+    journal.spool.after_fork_in_child()
 
 
 def write(folder: Path, name: str, *values: object, header: object = None) -> Path:
@@ -57,10 +59,10 @@ def write(folder: Path, name: str, *values: object, header: object = None) -> Pa
 def test_folder_and_files_are_for_this_user_only(spool_dir: Path) -> None:
     before = os.umask(0)
     try:
-        spool.append(BufferingHandler(), b"{}\n")
+        journal.append(BufferingHandler(), b"{}\n")
     finally:
         os.umask(before)
-        spool.spool.rotate()
+        journal.spool.rotate()
 
     modes = [stat.S_IMODE(path.stat().st_mode) for path in (spool_dir, *spool_dir.iterdir())]
     assert modes == [0o700, 0o600]
@@ -114,8 +116,8 @@ def test_a_file_that_is_no_segment_is_set_aside_with_one_warning(
     write(folder, "bad", GOOD, **bad)
     write(folder, "good", GOOD)
 
-    queue.import_all()
-    queue.import_all()
+    import_all()
+    import_all()
 
     assert [path.name for path in folder.iterdir()] == ["bad.bad"]
     assert len([r for r in caplog.records if "set aside" in r.message]) == 1
@@ -141,7 +143,7 @@ def test_bad_lines_are_set_aside_with_one_warning_and_the_others_are_imported(
     ]
     write(folder, "some", GOOD, *hostile, GOOD)
 
-    queue.import_all()
+    import_all()
 
     assert [path.name for path in folder.iterdir()] == ["some.lines.bad"]
     assert (folder / "some.lines.bad").read_bytes().count(b"\n") == len(hostile)
@@ -154,7 +156,7 @@ def test_bad_lines_are_set_aside_with_one_warning_and_the_others_are_imported(
 def test_characters_that_no_database_takes_are_replaced(folder: Path) -> None:
     write(folder, "nul", GOOD | {"message": "a\0b\ud800c", "title": "a\0b\ud800c", "extra": {"\0": ["\0"]}})
 
-    queue.import_all()
+    import_all()
 
     assert Group.objects.get().title == "a\ufffdb?c"
 
@@ -166,8 +168,8 @@ def test_a_line_too_long_to_be_ours_sets_its_segment_aside_and_what_came_before_
     write(folder, "huge", GOOD, b"x" * 3_000_000, GOOD)
     write(folder, "good", GOOD)
 
-    queue.import_all()
-    queue.import_all()
+    import_all()
+    import_all()
 
     assert [path.name for path in folder.iterdir()] == ["huge.bad"]
     assert len([r for r in caplog.records if "set aside" in r.message]) == 1
@@ -181,8 +183,8 @@ def test_another_version_s_segment_is_left_to_that_version_with_one_warning(
     write(folder, "newer", GOOD, header={"maillog": 2, "id": "newer"})
     write(folder, "good", GOOD)
 
-    queue.import_all()
-    queue.import_all()
+    import_all()
+    import_all()
 
     assert [path.name for path in folder.iterdir()] == ["newer.jsonl"]
     assert len([r for r in caplog.records if "left alone" in r.message]) == 1
@@ -197,7 +199,7 @@ def test_links_pipes_and_folders_among_the_segments_do_no_harm(folder: Path, tmp
     (folder / "folder.jsonl").mkdir()
     write(folder, "good", GOOD)
 
-    queue.import_all()
+    import_all()
 
     assert sorted(path.name for path in folder.iterdir()) == ["folder.bad", "link.bad", "pipe.bad"]
     assert (tmp_path / "secret.jsonl").read_text() == "secret"
@@ -214,9 +216,9 @@ def test_a_segment_that_cannot_be_opened_for_now_is_not_set_aside(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", refuse)
-        assert list(spool.segments()) == []
+        assert list(journal.segments()) == []
 
-    assert len(list(spool.segments())) == 1
+    assert len(list(journal.segments())) == 1
 
 
 def test_a_huge_number_of_lost_records_is_cut() -> None:
@@ -229,7 +231,7 @@ def test_a_huge_number_of_lost_records_is_cut() -> None:
 def test_a_line_with_more_than_one_value_is_set_aside(folder: Path) -> None:
     write(folder, "good", f"{json.dumps(GOOD)} {json.dumps(GOOD)}".encode())
 
-    queue.import_all()
+    import_all()
 
     assert Group.objects.count() == 0
     assert (folder / "good.lines.bad").exists()

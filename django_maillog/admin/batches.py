@@ -18,8 +18,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from .. import conf
+from .. import buffers
 from ..models import Batch, Outcome, Status
+from ..outbox.mails import eml, preview
 from . import words
 from .base import Response, RowsAdmin, framed
 from .filters import BufferFilter, LevelFilter
@@ -194,7 +195,7 @@ class BatchAdmin(RowsAdmin[Batch]):
             "title": words.subject(row),
             "state": words.status_badge(row, now),
             "buttons": fitting if self.has_flush_permission(request) else {},
-            "orphaned": row.status in _WAITING and conf.find_buffer(row.buffer) is None,
+            "orphaned": row.status in _WAITING and buffers.find(row.buffer) is None,
             "facts": list(_facts(row, now)),
             "timeline": list(_timeline(row, now)),
             "groups": groups_of(row, now),
@@ -218,12 +219,11 @@ class BatchAdmin(RowsAdmin[Batch]):
 
     def eml_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The whole message, for a mail client."""
-        from .. import queue
 
         batch = self.visible(request, pk)
         if not _is_rendered(batch) and not _can_be_rendered(batch):
             raise Http404
-        response = HttpResponse(queue.eml(batch), content_type="message/rfc822")
+        response = HttpResponse(eml(batch), content_type="message/rfc822")
         response["Content-Disposition"] = f'attachment; filename="maillog-{batch.pk}.eml"'
         response["X-Content-Type-Options"] = "nosniff"
         return response
@@ -250,14 +250,14 @@ def _can_be_rendered(batch: Batch) -> bool:
 
 def _mail(batch: Batch) -> tuple[digest.Digest | None, str]:
     """The mail exactly as it was sent, or as it would be sent now; else what is wrong with it."""
-    from .. import digest, queue
+    from .. import digest
 
     if _is_rendered(batch):
         return digest.Digest(subject=batch.subject, text=batch.text, html=batch.html), ""
     if not _can_be_rendered(batch):
         raise Http404
     try:
-        return queue.preview(batch), ""
+        return preview(batch), ""
     except (
         Exception
     ) as error:  # the project's templates may raise anything, and the reader wants to know what

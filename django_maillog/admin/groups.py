@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from ..models import Batch, Group, Record
+from ..outbox.groups import end_silence, resolve, silence
 from . import words
 from .base import RowsAdmin
 from .filters import GroupBufferFilter, LevelFilter, LoggerFilter, StateFilter
@@ -182,19 +183,17 @@ class GroupAdmin(RowsAdmin[Group]):
 
     @admin.action(permissions=["silence"], description=gettext_lazy("End silence"))
     def end_silence(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
-        from .. import queue
 
         groups = list(queryset)
-        queue.end_silence(groups)
+        end_silence(groups)
         said = ngettext("%(what)s is no longer silenced.", "%(what)s are no longer silenced.", len(groups))
         self.tell(request, groups, said)
 
     @admin.action(permissions=["silence"], description=gettext_lazy("Mark resolved"))
     def mark_resolved(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
-        from .. import queue
 
         groups = list(queryset)
-        queue.resolve(groups, timezone.now())
+        resolve(groups, timezone.now())
         said = ngettext(
             "%(what)s is marked resolved: the next record counts as a regression.",
             "%(what)s are marked resolved: the next record of each counts as a regression.",
@@ -204,13 +203,12 @@ class GroupAdmin(RowsAdmin[Group]):
 
     def silence(self, request: HttpRequest, queryset: QuerySet[Group], length: str, note: str) -> None:
         """Silence the groups, in the name of whoever asked for it."""
-        from .. import queue
 
         now = timezone.now()
         groups = list(queryset)
         words_of_length, duration = SILENCES[length]
         until = None if duration is None else now + duration
-        queue.silence(groups, until=until, by=request.user.get_username(), note=note[:255], now=now)
+        silence(groups, until=until, by=request.user.get_username(), note=note[:255], now=now)
         said = ngettext("%(what)s is silenced %(length)s.", "%(what)s are silenced %(length)s.", len(groups))
         self.tell(request, groups, said, length=words_of_length)
 

@@ -11,7 +11,9 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from ..flush import flush_batch
 from ..models import Batch, Status
+from ..outbox.batches import cancel, retry, send_again
 from . import words
 
 
@@ -63,9 +65,8 @@ def outcome(batch: Batch, now: datetime) -> Told:
 
 
 def _flush(batch: Batch, now: datetime) -> Told:
-    from .. import queue
 
-    flushed = queue.flush_batch(batch)
+    flushed = flush_batch(batch)
     if flushed.status == Status.OPEN:
         facts = {"subject": words.subject(batch)}
         return Told(messages.WARNING, _("“%(subject)s” has no records, or nobody to send them to.") % facts)
@@ -73,30 +74,27 @@ def _flush(batch: Batch, now: datetime) -> Told:
 
 
 def _retry(batch: Batch, now: datetime) -> Told:
-    from .. import queue
 
-    queue.retry(batch, now)
+    retry(batch, now)
     batch.refresh_from_db()
-    return outcome(queue.flush_batch(batch), now)
+    return outcome(flush_batch(batch), now)
 
 
 def _cancel(batch: Batch, now: datetime) -> Told:
-    from .. import queue
 
     facts = {"subject": words.subject(batch)}
-    if queue.cancel(batch):
+    if cancel(batch):
         return Told(messages.SUCCESS, _("“%(subject)s” was cancelled: it will not be sent.") % facts)
     return Told(messages.WARNING, _("“%(subject)s” could not be cancelled any more.") % facts)
 
 
 def _send_again(batch: Batch, now: datetime) -> Told:
-    from .. import queue
 
-    copy = queue.send_again(batch, now)
+    copy = send_again(batch, now)
     if copy is None:
         facts = {"subject": words.subject(batch)}
         return Told(messages.WARNING, _("“%(subject)s” holds no mail that could be sent again.") % facts)
-    return outcome(queue.flush_batch(copy), now)
+    return outcome(flush_batch(copy), now)
 
 
 STEPS = {

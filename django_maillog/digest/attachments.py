@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..records import encode
+from ..capture.prepare import encode
 
 
 @dataclass(kw_only=True)

@@ -16,9 +16,11 @@ from typing import cast
 from django.apps import apps
 from django.utils.module_loading import import_string
 
-from .. import arguments, conf, records, spool
-from ..rules import Rules
-from . import names
+from .. import buffers, conf
+from ..capture import prepare
+from ..policy import Rules
+from ..spool import journal
+from . import arguments, names
 from .exits import is_reconfiguration, is_shutdown
 from .incoming import Incoming
 from .smtp import SMTPHandler
@@ -28,7 +30,7 @@ FULL_EVERY = 60.0  # seconds between two full captures of one fingerprint
 SEEN_LIMIT = 10_000  # fingerprints remembered for that
 KEY_LIMIT = 64  # characters of a fingerprint, and of a cause
 
-Fingerprint = Callable[[logging.LogRecord], records.Key]
+Fingerprint = Callable[[logging.LogRecord], prepare.Key]
 
 
 class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
@@ -70,7 +72,7 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         self.target = target
         self._fingerprint = arguments.function("fingerprint", fingerprint)
         self._seen: dict[str, float] = {}
-        conf.register_buffer(self)
+        buffers.register(self)
 
     @property
     def buffer(self) -> str:  # type: ignore[override]  # a list in the standard library
@@ -133,14 +135,14 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
             news = self._keep(record)
             if not (_ready or _worker_is_ready()):
                 return
-            worker = _worker()
+            thread = _worker()
             flush_level = self.flushLevel if type(self.flushLevel) is int else self.rules.flush_level
             level = record.__dict__.get("levelno")
             if type(level) is not int:
-                level = records.level_of(record)
-            worker.notify(urgent=level >= flush_level, news=news)
+                level = prepare.level_of(record)
+            thread.notify(urgent=level >= flush_level, news=news)
             if self.shouldFlush(record):
-                worker.request_flush(self)
+                thread.request_flush(self)
         except Exception:
             self.handleError(record)
 
@@ -168,27 +170,27 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
 
     def _keep(self, record: logging.LogRecord) -> bool:
         """Put the record into the spool; whether it is no repeat."""
-        key = records.fingerprint(record) if self._fingerprint is None else self._own_key(record)
+        key = prepare.fingerprint(record) if self._fingerprint is None else self._own_key(record)
         buffer = self.buffer
         is_first = self._is_first(key.fingerprint)
         if is_first:
-            value = records.prepare(record, key, formatter=self.formatter, html=self._html_report())
-            line = records.encode(value | {"buffer": buffer})
+            value = prepare.prepare(record, key, formatter=self.formatter, html=self._html_report())
+            line = prepare.encode(value | {"buffer": buffer})
         else:
-            line = records.encode_repeat(record, key, buffer)
-        spool.append(self, line)
+            line = prepare.encode_repeat(record, key, buffer)
+        journal.append(self, line)
         _open[buffer] = self
         return is_first
 
-    def _own_key(self, record: logging.LogRecord) -> records.Key:
+    def _own_key(self, record: logging.LogRecord) -> prepare.Key:
         """What the project's function says, if that is a key."""
         try:
             if not callable(self._fingerprint):
                 self._fingerprint = cast(Fingerprint, import_string(str(self._fingerprint)))
-            key = records.Key(*self._fingerprint(record))
+            key = prepare.Key(*self._fingerprint(record))
         except Exception:  # the project's own code: whatever it does, the record is worth more
-            return records.fingerprint(record)
-        return key if all(map(_is_key, key)) else records.fingerprint(record)
+            return prepare.fingerprint(record)
+        return key if all(map(_is_key, key)) else prepare.fingerprint(record)
 
     def _is_first(self, fingerprint: str) -> bool:
         """Whether this process saw no such record within the past minute."""
@@ -239,9 +241,10 @@ def _worker_is_ready() -> bool:
 @cache
 def _worker() -> ModuleType:
     """The database side, once the app registry is ready; an import statement costs as much as a write."""
-    from .. import worker
 
-    return worker
+    from ..worker import thread
+
+    return thread
 
 
 atexit.register(_close_all)

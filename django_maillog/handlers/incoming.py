@@ -7,8 +7,8 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .. import conf
-from ..text import message_of
+from .. import buffers
+from ..capture.text import message_of
 
 if TYPE_CHECKING:
     from ..digest import Report
@@ -19,7 +19,7 @@ DEEPEST = 8  # of handlers at work in one thread, one within another, when a rec
 
 def is_ours(record: logging.LogRecord) -> bool:
     """Whether a record comes from django_maillog itself, or from what it is calling: no mails about mails."""
-    if conf.thread.muted:
+    if buffers.thread.muted:
         return True
     name = record.__dict__.get("name")  # a record made by hand may have none, or anything for one
     return isinstance(name, str) and name.startswith(PACKAGE) and name[len(PACKAGE) :][:1] in ("", ".")
@@ -35,7 +35,7 @@ class Incoming(logging.Handler):
         A filter, a formatter or an object in a record may log, too: that is handled, and what is logged while
         it is handled is not.
         """
-        thread = conf.thread
+        thread = buffers.thread
         depth = thread.depth
         if depth > DEEPEST or is_ours(record):
             return False
@@ -48,7 +48,7 @@ class Incoming(logging.Handler):
 
 def url_cleanser(record: logging.LogRecord) -> Callable[[str], str]:
     """Replaces the values of secret query parameters, by the filter of the project's technical reports."""
-    from ..capture import cleanse_urls, cleanser
+    from ..capture.request import cleanse_urls, cleanser
 
     cleanse = cleanser(getattr(record, "request", None))
     return lambda text: cleanse_urls(text, cleanse)

@@ -7,13 +7,13 @@ from typing import Any
 from django.apps import apps
 from django.core.checks import CheckMessage, Error, register
 
-from .. import conf
+from .. import buffers
 
 
 @register("django_maillog")
 def check_installed(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """A BufferingHandler needs the app's tables and worker."""
-    names = sorted(conf.buffers())
+    names = sorted(buffers.configured())
     if not names or apps.is_installed("django_maillog"):
         return []
     return [

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from .. import arguments, records
-from . import names
+from ..capture import prepare
+from . import arguments, names
 from .exits import is_shutdown
 from .incoming import Incoming, is_ours
 from .smtp import SMTPHandler
@@ -121,7 +121,7 @@ class MemoryHandler(Incoming, logging.handlers.MemoryHandler):
 
     def _value(self, target: DigestTarget, record: logging.LogRecord) -> dict[str, Any]:
         html = target.get_html_report if target.include_html else None
-        return records.prepare(record, records.fingerprint(record), formatter=self.formatter, html=html)
+        return prepare.prepare(record, prepare.fingerprint(record), formatter=self.formatter, html=html)
 
 
 def _passed(target: DigestTarget, record: logging.LogRecord) -> logging.LogRecord | None:

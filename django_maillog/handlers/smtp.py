@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 
-from .. import arguments, compat, conf
-from ..text import header_text, message_of, safe_text
-from . import incoming, names
+from .. import buffers, compat
+from ..capture.text import header_text, message_of, safe_text
+from . import arguments, incoming, names
 
 if TYPE_CHECKING:
     from django.core.mail.backends.base import BaseEmailBackend
@@ -127,7 +127,7 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
         """A new connection, not opened yet, whose errors are raised."""
         if self.mailhost is None:
             return self._project_connection() if compat.HAS_MAILERS else self.connection()
-        from ..smtp_backend import smtp_connection  # and smtplib, when there is something to send
+        from .smtp_backend import smtp_connection  # and smtplib, when there is something to send
 
         return smtp_connection(
             host=self.mailhost,
@@ -157,7 +157,7 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
         if incoming.is_ours(record):
             return
         try:
-            with conf.muted():
+            with buffers.muted():
                 self._mail(record)
         except Exception:
             self.handleError(record)
@@ -222,21 +222,21 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
     @cached_property
     def reporter_class(self) -> type[ExceptionReporter]:
         """The class that makes the technical report: the argument's, else ``DEFAULT_EXCEPTION_REPORTER``."""
-        from .. import reports  # here, because it takes the ORM along, which LOGGING should not have to load
+        from . import technical  # here, because it takes the ORM along, which LOGGING should not have to load
 
-        return reports.find_class(self._reporter_path)
+        return technical.find_class(self._reporter_path)
 
     def get_html_report(self, record: logging.LogRecord) -> str:
         """The technical report as HTML."""
-        from .. import reports
+        from . import technical
 
-        return reports.make(self._report_class(), record, message_of(record)).get_traceback_html()
+        return technical.make(self._report_class(), record, message_of(record)).get_traceback_html()
 
     def get_offline_report(self, record: logging.LogRecord) -> str:
         """The same for use in a logging call: no query, and the request's body and user as far as read."""
-        from .. import reports
+        from . import technical
 
-        return reports.offline_html(self._report_class(), record, message_of(record))
+        return technical.offline_html(self._report_class(), record, message_of(record))
 
     def _html_report(self, record: logging.LogRecord) -> str | None:
         try:
@@ -245,19 +245,19 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
             return None
 
     def _text_report(self, record: logging.LogRecord) -> str:
-        from .. import reports
+        from . import technical
 
         try:
-            return reports.make(self._report_class(), record, record.getMessage()).get_traceback_text()
+            return technical.make(self._report_class(), record, record.getMessage()).get_traceback_text()
         except Exception as error:  # a strange request or exception must not cost the mail that tells of it
             plain = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
             return f"{plain}\n(The technical report could not be made: {safe_text(repr(error), 500)})"
 
     def _report_class(self) -> type[ExceptionReporter]:
-        from .. import reports
+        from . import technical
 
-        is_default = self._reporter_path is None and self.reporter_class is reports.DEFAULT_REPORTER
-        return reports.BriefReporter if is_default else self.reporter_class
+        is_default = self._reporter_path is None and self.reporter_class is technical.DEFAULT_REPORTER
+        return technical.BriefReporter if is_default else self.reporter_class
 
     # A digest's mail.
 
@@ -272,15 +272,16 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
 
     def send_digest(self, report: Report) -> None:
         """Render and send one digest; an error is raised."""
-        from .. import delivery, digest
+        from .. import digest
+        from ..outbox import connection
 
         recipients = self.get_recipients()
         if not recipients:
             return
         report.include_html = self.include_html
-        with conf.muted():
+        with buffers.muted():
             rendered = digest.render(report, subject=self.get_digest_subject(report))
-            mail = delivery.message(
+            mail = connection.message(
                 rendered, digest.headers(report), sender=self.get_sender(), recipients=recipients
             )
             self.get_connection().send_messages([mail])

@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from django_maillog.segments import HOST
+from django_maillog.spool.segment import HOST
 from tests.databases import fresh_database
 from tests.settings import SERVERS
 
 if TYPE_CHECKING:
-    from django_maillog.records import Key
+    from django_maillog.capture.prepare import Key
 
 FRAME = '  File "/srv/shop/{0}/views.py", line {1}, in view_{1}\n    return charge(order, amount={1})\n'
 TRACEBACK = "Traceback (most recent call last):\n" + "".join(
@@ -86,7 +86,7 @@ def _set_up(url: str, folder: Path) -> None:
     from django.db import connections
     from django.test.utils import setup_test_environment
 
-    from django_maillog.spool import spool
+    from django_maillog.spool.journal import spool
 
     if not settings.configured:
         django.setup()
@@ -137,8 +137,8 @@ def value(number: int, fingerprint: int, *, full: bool) -> dict[str, Any]:
 def fill_spool(records: int, groups: int) -> None:
     """Append so many records of so many fingerprints, the first of each captured in full."""
     from django_maillog import handlers
-    from django_maillog.records import encode, encode_repeat
-    from django_maillog.spool import spool
+    from django_maillog.capture.prepare import encode, encode_repeat
+    from django_maillog.spool.journal import spool
 
     handler = handlers.BufferingHandler()
     handler.name = "mail"
@@ -156,7 +156,7 @@ def repeat(number: int, fingerprint: int) -> tuple[logging.LogRecord, Key]:
     """The record whose prepared value ``value`` is, and its key."""
     from django.test import RequestFactory
 
-    from django_maillog.records import Key
+    from django_maillog.capture.prepare import Key
 
     message = "Payment of order %s failed"
     error = PaymentError("the gateway did not answer")

@@ -42,8 +42,10 @@ def run(events: Iterable[dict[str, Any]]) -> Result:
     """Live through the events; Django must be set up, the database migrated and the outbox empty."""
     from django.core import mail
 
-    from django_maillog import handlers, queue, spool
+    from django_maillog import flush as flushing
+    from django_maillog import handlers
     from django_maillog.models import Batch
+    from django_maillog.spool import journal
 
     handler = handlers.BufferingHandler()
     handler.name = "day"
@@ -53,7 +55,7 @@ def run(events: Iterable[dict[str, Any]]) -> Result:
     sent_at: list[datetime] = []
 
     def flush(at: datetime) -> None:
-        queue.flush(everything=False, clock=lambda: at)
+        flushing.flush(everything=False, clock=lambda: at)
         sent_at.extend([at] * (len(mail.outbox) - len(sent_at)))
 
     for second, together in groupby(events, key=lambda event: int(event["t"])):
@@ -64,7 +66,7 @@ def run(events: Iterable[dict[str, Any]]) -> Result:
             number += 1
             if event["fingerprint"] == "needle" and needle_at is None:
                 needle_at = MIDNIGHT + timedelta(seconds=event["t"])
-            spool.append(handler, json.dumps(_value(event)).encode() + b"\n")
+            journal.append(handler, json.dumps(_value(event)).encode() + b"\n")
         flush(now + timedelta(seconds=1))  # a record is imported within a second
     for due in _moments_until(MIDNIGHT + DAY * (1 + (now - MIDNIGHT) // DAY)):
         flush(due)
@@ -86,9 +88,10 @@ def run(events: Iterable[dict[str, Any]]) -> Result:
 
 def _moments_until(moment: datetime) -> Iterator[datetime]:
     """When a worker would wake by itself before a moment."""
-    from django_maillog import queue
 
-    while (due := queue.next_event()) is not None and due <= moment:
+    from django_maillog.flush import next_event
+
+    while (due := next_event()) is not None and due <= moment:
         yield due
 
 

@@ -45,16 +45,17 @@ def measure(kind: str, case: str, records: int) -> dict[str, Any]:
 
 def drain(records: int, groups: int) -> tuple[float, float]:
     """Seconds for all, and for the longest transaction."""
-    from django_maillog import handlers, queue
+    from django_maillog import handlers
+    from django_maillog.intake import importer
+    from django_maillog.intake.importer import import_all
     from django_maillog.models import Batch, Group
-    from django_maillog.queue import intake
 
     handler = handlers.BufferingHandler()  # else its configuration would be looked for in the segments
     handler.name = "mail"
     Batch.objects.all().delete()
     Group.objects.all().delete()
     fill_spool(records, groups)
-    commit = intake._Import._commit
+    commit = importer._Import._commit
     longest = 0.0
 
     def watched(self: Any, *arguments: Any, **options: Any) -> None:
@@ -63,11 +64,11 @@ def drain(records: int, groups: int) -> tuple[float, float]:
         commit(self, *arguments, **options)
         longest = max(longest, time.perf_counter() - start)
 
-    intake._Import._commit = watched  # type: ignore[method-assign]
+    importer._Import._commit = watched  # type: ignore[method-assign]
     try:
-        return timed(queue.import_all), longest
+        return timed(import_all), longest
     finally:
-        intake._Import._commit = commit  # type: ignore[method-assign]
+        importer._Import._commit = commit  # type: ignore[method-assign]
 
 
 def stored_rows() -> list[list[Model]]:
@@ -84,8 +85,8 @@ def stored_rows() -> list[list[Model]]:
 
 def storm_rows() -> list[list[Model]]:
     """A row for each of some of the last drain's repeats."""
+    from django_maillog.intake.record_rows import make_row
     from django_maillog.models import Batch, Group, Record
-    from django_maillog.queue.record_rows import make_row
 
     batch = Batch.objects.get()
     groups = Group.objects.values_list("pk", flat=True)

@@ -56,17 +56,18 @@ def mail_server() -> Iterator[None]:
 def large(records: int) -> dict[str, Any]:
     """One batch of so many records."""
     with project(), mail_server():
-        from django_maillog import queue
+        from django_maillog.flush import flush
+        from django_maillog.intake.importer import import_all
 
         left = records
         while left:
             part = min(left, 200_000)
             fill_spool(part, GROUPS)
-            queue.import_all()
+            import_all()
             left -= part
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         summary: list[Any] = []
-        seconds = timed(lambda: summary.append(queue.flush()))
+        seconds = timed(lambda: summary.append(flush()))
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
         assert summary[0].sent == 1
     return {"case": f"1 x {records:,}", "seconds": seconds, "MB more": grown / 1024}
@@ -77,21 +78,23 @@ def small(kind: str, number: int) -> dict[str, Any]:
     with project(kind), mail_server():
         from django.utils import timezone
 
-        from django_maillog import compat, queue
+        from django_maillog import compat
+        from django_maillog.intake.importer import import_all
         from django_maillog.models import Batch
-        from django_maillog.queue.mails import make_mail
-        from django_maillog.queue.targets import target_of
+        from django_maillog.outbox.batches import seal
+        from django_maillog.outbox.contents import report
+        from django_maillog.outbox.delivery import deliver
+        from django_maillog.outbox.mails import make_mail
+        from django_maillog.outbox.targets import target_of
 
         for _each in range(number):
             fill_spool(1, 1)
-            queue.import_all()
-            queue.seal(Batch.objects.get(open_for="mail"), timezone.now())
+            import_all()
+            seal(Batch.objects.get(open_for="mail"), timezone.now())
         now = timezone.now()
-        mails = [
-            make_mail(batch, queue.report(batch, now), target_of(batch)) for batch in Batch.objects.all()
-        ]
+        mails = [make_mail(batch, report(batch, now), target_of(batch)) for batch in Batch.objects.all()]
         before = timed(lambda: compat.get_connection().send_messages(mails))
-        ours = timed(queue.deliver)
+        ours = timed(deliver)
         after = timed(lambda: compat.get_connection().send_messages(mails))
         assert set(Batch.objects.values_list("status", flat=True)) == {"sent"}
     peer = (before + after) / 2

@@ -17,13 +17,14 @@ ROUNDS = 15
 
 def work() -> tuple[float, float]:
     """Median seconds of importing 1,000 records of 50 groups, and of flushing them."""
-    from django_maillog import queue
+    from django_maillog.flush import flush
+    from django_maillog.intake.importer import import_all
 
     imports, flushes = [], []
     for _round in range(ROUNDS):
         fill_spool(1_000, 50)
-        imports.append(timed(queue.import_all))
-        flushes.append(timed(queue.flush))
+        imports.append(timed(import_all))
+        flushes.append(timed(flush))
     return statistics.median(imports), statistics.median(flushes)
 
 

@@ -11,7 +11,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
-from ... import conf, queue
+from ... import conf
+from ...buffers import muted
+from ...flush import Summary, flush
+from ...plan import known_buffers, plan, problems, spooled
 
 INTERRUPTED = 130  # the shell's status for SIGINT
 
@@ -44,11 +47,11 @@ class Command(BaseCommand):
         everything, as_json = not options["due"], options["json"]
         try:
             buffers = self._known(options["buffers"]) if options["buffers"] else None
-            with conf.muted():
+            with muted():
                 if options["dry_run"]:
                     self._plan(buffers, everything=everything, as_json=as_json)
                     return
-                summary = queue.flush(buffers, everything=everything)
+                summary = flush(buffers, everything=everything)
             self._print(summary, as_json=as_json)
         except Error as error:
             raise CommandError(
@@ -66,7 +69,7 @@ class Command(BaseCommand):
             sys.exit(1)
 
     def _known(self, names: list[str]) -> list[str]:
-        known = queue.known_buffers()
+        known = known_buffers()
         unknown = [name for name in names if name not in known]
         if unknown:
             raise CommandError(
@@ -76,24 +79,24 @@ class Command(BaseCommand):
         return names
 
     def _plan(self, buffers: list[str] | None, *, everything: bool, as_json: bool) -> None:
-        plans = queue.plan(buffers, everything=everything)
-        spooled = queue.spooled()
-        number = sum(spooled[name] for name in spooled if buffers is None or name in buffers)
+        planned = plan(buffers, everything=everything)
+        waiting = spooled()
+        number = sum(waiting[name] for name in waiting if buffers is None or name in buffers)
         if as_json:
-            mails = [plan.as_dict() for plan in plans]
+            mails = [mail.as_dict() for mail in planned]
             self.stdout.write(json.dumps({"mails": mails, "spooled": number}))
             return
-        for plan in plans:
-            addressees = ", ".join(plan.recipients) or "nobody: ADMINS is empty, so it stays pending"
-            self.stdout.write(f"{plan.buffer}: {counted(plan.records)} to {addressees}\n    {plan.subject}")
-        if not plans:
+        for mail in planned:
+            addressees = ", ".join(mail.recipients) or "nobody: ADMINS is empty, so it stays pending"
+            self.stdout.write(f"{mail.buffer}: {counted(mail.records)} to {addressees}\n    {mail.subject}")
+        if not planned:
             self.stdout.write("Nothing that is imported would be sent.")
         if number:
             self.stdout.write(
                 f"{counted(number)} in the spool would be imported first, and may make more mails."
             )
 
-    def _print(self, summary: queue.Summary, *, as_json: bool) -> None:
+    def _print(self, summary: Summary, *, as_json: bool) -> None:
         if as_json:
             self.stdout.write(json.dumps(summary.as_dict()))
             return
@@ -102,7 +105,7 @@ class Command(BaseCommand):
             f"{summary.sent} sent, {summary.retrying} to be tried again, {summary.failed} failed; "
             f"{counted(summary.pending)} pending."
         )
-        for problem in queue.problems():
+        for problem in problems():
             self.stderr.write(self.style.WARNING(problem))
 
 

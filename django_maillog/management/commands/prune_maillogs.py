@@ -13,7 +13,8 @@ from django.db import Error
 from django.utils import timezone
 from tqdm import tqdm
 
-from ... import conf, queue
+from ... import buffers, conf
+from ...prune import prune
 
 
 class Command(BaseCommand):
@@ -34,8 +35,8 @@ class Command(BaseCommand):
         now = timezone.now()
         try:
             days = options["days"] if options["days"] is not None else conf.retention_days()
-            with conf.muted(), tqdm(unit=" rows", disable=not sys.stderr.isatty()) as bar:
-                deleted = queue.prune(now - timedelta(days=days), now, progress=bar.update)
+            with buffers.muted(), tqdm(unit=" rows", disable=not sys.stderr.isatty()) as bar:
+                deleted = prune(now - timedelta(days=days), now, progress=bar.update)
         except Error as error:
             raise CommandError(f"The database can't be used: {error}") from error
         except ImproperlyConfigured as error:

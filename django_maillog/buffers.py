@@ -1,0 +1,55 @@
+"""The buffers that this process has configured, and the muting of what django_maillog itself logs."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .handlers import BufferingHandler
+
+# The newest handler of a name wins: dictConfig replaces handlers, and the old
+# ones live on while a logger holds them.
+_handlers: weakref.WeakValueDictionary[int, BufferingHandler] = weakref.WeakValueDictionary()
+_number_of = itertools.count()
+
+
+def register(handler: BufferingHandler) -> None:
+    """Remember a BufferingHandler, whatever way it was made."""
+    _handlers[next(_number_of)] = handler
+
+
+def configured() -> dict[str, BufferingHandler]:
+    """The BufferingHandlers alive in this process, by buffer name."""
+    # valuerefs() is one step: other threads may make handlers meanwhile.
+    handlers = [reference() for reference in _handlers.valuerefs()]
+    return {handler.buffer: handler for handler in handlers if handler is not None}
+
+
+def find(name: str) -> BufferingHandler | None:
+    """The newest BufferingHandler of that buffer in this process, if there is one."""
+    return configured().get(name)
+
+
+class _Thread(threading.local):
+    """What holds for what this thread logs now."""
+
+    muted = False  # it comes from our own work
+    depth = 0  # handlers of ours at work, one within another
+
+
+thread = _Thread()
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Keep what this thread logs meanwhile out of our handlers: no mails about mails."""
+    before, thread.muted = thread.muted, True
+    try:
+        yield
+    finally:
+        thread.muted = before

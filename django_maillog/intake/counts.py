@@ -1,0 +1,127 @@
+"""What a chunk holds of each group, counted: what needs rows of its own, and what is folded; no SQL."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from .. import moments
+from ..spool.lines import MAX_TIME
+
+KEEP = 3  # rows of a group and process in a batch that are stored one by one; the rest is folded into one
+MAX_MESSAGES = 8  # distinct messages counted in a folded row
+MESSAGE_LENGTH = 200
+
+Value = dict[str, Any]
+Place = tuple[str, int]  # host and process
+Hours = dict[tuple[int, int], int]  # records by hour since 1970, and level
+
+
+@dataclass(slots=True)
+class Fold:
+    """Repeats of one group in one process, which share a row."""
+
+    value: Value
+    count: int = 0
+    first: float = float("inf")
+    last: float = float("-inf")
+    messages: dict[str, int] = field(default_factory=dict)
+    hours: Hours = field(default_factory=dict)
+
+    def add(self, value: Value) -> None:
+        self.count += 1
+        moment = value["time"]
+        if moment < self.first:
+            self.first = moment
+        if moment > self.last:
+            self.last = moment
+        count_hour(self.hours, int(moment // 3600), value["level"])
+        count_message(self.messages, value["message"])
+
+    def add_all(self, repeats: list[tuple[float, str]], level: int) -> None:
+        """Take repeats of one level, as times and messages; raise, and take none, if one is no such thing."""
+        messages = Counter([message[:MESSAGE_LENGTH] for _time, message in repeats])
+        hours = Counter([int(moment // 3600) for moment, _message in repeats])
+        first, last = min(repeats)[0], max(repeats)[0]
+        if not 0 <= first <= last < MAX_TIME:
+            raise ValueError("a time is out of range")
+        self.count += len(repeats)
+        self.first, self.last = min(first, self.first), max(last, self.last)
+        for hour, number in hours.items():
+            count_hour(self.hours, hour, level, number)
+        for text, number in messages.items():
+            count_message(self.messages, text, number)
+
+    def copy(self) -> Fold:
+        return replace(self, messages=dict(self.messages), hours=dict(self.hours))
+
+
+@dataclass(slots=True)
+class Occurrences:
+    """What a chunk holds of one group from one process: values for rows of their own, and the rest."""
+
+    rows: int = 0  # of this place that are kept, here or in an earlier chunk
+    kept: list[Value] = field(default_factory=list)
+    has_full: bool = False
+    fold: Fold | None = None
+
+    def add(self, value: Value) -> bool:
+        """Take a value; whether it may need a row of its own."""
+        if self.rows >= KEEP and (self.has_full or "full" not in value):
+            if self.fold is None:
+                self.fold = Fold(value)
+            self.fold.add(value)
+            return False
+        self.kept.append(value)
+        self.rows += 1
+        self.has_full = self.has_full or "full" in value
+        return True
+
+
+@dataclass(slots=True)
+class Arrivals:
+    """What a chunk holds of one fingerprint in one buffer; the totals are there once it is summed up."""
+
+    first_value: Value
+    places: dict[Place, Occurrences] = field(default_factory=dict)
+    hours: Hours = field(default_factory=dict)
+    count: int = 0
+    level: int = 0
+    first_at: datetime = datetime.max
+    last_at: datetime = datetime.min
+
+    def sum_up(self) -> None:
+        """Count everything: not line by line, since nearly all lines of a storm are in the folds."""
+        times: list[float] = []
+        for occurrences in self.places.values():
+            for value in occurrences.kept:
+                count_hour(self.hours, int(value["time"] // 3600), value["level"])
+                times.append(value["time"])
+            if fold := occurrences.fold:
+                times += fold.first, fold.last
+                for (hour, level), number in fold.hours.items():
+                    count_hour(self.hours, hour, level, number)
+        self.count = sum(self.hours.values())
+        self.level = max(level for _hour, level in self.hours)
+        self.first_at = moments.at(min(times))
+        self.last_at = moments.at(max(times))
+
+    def best_value(self) -> Value:
+        """The value that describes the group best: the first that was captured in full, else the first."""
+        kept = (value for occurrences in self.places.values() for value in occurrences.kept)
+        return next((value for value in kept if "full" in value), self.first_value)
+
+
+def count_hour(hours: Hours, hour: int, level: int, number: int = 1) -> None:
+    """Count records of an hour and level."""
+    hours[hour, level] = hours.get((hour, level), 0) + number
+
+
+def count_message(messages: dict[str, int], message: str, number: int = 1) -> None:
+    """Count a message among the distinct ones; beyond MAX_MESSAGES under ``""``."""
+    text = message[:MESSAGE_LENGTH]
+    if text not in messages and len(messages) >= MAX_MESSAGES:
+        text = ""
+    messages[text] = messages.get(text, 0) + number

@@ -1,0 +1,129 @@
+"""What a flush would do, what keeps batches from going out, and which buffers there are; changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from django.db import router
+from django.utils import timezone
+
+from . import buffers, conf
+from .flush import to_seal
+from .models import Batch, Segment, Status
+from .outbox.contents import report
+from .outbox.targets import target_of
+from .policy import Reason
+from .spool.folder import segment_paths
+from .spool.segment import BadSegment, OtherVersion, SegmentFile
+
+SHOWN_PROBLEMS = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """One mail that a flush would send."""
+
+    buffer: str
+    records: int
+    groups: int
+    recipients: list[str]
+    subject: str
+    reason: str
+
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def plan(
+    buffers: Collection[str] | None = None, *, everything: bool = True, now: datetime | None = None
+) -> list[Plan]:
+    """The mails that a flush would send from what is imported, to whom."""
+    now = now or timezone.now()
+    ready = Batch.objects.using(_alias()).deliverable(now).order_by("pk")
+    sealing = list(to_seal(buffers, now, everything=everything, at_exit=False))
+    sealing += [(batch, None) for batch in ready if buffers is None or batch.buffer in buffers]
+    return [_plan(batch, reason, now) for batch, reason in sealing]
+
+
+def spooled() -> Counter[str]:
+    """The records that wait in the spool to be imported, by buffer; a buffer may be there with none."""
+    found: Counter[str] = Counter()
+    paths = segment_paths(conf.spool_dir())  # named, or it would be made
+    offsets = Segment.objects.using(_alias()).in_bulk([path.stem for path in paths])
+    for path in paths:
+        with contextlib.suppress(OSError, BadSegment, OtherVersion), SegmentFile(path) as segment:
+            found.update(dict.fromkeys(segment.buffers(), 0))
+            offset = offsets[segment.id].offset if segment.id in offsets else 0
+            for line in _lines(segment, offset):
+                _count(found, line)
+    return found
+
+
+def known_buffers() -> set[str]:
+    """Every buffer that this process has configured, that has a batch, or that has records in the spool."""
+    stored = Batch.objects.using(_alias()).order_by().values_list("buffer", flat=True).distinct()
+    return buffers.configured().keys() | set(stored) | spooled().keys()
+
+
+def problems() -> Iterator[str]:
+    """What keeps batches from going out, in words for a person."""
+    batches = Batch.objects.using(_alias()).defer("text", "html").order_by("pk")
+    for batch in batches.open().filter(record_count__gt=0):
+        recipients, error = _recipients(batch)
+        if not recipients:
+            hint = error or "set ADMINS, or toaddrs of its SMTPHandler."
+            records = f"Buffer {batch.buffer!r} has {batch.record_count} records"
+            yield f"{records} and nobody to send them to: {hint}"
+    for batch in batches.filter(status=Status.FAILED)[:SHOWN_PROBLEMS]:
+        yield f"Batch {batch.pk} of buffer {batch.buffer!r} failed: {batch.last_error}"
+    for batch in batches.filter(status=Status.READY, attempts__gt=0)[:SHOWN_PROBLEMS]:
+        again = f"{batch.next_attempt_at:%Y-%m-%d %H:%M:%S %Z}"
+        yield f"Batch {batch.pk} of buffer {batch.buffer!r} is tried again at {again}: {batch.last_error}"
+
+
+def _plan(batch: Batch, reason: Reason | None, now: datetime) -> Plan:
+    recipients, error = _recipients(batch)
+    subject = batch.subject
+    if not subject and not error:
+        subject = target_of(batch).get_digest_subject(report(batch, now))
+    return Plan(
+        buffer=batch.buffer,
+        records=batch.record_count,
+        groups=batch.group_count,
+        recipients=recipients,
+        subject=subject or error,
+        reason=reason or batch.reason,
+    )
+
+
+def _recipients(batch: Batch) -> tuple[list[str], str]:
+    """Who gets the batch, and what is wrong with its target."""
+    try:
+        return list(batch.recipients) or target_of(batch).get_recipients(), ""
+    except Exception as error:  # the project's configuration, whatever is wrong with it
+        return [], f"{type(error).__name__}: {error}"
+
+
+def _lines(segment: SegmentFile, offset: int) -> Iterator[bytes]:
+    while True:
+        found, offset = segment.read(offset)
+        if not found:
+            return
+        yield from found
+
+
+def _count(found: Counter[str], line: bytes) -> None:
+    """Count a line; one that can't be read is left to the import, which sets it aside."""
+    with contextlib.suppress(ValueError, TypeError, RecursionError):
+        value = json.loads(line)
+        if isinstance(value, dict) and "buffer" in value:
+            found[str(value["buffer"])] += int(value.get("lost", 1))
+
+
+def _alias() -> str:
+    return router.db_for_write(Batch)

@@ -1,0 +1,70 @@
+"""Delete what is old: finished batches with their records, groups without any, finished segments."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import router
+from django.db.models import Exists, OuterRef, QuerySet
+
+from .models import Attempt, Batch, Group, Record, Segment, Tally
+from .outbox.delivery import never
+from .transactions import step_aside, writing
+
+LEAST_GAP = 0.02  # seconds in which others may write; at least as long as the deletion before
+CHUNK = 250  # rows a transaction deletes: it holds SQLite's write lock
+SEGMENT_KEPT = timedelta(
+    days=1
+)  # a finished segment's row outlives its file: a slow importer may still hold that
+
+
+def prune(
+    before: datetime,
+    now: datetime,
+    *,
+    progress: Callable[[int], object] = lambda rows: None,
+    stop: Callable[[], bool] = never,
+) -> int:
+    """Delete what ended before a time, in short transactions; the number of rows.
+
+    Failed batches stay until somebody acts. ``progress`` is called with the number of rows after each chunk,
+    ``stop`` asked before it.
+    """
+    return _Prune(progress, stop).run(before, now)
+
+
+class _Prune:
+    def __init__(self, progress: Callable[[int], object], stop: Callable[[], bool]) -> None:
+        self._alias = router.db_for_write(Batch)
+        self._progress = progress
+        self._stop = stop
+        self._deleted = 0
+
+    def run(self, before: datetime, now: datetime) -> int:
+        batches = Batch.objects.using(self._alias).finished_before(before)
+        for batch in list(batches.order_by("opened_at").only("pk")):
+            self._delete_all(Record.objects.using(self._alias).filter(batch=batch))
+            self._delete_all(Attempt.objects.using(self._alias).filter(batch=batch))
+            self._delete_all(batches.filter(pk=batch.pk))
+        self._delete_all(Tally.objects.using(self._alias).filter(hour_at__lt=before))
+        records = Record.objects.using(self._alias).filter(group=OuterRef("pk"))
+        groups = Group.objects.using(self._alias).filter(last_seen_at__lt=before, silenced_at=None)
+        self._delete_all(groups.filter(~Exists(records)))
+        self._delete_all(Segment.objects.using(self._alias).filter(finished_at__lt=now - SEGMENT_KEPT))
+        return self._deleted
+
+    def _delete_all(self, rows: QuerySet[Any]) -> None:
+        while not self._stop() and (keys := sorted(rows.order_by().values_list("pk", flat=True)[:CHUNK])):
+            start = time.monotonic()
+            with writing(self._alias):
+                # Asked again of the locked rows: a group's records since then would go with it.
+                locked = (
+                    rows.filter(pk__in=keys).order_by("pk").select_for_update().values_list("pk", flat=True)
+                )
+                number = rows.model.objects.using(self._alias).filter(pk__in=list(locked)).delete()[0]
+            self._deleted += number
+            self._progress(number)
+            step_aside(self._alias, max(LEAST_GAP, time.monotonic() - start))

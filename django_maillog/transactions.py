@@ -1,0 +1,75 @@
+"""What a database error means for the one who caused it: try again, or never with this row."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from django.db import DataError, Error, IntegrityError, OperationalError, connections, transaction
+
+from .models import Segment
+
+TRIES = 8
+CONFLICTS = 3  # tries after rows that are there already: more often it is a check that fails
+WAIT = 0.02  # seconds, times the number of the try
+AGAIN = frozenset({"40001", "40P01", 1205, 1213})  # serialization failure, deadlock, lock wait time-out
+REFUSED = frozenset(
+    {1153, 1264, 1366, 1406, "22P05"}
+)  # MySQL: packet, range, characters, length; PostgreSQL: \u0000
+
+Result = TypeVar("Result")
+
+
+class Lost(Exception):
+    """Somebody else was faster: roll back and start over."""
+
+
+class Changed(Exception):
+    """What was read before the transaction isn't true any more: read again."""
+
+
+@contextmanager
+def writing(alias: str) -> Iterator[None]:
+    """A transaction with SQLite's write lock from its start: one that has read before can't wait for it."""
+    with transaction.atomic(using=alias):
+        if connections[alias].vendor == "sqlite":
+            Segment.objects.using(alias).filter(pk="").update(offset=0)
+        yield
+
+
+def step_aside(alias: str, seconds: float) -> None:
+    """Let the project's own writers have SQLite's lock: they only ask for it now and then."""
+    if connections[alias].vendor == "sqlite" and not connections[alias].in_atomic_block:
+        time.sleep(seconds)
+
+
+def retrying(work: Callable[[], Result], alias: str) -> Result:
+    """Call it again if other transactions got in its way: it was a deadlock's victim, a row is there."""
+    for number in range(1, TRIES):
+        try:
+            return work()
+        except (OperationalError, IntegrityError) as error:
+            conflict = isinstance(error, IntegrityError) and number < CONFLICTS
+            if connections[alias].in_atomic_block or not (conflict or _code(error) & AGAIN):
+                raise
+            time.sleep(random.uniform(0, WAIT * number))
+    return work()
+
+
+def is_refused(error: Exception) -> bool:
+    """Whether the database will never take these values, however often they are offered."""
+    if isinstance(error, Error):  # an IntegrityError that trying again didn't cure: a check failed
+        return isinstance(error, (DataError, IntegrityError)) or bool(_code(error) & REFUSED)
+    # The drivers' own refusals: lone surrogates, huge integers, NUL (psycopg2).
+    return isinstance(error, (UnicodeError, OverflowError)) or (
+        isinstance(error, ValueError) and "NUL" in str(error)
+    )
+
+
+def _code(error: Error) -> set[object]:
+    """The driver's error codes: PostgreSQL's SQLSTATE, MySQL's number."""
+    cause = error.__cause__
+    return {getattr(cause, "sqlstate", None), *error.args[:1]}

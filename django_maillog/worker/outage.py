@@ -1,0 +1,153 @@
+"""While the database is away: a digest straight from the spool, as that news must not need the database."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import make_msgid
+from typing import Any
+
+from .. import buffers, digest
+from ..outbox.connection import Connection, message
+from ..policy import Reason
+from ..spool import lines
+from ..spool.journal import spool
+from ..spool.segment import Source
+
+MAX_RECORDS = 20_000  # in one mail; the rest waits for the next
+RETRY = 60.0  # seconds after which a mail that did not go out is tried again
+NOTE = (
+    "The database is away, or answers errors. This mail comes straight from the spool of one process; "
+    "everything will be in the database when it is back, and these records will not be mailed again."
+)
+
+log = logging.getLogger("django_maillog")
+
+
+@dataclass
+class _Found:
+    """What the spool holds of one buffer."""
+
+    values: list[dict[str, Any]] = field(default_factory=list)
+    lost: int = 0
+
+
+@dataclass
+class _Harvest:
+    """What this process's segments hold that is neither imported nor mailed, and which bytes that is."""
+
+    buffers: dict[str, _Found] = field(default_factory=lambda: defaultdict(_Found))
+    ranges: list[tuple[Source, int, int]] = field(default_factory=list)
+    records: int = 0
+
+    def take(self, source: Source) -> None:
+        """Read on from where the import is, or a mail was; at most MAX_RECORDS of all sources."""
+        start = offset = _start(source)
+        while self.records < MAX_RECORDS:
+            raw_lines, end = source.read(offset)
+            if not raw_lines:
+                break
+            for raw in raw_lines:
+                self._add(lines.parse(raw, source))
+            offset = end
+        if offset > start:
+            self.ranges.append((source, start, offset))
+
+    def _add(self, line: lines.Line) -> None:
+        if line.lost:
+            self.buffers[line.buffer].lost += line.lost
+        elif line.value is not None:
+            self.buffers[line.buffer].values.append(line.value)
+            self.records += 1
+
+
+class Mailer:
+    """Mails what this process's spool holds, at most once in a ``group_interval``."""
+
+    def __init__(self) -> None:
+        self._next_at = 0.0  # monotonic
+
+    def mail(self) -> int:
+        """Mail what is neither imported nor mailed yet; the number of mails.
+
+        No process imports a segment between our look at it and our note of what was mailed of it.
+        """
+        if time.monotonic() < self._next_at:
+            return 0
+        with ExitStack() as held:
+            harvest = _Harvest()
+            for source in spool.own():
+                held.callback(source.close)
+                if not source.read(_start(source))[0]:
+                    continue
+                with suppress(OSError):  # an import of it is being committed: next time
+                    held.enter_context(source.mailing())
+                    harvest.take(source)
+            mails = self._send_all(harvest)
+            for source, start, end in harvest.ranges if mails else ():
+                source.add_report({"from": start, "to": end, "time": time.time(), "mails": mails})
+        return len(mails)
+
+    def _send_all(self, harvest: _Harvest) -> dict[str, dict[str, Any]]:
+        """Mail each buffer; the facts of the mails that went out, by buffer."""
+        mails = {}
+        for buffer, found in harvest.buffers.items():
+            handler = buffers.find(buffer)
+            if handler is None:
+                continue
+            self._next_at = time.monotonic() + RETRY
+            try:
+                mail = _send(buffer, found, handler.target)
+            except (
+                Exception
+            ) as error:  # a buffer with a broken target or template must not keep the others back
+                log.warning(
+                    "the spool can't be mailed: buffer=%s error=%s: %s", buffer, type(error).__name__, error
+                )
+                continue
+            if mail is not None:
+                mails[buffer] = mail
+                self._next_at = time.monotonic() + max(RETRY, handler.rules.group_interval)
+        return mails
+
+
+def _start(source: Source) -> int:
+    reported = [int(report["to"]) for report in source.reports(wait=False)]
+    return max([spool.imported.get(source.id, 0), *reported])
+
+
+def _send(buffer: str, found: _Found, target: Any) -> dict[str, Any] | None:
+    """Mail one buffer's records; the mail's facts, or None if it didn't go out."""
+    recipients = target.get_recipients()
+    if not recipients:
+        return None
+    report = digest.summarize(found.values, buffer=buffer, reason=Reason.OUTAGE, now=datetime.now(UTC))
+    report.record_count += found.lost
+    report.lost_count = found.lost
+    report.note = NOTE
+    report.message_id = make_msgid("maillog-outage")
+    sender = target.get_sender()
+    rendered = digest.render(report, subject=target.get_digest_subject(report))
+    connection = Connection(target)
+    try:
+        verdict = connection.send(
+            message(rendered, digest.headers(report), sender=sender, recipients=recipients)
+        )
+    finally:
+        connection.close()
+    if not verdict.sent:
+        log.warning("the spool can't be mailed: buffer=%s error=%s", buffer, verdict.error)
+        return None
+    return {
+        "message_id": report.message_id,
+        "sender": sender,
+        "recipients": recipients,
+        "using": target.using or "",
+        "subject": rendered.subject,
+        "text": rendered.text,
+        "html": rendered.html,
+    }
