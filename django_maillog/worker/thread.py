@@ -29,6 +29,7 @@ from .. import buffers, conf
 from .. import flush as flushing
 from ..flush import next_event
 from ..models import Batch
+from ..outbox.options import FlushOptions
 from ..prune import prune
 from ..spool import journal as spool_module
 from ..spool.journal import spool
@@ -391,13 +392,15 @@ def _flush(
     spool.write_lost()
     delivery = conf.delivery()
     summary = flushing.flush(
-        buffers,
-        everything=everything,
-        at_exit=at_exit,
-        others=others,
-        send=delivery == "worker",
-        sending=worker.sending if worker.is_current_thread() else contextlib.nullcontext,
-        stop=stop,
+        FlushOptions(
+            buffers=buffers,
+            everything=everything,
+            at_exit=at_exit,
+            others=others,
+            send=delivery == "worker",
+            sending=worker.sending if worker.is_current_thread() else contextlib.nullcontext,
+            stop=stop,
+        )
     )
     if delivery == "task":
         worker.enqueue(urgent=summary.sealed > 0)
