@@ -227,7 +227,7 @@ STABLE_SCRIPT = f"""
 import sys
 sys.path.insert(0, sys.argv[1])
 import json, logging, textwrap, types
-from django_maillog.fingerprint import fingerprint
+from django_maillog.capture.fingerprint import fingerprint
 
 shop = types.ModuleType("shop.views")
 exec(compile(textwrap.dedent({SHOP!r}), "/srv/shop/views.py", "exec"), shop.__dict__)

@@ -37,13 +37,13 @@ Record.objects.bulk_create(
 FLUSH = """
 import json, sys
 from datetime import timedelta
-from django_maillog import queue
-from django_maillog.queue import claims
+from django_maillog.flush import flush
+from django_maillog.outbox import claims
 claims.LEASE = timedelta(seconds=float(sys.argv[1]))
 claims.PAGE_LEASE = min(claims.LEASE, claims.PAGE_LEASE)
 print("ready", flush=True)
 for _line in sys.stdin:
-    print(json.dumps(queue.flush().as_dict()), flush=True)
+    print(json.dumps(flush().as_dict()), flush=True)
 """
 STATUSES = """
 import json

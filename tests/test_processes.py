@@ -72,8 +72,8 @@ for thread in threads: thread.join()
 
 TWO_HOSTS = """
 import logging, sys
-from django_maillog import segments, spool
-spool.HOST = sys.argv[1]
+from django_maillog.spool import writer
+writer.HOST = sys.argv[1]
 log = logging.getLogger("shop")
 for number in range(300):
     log.error("from %s", sys.argv[1], extra={"fingerprint": "same"})

@@ -190,7 +190,7 @@ def test_a_broken_filter_hides_everything() -> None:
 
 def test_without_settings_everything_is_hidden() -> None:
     script = (
-        "import logging; from django_maillog.records import *\n"
+        "import logging; from django_maillog.capture.prepare import *\n"
         f"record = logging.makeLogRecord({{'msg': 'x', 'shop': {SECRET!r}}})\n"
         "print(encode(prepare(record, fingerprint(record))).decode())"
     )

@@ -121,7 +121,7 @@ def test_no_secret_is_in_a_mail_that_is_sent_at_once(site: Site, smtp: SMTPServe
 def test_no_secret_is_in_a_mail_straight_from_the_spool(site: Site, smtp: SMTPServer) -> None:
     site.configure_logging(WITH_REPORT)
     site.run(
-        VISIT + "\nfrom django_maillog import outage\nassert outage.Mailer().mail() == 1",
+        VISIT + "\nfrom django_maillog.worker import outage\nassert outage.Mailer().mail() == 1",
         env={"MAILLOG_WORKER": "none"},
     )
 

@@ -19,7 +19,8 @@ def logging_with(**options: Any) -> dict[str, Any]:
 PROBE = """
 import json, logging, os, sys, threading, time
 from django.db.backends.signals import connection_created
-from django_maillog import queue, worker
+from django_maillog import flush as queue
+from django_maillog.worker import thread as worker
 log = logging.getLogger("shop")
 rounds = []
 real = queue.flush
