@@ -73,10 +73,10 @@ import json, logging, os, signal, sys
 from datetime import timedelta
 from django.db import connection
 from django.utils import timezone
-from django_maillog import conf, queue
+from django_maillog import buffers, flush
 log = logging.getLogger("shop")
 
-def flush(number):
+def killed_flush(number):
     statements = 0
     def fatal(execute, *args):
         nonlocal statements
@@ -85,8 +85,8 @@ def flush(number):
             os.kill(os.getpid(), signal.SIGKILL)
         return execute(*args)
     clock = lambda: timezone.now() + timedelta(minutes=20 * number)
-    with conf.muted(), connection.execute_wrapper(fatal):
-        queue.flush(clock=clock)
+    with buffers.muted(), connection.execute_wrapper(fatal):
+        flush.flush(clock=clock)
 
 number, survived = 0, False
 while not survived:
@@ -94,7 +94,7 @@ while not survived:
     log.error("record %s", number, extra={"fingerprint": str(number)})
     pid = os.fork()
     if not pid:
-        flush(number)
+        killed_flush(number)
         os._exit(0)
     survived = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert number < 500
@@ -111,10 +111,10 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 WAIT = """
 import sys, time
-from django_maillog import worker
-worker.LOOK_EVERY = 0.2
-worker.wake()
-while not worker.worker._asleep:
+from django_maillog.worker import calls, thread
+thread.LOOK_SECONDS = 0.2
+calls.wake()
+while not thread.worker.inbox.idle:
     time.sleep(0.01)
 print("asleep", flush=True)
 sys.stdin.read()

@@ -12,14 +12,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.databases import lack
-from tests.sites import LOGGING, Site
+from tests.sites import LOGGING, Site, wait_for
 from tests.smtp import SMTPServer
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -293,13 +292,6 @@ def test_a_celery_prefork_worker(site: Site, smtp: SMTPServer, tmp_path: Path) -
         end(worker)
 
     assert mail["Subject"].endswith("in a task")
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
-    give_up_at = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up_at
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("broken", ["a file", "a link"])
