@@ -109,7 +109,6 @@ app = Celery("tasks", broker="filesystem://", broker_connection_retry_on_startup
 app.conf.broker_transport_options = {
     "data_folder_in": "FOLDER", "data_folder_out": "FOLDER", "control_folder": "FOLDER"
 }
-app.conf.worker_hijack_root_logger = False
 @app.task
 def fail():
     logging.getLogger("shop").error("in a task")

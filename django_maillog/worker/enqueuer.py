@@ -17,8 +17,8 @@ from .watches import Heartbeat
 TASK = "django_maillog.tasks.deliver"
 # Between two tasks for batches that wait, all sealed before.
 ENQUEUE_SECONDS = 60.0
-# From a failure to the next try: Celery itself tries for six seconds, and imports wait meanwhile.
-RETRY_SECONDS = 15.0
+# From a failure to the next try: Celery tries for six seconds, and imports wait meanwhile.
+RETRY_SECONDS = 30.0
 # Of failures after which the worker delivers itself.
 PATIENCE_SECONDS = 60.0
 
