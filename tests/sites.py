@@ -84,7 +84,7 @@ class Site:
         return self.popen([sys.executable, "-c", SETUP + code, *args], env=env)
 
     def popen(
-        self, command: list[str], *, env: Mapping[str, str] | None = None, stderr: IO[str] | None = None
+        self, command: list[str], *, env: Mapping[str, str] | None = None, stderr: IO[str] | int | None = None
     ) -> subprocess.Popen[str]:
         """Start a command in the site's environment, with pipes to its input and output."""
         process = subprocess.Popen(

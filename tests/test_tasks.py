@@ -12,7 +12,9 @@ from tests.sites import LOGGING, Site
 from tests.smtp import SMTPServer
 
 needs_django_tasks = pytest.mark.skipif(django.VERSION < (6, 0), reason="Django has tasks since 6.0")
-needs_tasks_db = pytest.mark.skipif(not find_spec("django_tasks_db"), reason="django-tasks-db isn't installed")
+needs_tasks_db = pytest.mark.skipif(
+    not find_spec("django_tasks_db"), reason="django-tasks-db isn't installed"
+)
 
 IMMEDIATE = """
 from tests.settings import *
