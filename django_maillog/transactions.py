@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from django.db import DataError, Error, IntegrityError, OperationalError, connections, transaction
+from django.db import DataError, Error, IntegrityError, OperationalError, connections, router, transaction
 
 from .models import Segment
 
@@ -19,6 +19,8 @@ AGAIN = frozenset({"40001", "40P01", 1205, 1213})  # serialization failure, dead
 REFUSED = frozenset(
     {1153, 1264, 1366, 1406, "22P05"}
 )  # MySQL: packet, range, characters, length; PostgreSQL: \u0000
+# No room: MySQL's table or disk is full; PostgreSQL's disk; SQLite's disk, or its max_page_count.
+FULL = frozenset({1021, 1114, "53100", "SQLITE_FULL"})
 
 Result = TypeVar("Result")
 
@@ -29,6 +31,16 @@ class Lost(Exception):
 
 class Changed(Exception):
     """What was read before the transaction isn't true any more: read again."""
+
+
+def write_alias() -> str:
+    """The database of all tables."""
+    return router.db_for_write(Segment)
+
+
+def storable(alias: str, text: str) -> str:
+    """The text as this database takes it."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 @contextmanager
@@ -69,7 +81,12 @@ def is_refused(error: Exception) -> bool:
     )
 
 
+def is_full(error: Exception) -> bool:
+    """Whether the database has no room for more: what is in it can still be read and changed."""
+    return isinstance(error, OperationalError) and bool(_code(error) & FULL)
+
+
 def _code(error: Error) -> set[object]:
-    """The driver's error codes: PostgreSQL's SQLSTATE, MySQL's number."""
+    """The driver's error codes: PostgreSQL's SQLSTATE, MySQL's number, SQLite's name."""
     cause = error.__cause__
-    return {getattr(cause, "sqlstate", None), *error.args[:1]}
+    return {getattr(cause, "sqlstate", None), getattr(cause, "sqlite_errorname", None), *error.args[:1]}

@@ -40,7 +40,6 @@ from datetime import timedelta
 from django_maillog.flush import flush
 from django_maillog.outbox import claims
 claims.LEASE = timedelta(seconds=float(sys.argv[1]))
-claims.PAGE_LEASE = min(claims.LEASE, claims.PAGE_LEASE)
 print("ready", flush=True)
 for _line in sys.stdin:
     print(json.dumps(flush().as_dict()), flush=True)

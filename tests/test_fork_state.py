@@ -28,6 +28,7 @@ from tests.sites import Site
 RESET = {
     "capture.prepare._process": "its number",
     "handlers.lifecycle.process": "what is unreported, and whether the process ends",
+    "outbox.delivery._unsettled": "outcomes that the parent records",
     "spool.journal.spool": "the parent's segment, memory and lock",
     "spool.segment._open": "the parent's files and their locks: closed",
     "worker.thread.worker": "threads, requests, locks, what the database owes",

@@ -73,10 +73,12 @@ import json, logging, os, signal, sys
 from datetime import timedelta
 from django.db import connection
 from django.utils import timezone
-from django_maillog import buffers, flush
+from django_maillog import buffers
+from django_maillog import flush as flushing
+from django_maillog.outbox.options import FlushOptions
 log = logging.getLogger("shop")
 
-def killed_flush(number):
+def flush(number):
     statements = 0
     def fatal(execute, *args):
         nonlocal statements
@@ -86,7 +88,7 @@ def killed_flush(number):
         return execute(*args)
     clock = lambda: timezone.now() + timedelta(minutes=20 * number)
     with buffers.muted(), connection.execute_wrapper(fatal):
-        flush.flush(clock=clock)
+        flushing.flush(FlushOptions(clock=clock))
 
 number, survived = 0, False
 while not survived:
@@ -94,7 +96,7 @@ while not survived:
     log.error("record %s", number, extra={"fingerprint": str(number)})
     pid = os.fork()
     if not pid:
-        killed_flush(number)
+        flush(number)
         os._exit(0)
     survived = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert number < 500

@@ -286,7 +286,9 @@ def test_what_a_work_horse_has_left_is_imported(site: Site, smtp: SMTPServer, wh
     assert mail["Subject"].endswith("in the child")
 
 
-def test_a_signal_handler_may_log_while_a_module_of_ours_is_being_imported(site: Site, smtp: SMTPServer) -> None:
+def test_a_signal_handler_may_log_while_a_module_of_ours_is_being_imported(
+    site: Site, smtp: SMTPServer
+) -> None:
     done = site.popen([sys.executable, "-c", SIGNAL_WHILE_IMPORTING], stderr=subprocess.PIPE)
     _, printed = done.communicate(timeout=60)
 

@@ -39,7 +39,8 @@ from django_maillog.handlers import BufferingHandler, SMTPHandler
 from django_maillog.intake.importer import import_all
 from django_maillog.models import Attempt, Batch, Group, Record, Segment, Status, Tally
 from django_maillog.outbox.batches import retry
-from django_maillog.outbox.groups import end_silence, resolve, silence
+from django_maillog.outbox.options import FlushOptions
+from django_maillog.silences import end_silence, resolve, silence
 from django_maillog.spool.journal import spool
 from django_maillog.spool.segment import SegmentFile
 from django_maillog.worker import outage
@@ -211,7 +212,7 @@ class Maillog(RuleBasedStateMachine):
             self._flush(everything)
 
     def _flush(self, everything: bool) -> None:
-        flush(everything=everything, clock=self.clock)
+        flush(FlushOptions(everything=everything, clock=self.clock))
 
     @rule(torn=st.sampled_from([b"", b'{"time": 1', b"\n\n", b"not json\n"]))
     def kill_the_process(self, torn: bytes) -> None:

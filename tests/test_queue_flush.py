@@ -75,7 +75,7 @@ def test_a_flush_that_is_told_to_stop_leaves_the_rest_for_the_next(
 def test_news_does_not_wait_for_the_end_of_a_long_import(
     smtp: SMTPServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["django_maillog.flush"], "NEWS_EVERY", 0)
+    monkeypatch.setattr(sys.modules["django_maillog.flush"], "NEWS_EVERY_SECONDS", 0)
     monkeypatch.setattr("django_maillog.intake.reader.MAX_ROWS", 5)
     buffer = Buffer()
     buffer.log("at once", level=logging.CRITICAL)

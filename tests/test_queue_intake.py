@@ -15,11 +15,11 @@ import pytest
 from django.db import connection, connections
 from django.utils import timezone
 
-from django_maillog import moments
+from django_maillog import moments, silences
 from django_maillog.intake import counts, history, importer, reader
 from django_maillog.intake.importer import import_all
 from django_maillog.models import Batch, Group, Record, Segment, Status, Tally
-from django_maillog.outbox import batches, groups
+from django_maillog.outbox import batches
 from django_maillog.outbox.contents import report
 from django_maillog.plan import spooled
 from django_maillog.spool.folder import segment_paths
@@ -303,11 +303,11 @@ def test_others_can_write_while_a_chunk_is_read_for(monkeypatch: pytest.MonkeyPa
 
 
 def resolve(buffer: Buffer) -> None:
-    groups.resolve(Group.objects.all(), buffer.now)
+    silences.resolve(Group.objects.all(), buffer.now)
 
 
 def silence(buffer: Buffer) -> None:
-    groups.silence(Group.objects.all(), until=None, by="ada", note="", now=buffer.now)
+    silences.silence(Group.objects.all(), until=None, by="ada", note="", now=buffer.now)
 
 
 def import_another_segment(buffer: Buffer) -> None:
@@ -417,7 +417,7 @@ def test_records_of_a_silenced_group_are_counted_and_make_nothing_due() -> None:
     buffer = Buffer()
     buffer.log(fingerprint="a")
     buffer.flush()
-    groups.silence(Group.objects.all(), until=None, by="ada", note="", now=buffer.now)
+    silences.silence(Group.objects.all(), until=None, by="ada", note="", now=buffer.now)
 
     buffer.log(fingerprint="a", times=20, level=logging.CRITICAL)
     buffer.import_all()
@@ -432,10 +432,10 @@ def test_a_group_whose_silence_ends_within_a_batch_is_one_of_its_groups() -> Non
     buffer = Buffer()
     buffer.log(fingerprint="a")
     buffer.flush()
-    groups.silence(Group.objects.all(), until=None, by="ada", note="", now=buffer.now)
+    silences.silence(Group.objects.all(), until=None, by="ada", note="", now=buffer.now)
     buffer.log(fingerprint="a")
     buffer.import_all()
-    groups.end_silence(Group.objects.all())
+    silences.end_silence(Group.objects.all())
     buffer.log(fingerprint="a", times=2)
     buffer.import_all()
 
@@ -448,7 +448,7 @@ def test_silence_that_ran_out_is_over() -> None:
     buffer = Buffer()
     buffer.log(fingerprint="a")
     buffer.flush()
-    groups.silence(
+    silences.silence(
         Group.objects.all(), until=buffer.now + timedelta(hours=1), by="ada", note="", now=buffer.now
     )
     buffer.wait(3601)
@@ -462,7 +462,7 @@ def test_the_next_record_of_a_resolved_group_is_a_regression() -> None:
     buffer = Buffer()
     buffer.log(fingerprint="a")
     buffer.flush()
-    groups.resolve(Group.objects.all(), buffer.now)
+    silences.resolve(Group.objects.all(), buffer.now)
 
     buffer.wait(60)
     buffer.log(fingerprint="a")

@@ -26,12 +26,6 @@ def load_history(alias: str, buffer: str, now: datetime) -> policy.History:
     return policy.History(last_mail_at=sealed[0][1] if sealed else None, sealed=sealed)
 
 
-def rules_of(buffer: str) -> policy.Rules:
-    """The rules of the buffer's handler in this process, else the defaults."""
-    handler = buffers.find(buffer)
-    return handler.rules if handler is not None else policy.Rules()
-
-
 class Configurations:
     """Rules and addressees of buffers: of handlers in this process, else as a segment's owner wrote."""
 
@@ -39,8 +33,8 @@ class Configurations:
         self._source = source
 
     def rules(self, buffer: str) -> policy.Rules:
-        if buffers.find(buffer) is not None:
-            return rules_of(buffer)
+        if handler := buffers.find(buffer):
+            return handler.rules
         try:
             return policy.Rules(**self._written.get(buffer, {}).get("rules", {}))
         except (TypeError, ValueError):

@@ -85,7 +85,7 @@ def _mailed_batch(alias: str, buffer: str, mail: dict[str, Any]) -> Batch:
             "reason": Reason.OUTAGE,
             "recipients": mail.get("recipients", []),
             "attempts": 1,
-            "reached": True,
+            "handed_over": True,
         },
     )
     return batch

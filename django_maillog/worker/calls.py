@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from .. import buffers, conf
+from ..outbox.options import FlushOptions
 from ..spool.journal import spool
 from .thread import worker
 
@@ -33,7 +34,7 @@ def notify(*, urgent: bool = False) -> None:
         with buffers.muted():
             # A segment of its own: a test that rolls back leaves nothing behind.
             spool.rotate()
-            worker.flush(None, everything=False)
+            worker.flush(FlushOptions(everything=False))
     elif mode == "thread" and worker.start():
         worker.notify(urgent=urgent)
 
@@ -55,7 +56,7 @@ def request_flush(handler: BufferingHandler) -> None:
 
 def flush(buffer: str) -> None:
     """Mail everything that a buffer holds, whatever the rules say; returns when its delivery was tried."""
-    _do(lambda: worker.flush([buffer], everything=True), FLUSH_SECONDS)
+    _do(lambda: worker.flush(FlushOptions(buffers=[buffer])), FLUSH_SECONDS)
 
 
 def close(handler: BufferingHandler, *, everything: bool) -> None:
@@ -70,13 +71,16 @@ def close(handler: BufferingHandler, *, everything: bool) -> None:
     give_up_at = time.monotonic() + seconds
     # So that what is imported now leaves no file behind.
     spool.rotate()
-    names = [handler.buffer]
-
-    def is_late() -> bool:
-        return time.monotonic() > give_up_at
+    options = FlushOptions(
+        buffers=[handler.buffer],
+        everything=everything,
+        at_exit=True,
+        others=False,
+        stop=lambda: time.monotonic() > give_up_at,
+    )
 
     def work() -> None:
-        worker.flush(names, everything=everything, at_exit=True, others=False, stop=is_late)
+        worker.flush(options)
         if worker.is_current_thread():
             connections.close_all()
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import time
 
-from django.db import router
 from django.utils import timezone
 
 from .. import compat
 from ..models import Batch
 from ..outbox import delivery
+from ..outbox.options import FlushOptions
 from .watches import Heartbeat
 
 # By its path, as whoever runs it will import it.
@@ -42,7 +42,7 @@ class Enqueuer:
         if not self.retry_seconds():
             self._enqueue()
         if self._failing_since is not None and time.monotonic() - self._failing_since >= PATIENCE_SECONDS:
-            delivery.deliver(sending=self._heartbeat.resting)
+            delivery.deliver(FlushOptions(sending=self._heartbeat.resting))
 
     def retry_seconds(self) -> float | None:
         """In how many seconds it is to be called again; None if nothing has failed."""
@@ -54,7 +54,7 @@ class Enqueuer:
         """Whether something waits that no task of the past minute was for."""
         if self._enqueued_at is not None and time.monotonic() - self._enqueued_at < ENQUEUE_SECONDS:
             return False
-        return Batch.objects.using(router.db_for_write(Batch)).deliverable(timezone.now()).exists()
+        return Batch.objects.deliverable(timezone.now()).exists()
 
     def _enqueue(self) -> None:
         try:

@@ -12,7 +12,7 @@ from email.utils import make_msgid
 from typing import Any
 
 from .. import buffers, digest
-from ..outbox.connection import Connection, message
+from ..outbox.connection import Mailers, message
 from ..policy import Reason
 from ..spool import lines
 from ..spool.journal import spool
@@ -122,31 +122,24 @@ def _start(source: Source) -> int:
 
 def _send(buffer: str, found: _Found, target: Any) -> dict[str, Any] | None:
     """Mail one buffer's records; the mail's facts, or None if it didn't go out."""
-    recipients = target.get_recipients()
-    if not recipients:
+    addressee = buffers.addressee(target)
+    if not addressee.recipients:
         return None
     report = digest.summarize(found.values, buffer=buffer, reason=Reason.OUTAGE, now=datetime.now(UTC))
     report.record_count += found.lost
     report.lost_count = found.lost
     report.note = NOTE
     report.message_id = make_msgid("maillog-outage")
-    sender = target.get_sender()
     rendered = digest.render(report, subject=target.get_digest_subject(report))
-    connection = Connection(target)
-    try:
-        verdict = connection.send(
-            message(rendered, digest.headers(report), sender=sender, recipients=recipients)
-        )
-    finally:
-        connection.close()
+    mail = message(rendered, digest.headers(report), sender=addressee.sender, recipients=addressee.recipients)
+    with Mailers() as mailers:
+        verdict = mailers.send(target, mail)
     if not verdict.sent:
         log.warning("the spool can't be mailed: buffer=%s error=%s", buffer, verdict.error)
         return None
     return {
         "message_id": report.message_id,
-        "sender": sender,
-        "recipients": recipients,
-        "using": target.using or "",
+        **addressee._asdict(),
         "subject": rendered.subject,
         "text": rendered.text,
         "html": rendered.html,

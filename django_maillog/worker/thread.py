@@ -12,7 +12,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from django.utils import timezone
 from .. import buffers, conf
 from .. import flush as flushing
 from ..flush import next_event
+from ..outbox.options import FlushOptions
 from ..prune import prune
 from ..spool import journal
 from ..spool.journal import spool
@@ -100,29 +102,14 @@ class Worker:
     def is_current_thread(self) -> bool:
         return threading.current_thread() is self._thread
 
-    def flush(
-        self,
-        names: Collection[str] | None,
-        *,
-        everything: bool,
-        at_exit: bool = False,
-        others: bool = True,
-        stop: Callable[[], bool] = lambda: False,
-    ) -> None:
+    def flush(self, options: FlushOptions) -> None:
         """``flush.flush`` as MAILLOG_DELIVERY wants it; in the thread that calls."""
         spool.write_lost()
         delivery = conf.delivery()
-        summary = flushing.flush(
-            names,
-            everything=everything,
-            at_exit=at_exit,
-            others=others,
-            send=delivery == "worker",
-            sending=self.heartbeat.resting,
-            stop=stop,
-        )
+        options = replace(options, send=delivery == "worker", sending=self.heartbeat.resting)
+        sealed = flushing.flush(options).sealed
         if delivery == "task":
-            self.enqueuer.deliver(sealed=summary.sealed > 0)
+            self.enqueuer.deliver(sealed=sealed > 0)
 
     def _run_thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
         def muted() -> None:
@@ -176,7 +163,7 @@ class Worker:
         """One round's work; how many seconds later there is more."""
         began_at = timezone.now()
         orphans = journal.orphans()
-        self.flush(None, everything=False, others=False)
+        self.flush(FlushOptions(everything=False, others=False))
         spool.rotate_if_imported()
         self._spool_watch.note_orphans(orphans)
         self._prune_if_time()

@@ -14,6 +14,7 @@ from django.db import Error
 from ... import conf
 from ...buffers import muted
 from ...flush import Summary, flush
+from ...outbox.options import FlushOptions
 from ...plan import known_buffers, plan, problems, spooled
 
 INTERRUPTED = 130  # the shell's status for SIGINT
@@ -51,7 +52,7 @@ class Command(BaseCommand):
                 if options["dry_run"]:
                     self._plan(buffers, everything=everything, as_json=as_json)
                     return
-                summary = flush(buffers, everything=everything)
+                summary = flush(FlushOptions(buffers=buffers, everything=everything))
             self._print(summary, as_json=as_json)
         except Error as error:
             raise CommandError(
