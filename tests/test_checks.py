@@ -357,4 +357,4 @@ def test_every_id_belongs_to_one_message() -> None:
 
     written = re.findall(r'(?:id="django_maillog\.|, ")([EW]\d{3})"', sources)
 
-    assert len(written) == len(set(written)) == 15
+    assert len(written) == len(set(written)) >= 15
