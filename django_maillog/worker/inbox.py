@@ -77,8 +77,8 @@ class Inbox:
             requests, self._requests = self._requests, []
             return requests
 
-    def wait_beside(self, seconds: float) -> None:
-        """For a thread that watches the worker: wait so long, and on while the worker is idle."""
+    def wait_beside(self, seconds: float, has_to_watch: Callable[[], bool]) -> None:
+        """For who watches the worker: wait so long, and on while it is idle."""
         with self.changed:
             self.changed.wait_for(lambda: self.ending, seconds)
-            self.changed.wait_for(lambda: not self.idle or self.ending)
+            self.changed.wait_for(lambda: not self.idle or self.ending or has_to_watch())

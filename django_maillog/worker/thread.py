@@ -207,7 +207,7 @@ class Worker:
             except Exception:  # the clock must go on, whatever a setting, a target or a template does
                 log.exception("the spool can't be mailed")
                 patience = RETRY_SECONDS
-            self.inbox.wait_beside(min(1.0, patience / 4))
+            self.inbox.wait_beside(min(1.0, patience / 4), self.heartbeat.is_owed)
 
 
 worker = Worker()

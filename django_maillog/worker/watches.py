@@ -33,13 +33,17 @@ class Heartbeat:
     @contextlib.contextmanager
     def resting(self) -> Iterator[None]:
         """While somebody else is waited for, a mail server or a broker, the database owes nothing."""
-        was_asked = self._owed_since is not None
+        was_asked = self.is_owed()
         self.rest()
         try:
             yield
         finally:
             if was_asked:
                 self.beat()
+
+    def is_owed(self) -> bool:
+        """Whether the database has been asked and has not answered."""
+        return self._owed_since is not None
 
     def silent_seconds(self) -> float:
         """How long the database has owed an answer; an import that gets on is one."""
