@@ -21,9 +21,12 @@ from .lifecycle import is_reconfiguration, is_shutdown, process
 from .smtp import SMTPHandler
 
 DEFAULT_NAME = "maillog"
-FULL_EVERY = 60.0  # seconds between two full captures of one fingerprint
-SEEN_LIMIT = 10_000  # fingerprints remembered for that
-KEY_LIMIT = 64  # characters of a fingerprint, and of a cause
+# Between two full captures of one fingerprint.
+FULL_EVERY_SECONDS = 60.0
+# Fingerprints remembered for that.
+SEEN_LIMIT = 10_000
+# Characters of a fingerprint, and of a cause.
+KEY_LIMIT = 64
 
 Fingerprint = Callable[[logging.LogRecord], prepare.Key]
 
@@ -195,7 +198,7 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         """Whether this process saw no such record within the past minute."""
         now = time.monotonic()
         seen = self._seen.get(fingerprint)
-        if seen is not None and now - seen < FULL_EVERY:
+        if seen is not None and now - seen < FULL_EVERY_SECONDS:
             return False
         if len(self._seen) >= SEEN_LIMIT:
             self._seen.clear()
