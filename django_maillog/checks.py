@@ -115,6 +115,14 @@ def check_settings(*, spooling: bool) -> list[CheckMessage]:
                 id="django_maillog.E011",
             )
         )
+    elif conf.delivery() == "task" and compat.keeps_tasks():
+        messages.append(
+            Warning(
+                'MAILLOG_DELIVERY is "task", and the backend in TASKS runs none: nothing is ever mailed.',
+                hint='Name a backend in TASKS that runs them, or set MAILLOG_DELIVERY = "worker".',
+                id="django_maillog.W010",
+            )
+        )
     if not spooling:
         return messages
     try:
