@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from . import buffers, conf
 from .flush import to_seal
-from .models import Batch, Segment, Status
+from .models import Attempt, Batch, Outcome, Segment, Status
 from .outbox.contents import report
 from .outbox.options import FlushOptions
 from .outbox.targets import target_of
@@ -81,6 +81,10 @@ def problems() -> Iterator[str]:
             yield f"{records} and nobody to send them to: {hint}"
     for batch in batches.filter(status=Status.FAILED)[:SHOWN_PROBLEMS]:
         yield f"Batch {batch.pk} of buffer {batch.buffer!r} failed: {batch.last_error}"
+    unconfirmed = Attempt.objects.filter(outcome=Outcome.UNCONFIRMED).order_by("-pk").select_related("batch")
+    for attempt in unconfirmed[:SHOWN_PROBLEMS]:
+        batch = attempt.batch
+        yield f"Batch {batch.pk} of buffer {batch.buffer!r} is not confirmed as sent: {attempt.error}"
     for batch in batches.filter(status=Status.READY, attempts__gt=0)[:SHOWN_PROBLEMS]:
         again = f"{batch.next_attempt_at:%Y-%m-%d %H:%M:%S %Z}"
         yield f"Batch {batch.pk} of buffer {batch.buffer!r} is tried again at {again}: {batch.last_error}"

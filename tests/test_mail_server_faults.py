@@ -262,6 +262,7 @@ def test_while_a_mail_waits_for_its_server_the_open_batch_grows(smtp: SMTPServer
         waiting = buffer.seal("first", fingerprint="a")
         buffer.flush(everything=False)
         buffer.log("second", fingerprint="b")
+        buffer.import_all()
         buffer.wait(31)
         summary = buffer.flush(everything=False)
 
@@ -279,6 +280,7 @@ def test_news_brings_a_waiting_mail_forward_once_a_minute_and_follows_it_at_once
             buffer.flush()
             buffer.wait(1)
         buffer.log("second", fingerprint="b")
+        buffer.import_all()
         buffer.wait(31)
         buffer.flush(everything=False)
         assert (status(waiting), waiting.attempts) == ("ready", 8)  # tried half a minute ago

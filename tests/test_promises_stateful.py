@@ -38,6 +38,7 @@ from django_maillog.flush import flush
 from django_maillog.handlers import BufferingHandler, SMTPHandler
 from django_maillog.intake.importer import import_all
 from django_maillog.models import Attempt, Batch, Group, Record, Segment, Status, Tally
+from django_maillog.outbox import delivery
 from django_maillog.outbox.batches import retry
 from django_maillog.outbox.options import FlushOptions
 from django_maillog.silences import end_silence, resolve, silence
@@ -201,6 +202,7 @@ class Maillog(RuleBasedStateMachine):
                 self.handlers[buffer].handle(logging.makeLogRecord({"levelno": logging.ERROR, "msg": "lost"}))
                 self.emitted[buffer] += 1
         spool.write_lost()
+        spool.rotate()  # how much room there is has been looked up under the small limit
 
     @rule()
     def bring_in(self) -> None:
@@ -371,6 +373,7 @@ def die(folder: Path, torn: bytes = b"") -> None:
         with files[-1].open("ab") as segment:
             segment.write(torn)
     spool.after_fork_in_child()
+    delivery._unsettled.clear()
 
 
 def total(rows: Any, name: str) -> int:
