@@ -162,9 +162,10 @@ def folded(traceback: str) -> list[tuple[str, int]]:
 
 def _facts(record: Record, details: dict[str, Any], now: Any) -> list[tuple[str, Any]]:
     """(label, value) of where a record came from."""
-    moment = words.when(record.first_at, now)
-    if record.last_at != record.first_at:
-        moment = format_html("{} – {}", moment, words.when(record.last_at, now))
+    one_moment = record.last_at == record.first_at
+    moment = (
+        words.when(record.first_at, now) if one_moment else words.span(record.first_at, record.last_at, now)
+    )
     thread, task = details.get("thread"), details.get("task")
     return [
         (_("Time"), moment),
