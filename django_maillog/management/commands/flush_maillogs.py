@@ -106,6 +106,11 @@ class Command(BaseCommand):
             f"{summary.sent} sent, {summary.retrying} to be tried again, {summary.failed} failed; "
             f"{counted(summary.pending)} pending."
         )
+        if summary.held_back:
+            waiting = counted(summary.held_back, "batch waits", "batches wait")
+            self.stderr.write(
+                self.style.WARNING(f"{waiting} behind an earlier mail that its server did not take.")
+            )
         for problem in problems():
             self.stderr.write(self.style.WARNING(problem))
 
