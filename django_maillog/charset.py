@@ -40,18 +40,20 @@ def codec_of(alias: str) -> str:
     connection = connections[alias]
     key = alias, str(connection.settings_dict["NAME"])
     if key not in _known:
-        found = {_codec(connection.vendor, name) for name in charsets(connection)} - {EVERYTHING}
+        found = set(narrow(connection).values())
         _known[key] = (found.pop() if len(found) == 1 else LEAST) if found else EVERYTHING
     return _known[key]
 
 
-def charsets(connection: BaseDatabaseWrapper) -> set[str]:
-    """The database's own names of the character sets that our text goes through; none on SQLite."""
+def narrow(connection: BaseDatabaseWrapper) -> dict[str, str]:
+    """The database's names of the character sets that lack characters on our text's way, with codecs."""
     if connection.vendor not in ("postgresql", "mysql"):
-        return set()
+        return {}
     with connection.cursor() as cursor:
         cursor.execute("SHOW server_encoding" if connection.vendor == "postgresql" else _MYSQL)
-        return {str(name).lower() for (name,) in cursor.fetchall()}
+        names = {str(name).lower() for (name,) in cursor.fetchall()}
+    codecs_found = {name: _codec(connection.vendor, name) for name in sorted(names)}
+    return {name: codec for name, codec in codecs_found.items() if codec != EVERYTHING}
 
 
 def escaped(codec: str, value: Any) -> Any:
