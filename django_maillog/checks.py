@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
+from django.db import connections
 from django.utils.module_loading import import_string
 
-from . import buffers, compat, conf
+from . import buffers, charset, compat, conf
 from .spool import journal
+from .transactions import write_alias
 
 ADMINS_HINT = 'Set ADMINS = ["ada@example.com"] (up to Django 5.2: [("Ada", "ada@example.com")])'
 PACKAGE = f"{__package__}.handlers"
@@ -54,6 +56,25 @@ def check_backends() -> list[CheckMessage]:
                 )
             )
     return messages
+
+
+def check_databases(aliases: Sequence[str] | None) -> list[CheckMessage]:
+    """The database takes all characters; asked only if checks may connect to it."""
+    alias = write_alias()
+    try:
+        names = charset.narrow(connections[alias]) if alias in (aliases or ()) else {}
+    except DatabaseError:  # it is away, and whoever asked for these checks hears of that
+        return []
+    if not names:
+        return []
+    return [
+        Warning(
+            f"The database {alias!r} stores text as {', '.join(names)}, which lacks characters: "
+            "what it lacks is stored and mailed escaped, an emoji as \\U0001f600.",
+            hint="Convert it to utf8mb4 (MySQL, MariaDB) or move to one with ENCODING 'UTF8' (PostgreSQL).",
+            id="django_maillog.W030",
+        )
+    ]
 
 
 def check_buffer(item: Found) -> list[CheckMessage]:
