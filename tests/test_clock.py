@@ -14,7 +14,7 @@ from django.utils import timezone
 from django_maillog import flush as flushing
 from django_maillog.handlers import BufferingHandler
 from django_maillog.models import Batch, Group
-from django_maillog.spool import journal
+from django_maillog.spool.journal import journal
 from tests.smtp import SMTPServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -22,10 +22,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def handler(spool_dir: Path) -> Iterator[BufferingHandler]:
-    journal.spool.after_fork_in_child()
+    journal.after_fork_in_child()
     handler = BufferingHandler(group_wait=30)
     yield handler
-    journal.spool.after_fork_in_child()
+    journal.after_fork_in_child()
 
 
 def put(handler: BufferingHandler, name: str, hours: float = 0) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from django_maillog.capture.prepare import Key, encode, encode_repeat, prepare
 from django_maillog.intake import reader, repeats
 from django_maillog.intake.reader import Chunk
-from django_maillog.spool.segment import MemorySegment
+from django_maillog.spool.memory import MemorySegment
 
 TIME = 1_790_000_000.0
 Summary = dict[tuple[str, str], Any]

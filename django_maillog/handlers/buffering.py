@@ -19,7 +19,7 @@ from django.utils.module_loading import import_string
 from .. import buffers, conf
 from ..capture import prepare
 from ..policy import Rules
-from ..spool import journal
+from ..spool.journal import journal
 from . import arguments, names
 from .exits import is_reconfiguration, is_shutdown
 from .incoming import Incoming

@@ -14,9 +14,10 @@ from django.db import InterfaceError, OperationalError, connections, router, tra
 from django.utils import timezone
 
 from ..models import Segment
-from ..spool import journal
 from ..spool.folder import segment_paths
+from ..spool.journal import journal
 from ..spool.segment import Mailed, Source
+from ..spool.sources import segments
 from ..transactions import Changed, Lost, is_refused, retrying, step_aside
 from .history import Configurations
 from .reader import MAX_LINES, MAX_ROWS, SQLITE_ROWS, Chunk, Reader
@@ -45,7 +46,7 @@ def import_chunks(
     """
     failed: Exception | None = None
     offsets: dict[str, int] | None = None
-    for source in journal.segments(others=others):
+    for source in segments(others=others):
         if offsets is None:
             offsets = _offsets([path.stem for path in segment_paths()])
         try:
@@ -129,7 +130,7 @@ class _Import:
         """The transaction; Changed if parts were read ahead of it, and that isn't true any more."""
         # Held beyond the commit: what is being mailed straight from the spool must be imported as mailed.
         with ExitStack() as held:
-            with journal.spool.giving_way(), transaction.atomic(using=self._alias):
+            with transaction.atomic(using=self._alias):
                 # By compare-and-set, and first, so that SQLite's write lock is waited for.
                 mine = Segment.objects.using(self._alias).filter(pk=self._source.id, offset=chunk.start)
                 if not mine.update(offset=chunk.end, seen_at=now):
@@ -137,7 +138,7 @@ class _Import:
                 for part in parts:
                     part.write(ahead=ahead)
                 held.enter_context(self._source.committing(self._reports))
-            journal.spool.note_imported(self._source.id, chunk.end, removed=False)
+            journal.note_imported(self._source.id, chunk.end, removed=False)
 
     def _ensure_row(self) -> None:
         """In a transaction of its own: within a chunk's, MySQL's importers would be each other's deadlock."""
@@ -160,7 +161,7 @@ class _Import:
 
     def _finish(self, offset: int) -> None:
         removed = self._source.remove_if_done(offset)
-        journal.spool.note_imported(self._source.id, offset, removed=removed)
+        journal.note_imported(self._source.id, offset, removed=removed)
         if removed:
             # Again at each visit, should the file be there still: without its row it would be imported anew.
             Segment.objects.using(self._alias).filter(pk=self._source.id).update(finished_at=self._clock())

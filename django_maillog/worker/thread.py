@@ -30,8 +30,8 @@ from .. import flush as flushing
 from ..flush import next_event
 from ..models import Batch
 from ..prune import prune
-from ..spool import journal as spool_module
-from ..spool.journal import spool
+from ..spool import sources
+from ..spool.journal import journal
 from . import outage
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Worker:
         self._storm = False  # the last round imported so much that repeats may wait for more
         self._news = False  # a record came that is no repeat
         self._ending = False  # the interpreter ends: only what is asked for is still done
-        self._seen = -1  # spool.appended when the worker last looked: -1 so that it looks at least once
+        self._seen = -1  # journal.appended when the worker last looked: -1 so that it looks at least once
         self._orphans: set[Path] = set()  # what the last round left of segments without an owner
         self._busy_since: float | None = None  # since when the database has owed an answer
         self._pruned_at: float | None = None
@@ -118,7 +118,7 @@ class Worker:
             return False
         if news:
             self._news = True
-        if urgent or (self._asleep and (news or not self._storm or not spool.is_roomy())):
+        if urgent or (self._asleep and (news or not self._storm)):
             self._knock(urgent=urgent)
         return True
 
@@ -178,7 +178,7 @@ class Worker:
         until = time.monotonic() + seconds
         while not self._doze(seconds):
             seconds = until - time.monotonic()
-            if not self._ending and (seconds <= 0 or spool_module.orphans() - self._orphans):
+            if not self._ending and (seconds <= 0 or sources.orphans() - self._orphans):
                 break
         with self._wake:
             self._asleep = self._urgent = False
@@ -205,12 +205,12 @@ class Worker:
 
     def _has_come(self) -> bool:
         """Whether there is something to import that doesn't wait for more."""
-        return self._news if self._storm else spool.appended != self._seen
+        return self._news if self._storm else journal.appended != self._seen
 
     def _round(self) -> float:
         """Import, seal and deliver what is due; how many seconds the worker may sleep now."""
         self._news = False
-        self._seen = spool.appended
+        self._seen = journal.appended
         began_at = timezone.now()
         if not self._guarded(self._flush_and_tidy):
             return RETRY
@@ -224,7 +224,7 @@ class Worker:
 
         if not self._guarded(ask):
             return RETRY
-        if spool.appended != self._seen:
+        if journal.appended != self._seen:
             tick = random.uniform(0.6, 1.0) * STORM_TICK  # processes that began together draw apart
             return min(pause, tick if self._storm else TICK)
         self._storm = False
@@ -233,11 +233,11 @@ class Worker:
         return pause
 
     def _flush_and_tidy(self) -> None:
-        orphans = spool_module.orphans()
+        orphans = sources.orphans()
         imported = _flush(None, everything=False, others=False)
         self._storm = imported > STORM
-        spool.rotate_if_imported()
-        self._orphans = orphans & spool_module.orphans()  # what came meanwhile is looked at soon
+        journal.rotate_if_imported()
+        self._orphans = orphans & sources.orphans()  # what came meanwhile is looked at soon
         now = time.monotonic()
         if self._pruned_at is None or now - self._pruned_at > PRUNE_EVERY:
             self._pruned_at = now
@@ -306,7 +306,7 @@ class Worker:
     def _silent_for(self) -> float:
         """How many seconds the database has owed an answer: an import that gets on is one."""
         since = self._busy_since
-        return 0.0 if since is None else time.monotonic() - max(since, spool.progress_at)
+        return 0.0 if since is None else time.monotonic() - max(since, journal.progress_at)
 
 
 worker = Worker()
@@ -319,7 +319,7 @@ def notify(*, urgent: bool = False, news: bool = True) -> None:
     mode = _mode()
     if mode == "inline":
         with buffers.muted():
-            spool.rotate()  # a segment of its own: a test that rolls back leaves nothing behind
+            journal.rotate()  # a segment of its own: a test that rolls back leaves nothing behind
             _flush(None, everything=False)
     elif mode == "thread" and worker.start():
         worker.notify(urgent=urgent, news=news)
@@ -350,12 +350,12 @@ def close(handler: BufferingHandler, *, everything: bool) -> None:
 
     What doesn't fit waits in spool and database.
     """
-    spool.write_lost()
+    journal.write_lost()
     if _mode() == "none":
         return
     seconds = worker.exit_seconds()
     deadline = time.monotonic() + seconds
-    spool.rotate()  # so that what is imported now leaves no file behind
+    journal.rotate()  # so that what is imported now leaves no file behind
     buffers = [handler.buffer]
 
     def work() -> None:
@@ -388,7 +388,7 @@ def _flush(
     stop: Callable[[], bool] = lambda: False,
 ) -> int:
     """queue.flush as MAILLOG_DELIVERY wants it; ``others`` as in spool.segments. The records imported."""
-    spool.write_lost()
+    journal.write_lost()
     delivery = conf.delivery()
     summary = flushing.flush(
         buffers,

@@ -45,7 +45,7 @@ def run(events: Iterable[dict[str, Any]]) -> Result:
     from django_maillog import flush as flushing
     from django_maillog import handlers
     from django_maillog.models import Batch
-    from django_maillog.spool import journal
+    from django_maillog.spool.journal import journal
 
     handler = handlers.BufferingHandler()
     handler.name = "day"
