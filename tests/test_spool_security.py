@@ -17,7 +17,7 @@ from django_maillog.handlers import BufferingHandler
 from django_maillog.intake.importer import import_all
 from django_maillog.models import Group
 from django_maillog.spool import lines, sources
-from django_maillog.spool.folder import UnsafeFolder, private_folder
+from django_maillog.spool.folder import UnsafeFolder, private_folder, spool_folder
 from django_maillog.spool.journal import journal
 from django_maillog.spool.memory import MemorySegment
 
@@ -88,17 +88,6 @@ def test_somebody_else_s_folder_is_refused(tmp_path: Path) -> None:
     os.chown(tmp_path / "theirs", 12345, 12345)
     with pytest.raises(UnsafeFolder, match="belongs to user 12345, not to this process's user 0"):
         private_folder(tmp_path / "theirs")
-
-
-def test_the_shared_temporary_folder_holds_the_spool_itself_and_no_folder_in_between(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
-    monkeypatch.setenv("HOME", "/nonexistent")
-    monkeypatch.setenv("TMPDIR", "/tmp")
-    monkeypatch.setattr("tempfile.tempdir", None)
-
-    assert conf._default_spool_dir("shop").parent == Path("/tmp")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -240,4 +229,4 @@ def test_a_line_with_more_than_one_value_is_set_aside(folder: Path) -> None:
 
 def test_the_folder_of_a_test_run_goes_with_the_process(settings: Settings) -> None:
     assert conf.testing()
-    assert "django_maillog-tests-" in str(conf.spool_dir())
+    assert "django_maillog-tests-" in str(spool_folder())

@@ -15,9 +15,9 @@ from .. import conf
 class Project(NamedTuple):
     """What a segment's header says of the project that wrote it.
 
-    Two projects may have one name ("config.settings"). So the header also says, as digests, where the settings
-    lie and which database they name: a release moves the one, a fail-over changes the other. Where both differ
-    it is another project. MAILLOG_PROJECT makes the name certain, and these empty.
+    Two projects may have one name ("config.settings"). So the header also says, as digests, where the
+    settings lie and which database they name: a release moves the one, a fail-over changes the other. Where
+    both differ it is another project. MAILLOG_PROJECT makes the name certain, and these empty.
     """
 
     project: str

@@ -90,7 +90,7 @@ class ReportedFile(Reported):
         return self.path.with_suffix(".reported")
 
     def add_report(self, report: dict[str, Any]) -> None:
-        """As in memory, which takes over where the disk is full: not to mail it again, this process at least."""
+        """As in memory, which takes over where the disk is full: this process doesn't mail it again."""
         try:
             # A line of its own, even behind one that a process was killed over.
             append_private(self.reports_path, b"\n" + json.dumps(report).encode() + b"\n")
@@ -100,7 +100,7 @@ class ReportedFile(Reported):
 
     @contextlib.contextmanager
     def _locked(self, seconds: float, *, create: bool = True) -> Iterator[bool]:
-        """As in memory; who only reads creates no file: another may have removed it with its segment just now."""
+        """As in memory. Who only reads creates no file: another may have removed it with its segment."""
         give_up_at = time.monotonic() + seconds
         try:
             fd = open_private(self.reports_path, os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0))

@@ -39,7 +39,7 @@ def unattended_folders(folder: Path) -> dict[Path, int]:
     for other in other_folders():
         with contextlib.suppress(UnsafeFolder, OSError):
             verify(other)
-            number = 0 if os.path.samefile(other, folder) else _waiting(other)
+            number = 0 if other.resolve() == folder.resolve() else _waiting(other)
             if number:
                 found[other] = number
     return found
