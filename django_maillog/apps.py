@@ -1,14 +1,11 @@
-"""The app's configuration: checks, and the wake-up at a process's first request."""
+"""The app's configuration: checks, and what is to be ready before a record needs it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.apps import AppConfig
-from django.core.checks import CheckMessage, register
-from django.core.signals import request_started
-
-from . import buffers
+from django.core.checks import CheckMessage, Tags, register
 
 
 class MaillogConfig(AppConfig):
@@ -17,9 +14,13 @@ class MaillogConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        # It imports the worker: a signal handler that logs must not find that half imported.
+        from . import signals
+
         register(_check, "django_maillog")
         register(_check_backends, "django_maillog", deploy=True)
-        request_started.connect(_wake, dispatch_uid="django_maillog.wake")
+        register(_check_databases, "django_maillog", Tags.database)
+        signals.connect()
 
 
 def _check(app_configs: Any, **_kwargs: Any) -> list[CheckMessage]:
@@ -34,10 +35,7 @@ def _check_backends(app_configs: Any, **_kwargs: Any) -> list[CheckMessage]:
     return checks.check_backends()
 
 
-def _wake(**_kwargs: Any) -> None:
-    """What an earlier process left behind goes out after a restart, even if nothing is ever logged again."""
-    request_started.disconnect(dispatch_uid="django_maillog.wake")
-    if buffers.configured():
-        from .worker import thread  # not before the app registry is ready
+def _check_databases(app_configs: Any, *, databases: Any = None, **_kwargs: Any) -> list[CheckMessage]:
+    from . import checks
 
-        thread.wake()
+    return checks.check_databases(databases)

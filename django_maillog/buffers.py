@@ -7,10 +7,47 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from django.utils.functional import Promise
 
 if TYPE_CHECKING:
+    from django.core.mail.backends.base import BaseEmailBackend
+
     from .handlers import BufferingHandler
+
+
+class Target(Protocol):
+    """Where mail goes: what delivery needs of an SMTPHandler; a project may have overridden any of it."""
+
+    using: str | None
+    include_html: bool
+
+    def get_recipients(self) -> Any: ...
+    def get_sender(self) -> Any: ...
+    def get_connection(self) -> BaseEmailBackend: ...
+    def get_digest_subject(self, report: Any) -> str: ...
+
+
+class Addressee(NamedTuple):
+    """To whom a buffer is mailed, from whom, and through which mailer (empty: the default one)."""
+
+    recipients: list[str]
+    sender: str
+    using: str
+
+
+def addressee(target: Target) -> Addressee:
+    """The target's addressee now, as plain strings, whatever iterable of whatever strings it gives.
+
+    Raises whatever the target raises.
+    """
+    recipients = target.get_recipients()
+    if isinstance(recipients, (str, Promise)):
+        recipients = [recipients]
+    addresses = [str(address) for address in recipients or ()]
+    return Addressee(addresses, str(target.get_sender())[:320], str(target.using or "")[:200])
+
 
 # The newest handler of a name wins: dictConfig replaces handlers, and the old
 # ones live on while a logger holds them.
@@ -25,9 +62,14 @@ def register(handler: BufferingHandler) -> None:
 
 def configured() -> dict[str, BufferingHandler]:
     """The BufferingHandlers alive in this process, by buffer name."""
+    return {handler.buffer: handler for handler in living()}
+
+
+def living() -> list[BufferingHandler]:
+    """All BufferingHandlers alive in this process, the oldest first."""
     # valuerefs() is one step: other threads may make handlers meanwhile.
     handlers = [reference() for reference in _handlers.valuerefs()]
-    return {handler.buffer: handler for handler in handlers if handler is not None}
+    return [handler for handler in handlers if handler is not None]
 
 
 def find(name: str) -> BufferingHandler | None:

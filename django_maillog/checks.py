@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
+from django.db import Error as DatabaseError
+from django.db import connections
 from django.utils.module_loading import import_string
 
-from . import buffers, compat, conf
+from . import buffers, charset, compat, conf
 from .spool import unattended
 from .spool.folder import spool_folder, verify_unmade
+from .transactions import write_alias
 
 ADMINS_HINT = 'Set ADMINS = ["ada@example.com"] (up to Django 5.2: [("Ada", "ada@example.com")])'
 PACKAGE = f"{__package__}.handlers"
@@ -54,6 +57,25 @@ def check_backends() -> list[CheckMessage]:
                 )
             )
     return messages
+
+
+def check_databases(aliases: Sequence[str] | None) -> list[CheckMessage]:
+    """The database takes all characters; asked only if checks may connect to it."""
+    alias = write_alias()
+    try:
+        names = charset.narrow(connections[alias]) if alias in (aliases or ()) else {}
+    except DatabaseError:  # it is away, and whoever asked for these checks hears of that
+        return []
+    if not names:
+        return []
+    return [
+        Warning(
+            f"The database {alias!r} stores text as {', '.join(names)}, which lacks characters: "
+            "what it lacks is stored and mailed escaped, an emoji as \\U0001f600.",
+            hint="Convert it to utf8mb4 (MySQL, MariaDB) or move to one with ENCODING 'UTF8' (PostgreSQL).",
+            id="django_maillog.W030",
+        )
+    ]
 
 
 def check_buffer(item: Found) -> list[CheckMessage]:
@@ -115,6 +137,14 @@ def check_settings(*, spooling: bool) -> list[CheckMessage]:
                 id="django_maillog.E011",
             )
         )
+    elif conf.delivery() == "task" and compat.keeps_tasks():
+        messages.append(
+            Warning(
+                'MAILLOG_DELIVERY is "task", and the backend in TASKS runs none: nothing is ever mailed.',
+                hint='Name a backend in TASKS that runs them, or set MAILLOG_DELIVERY = "worker".',
+                id="django_maillog.W010",
+            )
+        )
     return [*messages, *_check_spool()] if spooling else messages
 
 
@@ -147,7 +177,14 @@ def _check_spool() -> Iterator[CheckMessage]:
 
 def _check_recipients(item: Found) -> Iterator[CheckMessage]:
     try:
-        recipients = item.handler.get_recipients()
+        recipients = buffers.addressee(item.handler).recipients
+    except DatabaseError as error:  # the project's own get_recipients(): "migrate" runs checks, too
+        yield Warning(
+            f"The handler {item.name!r} asks the database for its recipients, which failed: {error}",
+            hint="Nothing is lost: its records wait until it has recipients. If tables are missing, migrate.",
+            id="django_maillog.W032",
+        )
+        return
     except Exception as error:  # ImproperlyConfigured, or a setting that isn't there
         yield Error(
             f"The handler {item.name!r} has no usable recipients: {error}",

@@ -4,48 +4,55 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
-from contextlib import closing, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from django.db import router
-from django.db.models import Min, Q, Sum
+from django.db.models import Max, Min, Sum
 from django.utils import timezone
 
-from . import policy
-from .intake.history import load_history, rules_of
+from . import buffers, policy
+from .intake.history import load_history
 from .intake.importer import import_chunks
-from .models import CLOCK_SKEW, Batch, BatchQuerySet, Outcome, Status
+from .models import CLOCK_SKEW, Attempt, Batch, BatchQuerySet, Outcome, Status
 from .outbox.batches import seal
-from .outbox.delivery import Sending, deliver, never
+from .outbox.delivery import deliver
+from .outbox.options import FlushOptions
+from .outbox.targets import rules_of, target_of
 from .policy import Reason
 
-NEWS_EVERY = 1.0  # seconds of importing after which news are looked for that should go out
+NEWS_EVERY_SECONDS = 1.0  # of importing, after which news are looked for that should go out
+# Between two tries of a waiting batch that news in the open one have brought forward.
+NEWS_RETRY = timedelta(minutes=1)
 
 
 @dataclass
 class Summary:
     """What a flush did, and what is left: ``imported`` and ``pending`` in records, the rest in batches.
 
-    What is left is asked of the database when it is first read: the worker needs none of it.
+    ``set_aside``: lines of the spool that can't be imported; each is counted as a lost record.
+    ``held_back``: open batches that were due and grow on, as an earlier mail of their buffer waits for its
+    server. What is left is asked of the database when it is first read: the worker needs none of it.
     """
 
     buffers: Collection[str] | None
     imported: int = 0
+    set_aside: int = 0
     sealed: int = 0
+    held_back: int = 0
     outcomes: Counter[Outcome] = field(default_factory=Counter)
 
     @property
     def sent(self) -> int:
-        return self.outcomes[Outcome.SENT]
+        return self.outcomes[Outcome.SENT] + self.outcomes[Outcome.UNCONFIRMED]
 
     @cached_property
     def retrying(self) -> int:
-        # The second: due and yet not sent, as its mailer can't be reached.
-        ready = self._batches().filter(status=Status.READY)
-        return ready.filter(Q(attempts__gt=0) | Q(next_attempt_at__lte=timezone.now())).count()
+        # The second: due and yet not tried, as its mailer can't be reached.
+        untried = self._batches().filter(status=Status.READY, attempts=0, next_attempt_at__lte=timezone.now())
+        return self._batches().waiting().count() + untried.count()
 
     @cached_property
     def failed(self) -> int:
@@ -60,71 +67,125 @@ class Summary:
         return {name: getattr(self, name) for name in names}
 
     def _batches(self) -> BatchQuerySet:
-        rows = Batch.objects.using(_alias()).all()
-        return rows if self.buffers is None else rows.filter(buffer__in=self.buffers)
+        return _of(self.buffers, Batch.objects.all())
 
 
-def flush(
-    buffers: Collection[str] | None = None,
-    *,
-    everything: bool = True,
-    at_exit: bool = False,
-    clock: Callable[[], datetime] = timezone.now,
-    send: bool = True,
-    sending: Sending = nullcontext,
-    stop: Callable[[], bool] = never,
-    others: bool = True,
-) -> Summary:
+def flush(options: FlushOptions = FlushOptions()) -> Summary:  # noqa: B008  # it is frozen
     """Import every segment on this host; seal open batches; deliver.
 
-    ``buffers``: those named, else all. ``everything``: open batches are sealed, whatever the rules say; else
-    those that are due, ``at_exit`` with what policy.due_at_exit allows. ``send=False``: nothing is delivered.
-    ``sending`` is entered while a mail server is waited for, ``stop`` asked between steps. ``others=False``:
-    other living processes import what is theirs. Raises django.db.Error if the database can't be used.
+    Raises django.db.Error if the database can't be used.
     """
-    done = Summary(buffers)
-    look_at = time.monotonic() + NEWS_EVERY
-    with closing(import_chunks(clock, others=others)) as chunks:
-        for records in chunks:
-            done.imported += records
-            if stop():
+    done = Summary(options.buffers)
+    look_at = time.monotonic() + NEWS_EVERY_SECONDS
+    with closing(import_chunks(options.clock, others=options.others)) as chunks:
+        for chunk in chunks:
+            done.imported += chunk.records
+            done.set_aside += chunk.set_aside
+            if options.stop():
                 break
             if time.monotonic() > look_at:
-                _send_news(done, clock, send=send, sending=sending, stop=stop)
-                look_at = time.monotonic() + NEWS_EVERY
-    for batch, reason in list(to_seal(buffers, clock(), everything=everything, at_exit=at_exit)):
-        done.sealed += seal(batch, clock(), reason=reason)
-    if send and not stop():
-        done.outcomes += deliver(clock=clock, buffers=buffers, sending=sending, stop=stop)
+                _send_news(done, options)
+                look_at = time.monotonic() + NEWS_EVERY_SECONDS
+    _seal_and_deliver(done, options)
     return done
 
 
-def _send_news(
-    done: Summary, clock: Callable[[], datetime], *, send: bool, sending: Sending, stop: Callable[[], bool]
-) -> None:
-    """News that come due in the middle of a storm's long import don't wait for its end; all else does."""
-    due = [batch for batch, _reason in to_seal(done.buffers, clock(), everything=False, at_exit=False)]
-    sealed = sum(seal(batch, clock()) for batch in due if batch.reason in policy.URGENT)
-    done.sealed += sealed
-    if sealed and send:
-        done.outcomes += deliver(clock=clock, buffers=done.buffers, sending=sending, stop=stop)
+def flush_batch(batch: Batch, options: FlushOptions = FlushOptions()) -> Batch:  # noqa: B008
+    """Send one batch now: an open one is sealed first. Returns it as it is afterwards.
 
-
-def flush_batch(batch: Batch, *, clock: Callable[[], datetime] = timezone.now) -> Batch:
-    """Send one batch now: an open one is sealed first. Returns it as it is afterwards."""
+    What waits of the open one's buffer is tried before it; while that is refused, it stays open.
+    """
     if batch.status == Status.OPEN:
-        seal(batch, clock(), reason=Reason.FLUSH)
-    deliver(clock=clock, only=batch)
-    return Batch.objects.using(_alias()).get(pk=batch.pk)
+        options = replace(options, buffers=[batch.buffer])
+        for waiting in _holding_back(batch, options.clock()):
+            _make_due([waiting], options.clock())
+            deliver(options, only=waiting)
+        if not _holding_back(batch, options.clock()):
+            seal(batch, options.clock(), reason=Reason.FLUSH)
+    deliver(options, only=batch)
+    flushed: Batch = Batch.objects.get(pk=batch.pk)
+    return flushed
+
+
+def _seal_and_deliver(done: Summary, options: FlushOptions) -> None:
+    """Seal what is due and deliver; once a waiting batch is handed over, what it held back follows."""
+    if options.everything:
+        _make_due(_of(options.buffers, Batch.objects.waiting()), options.clock())
+    _seal(done, options, retry=True)
+    if not options.send or options.stop():
+        return
+    done.outcomes += deliver(options)
+    if done.held_back:
+        _seal(done, options, retry=False)
+        done.outcomes += deliver(options)
+
+
+def _seal(done: Summary, options: FlushOptions, *, retry: bool) -> None:
+    """Seal the open batches that are due, or with ``retry`` have what holds them back tried once more."""
+    now = options.clock()
+    done.held_back = 0
+    for batch, reason in list(to_seal(options, now)):
+        waiting = _holding_back(batch, now)
+        if not waiting:
+            done.sealed += seal(batch, now, reason=reason)
+            continue
+        done.held_back += 1
+        is_asked = options.everything or options.at_exit
+        if retry and (is_asked or (batch.reason in policy.NEWS and _may_retry(waiting, now))):
+            _make_due(waiting, now)
+
+
+def _send_news(done: Summary, options: FlushOptions) -> None:
+    """News that come due in the middle of a storm's long import don't wait for its end; all else does."""
+    now = options.clock()
+    due = [batch for batch, _reason in to_seal(replace(options, everything=False, at_exit=False), now)]
+    urgent = [batch for batch in due if batch.reason in policy.URGENT and not _holding_back(batch, now)]
+    sealed = sum(seal(batch, now) for batch in urgent)
+    done.sealed += sealed
+    if sealed and options.send:
+        done.outcomes += deliver(options)
+
+
+def _holding_back(batch: Batch, now: datetime) -> list[Batch]:
+    """The buffer's batches that were tried and not handed over: while there is one, the open one grows.
+
+    One whose addressee is no longer the buffer's holds nothing back, after ``group_interval``.
+    """
+    waiting = list(Batch.objects.holding_back().filter(buffer=batch.buffer).defer("text", "html"))
+    if not waiting:
+        return []
+    try:
+        addressee = buffers.addressee(target_of(batch))
+    except Exception:  # a wrong target: sealing says so
+        return waiting
+    long_ago = now - timedelta(seconds=rules_of(batch).group_interval)
+    return [
+        each
+        for each in waiting
+        if (each.recipients, each.sender, each.using) == tuple(addressee)
+        or (each.sealed_at or now) > long_ago
+    ]
+
+
+def _may_retry(waiting: list[Batch], now: datetime) -> bool:
+    """Whether a minute has passed since the last try."""
+    tried = Attempt.objects.filter(batch__in=[batch.pk for batch in waiting]).aggregate(last=Max("tried_at"))
+    return tried["last"] is None or now - tried["last"] >= NEWS_RETRY
+
+
+def _make_due(waiting: Collection[Batch] | BatchQuerySet, now: datetime) -> None:
+    """Have waiting batches tried now, whatever their back-off."""
+    keys = [batch.pk for batch in waiting]
+    if keys:
+        Batch.objects.waiting().filter(pk__in=keys).update(next_attempt_at=now)
 
 
 def next_event(after: datetime | None = None) -> datetime | None:
     """When the next batch becomes due or is tried again, later than ``after``; None if none will be."""
-    rows = Batch.objects.using(_alias())
     moments = (
-        ("due_at", rows.open().filter(record_count__gt=0)),
-        ("next_attempt_at", rows.filter(status=Status.READY)),
-        ("claimed_until", rows.filter(status=Status.SENDING)),
+        ("due_at", Batch.objects.open().filter(record_count__gt=0)),
+        ("next_attempt_at", Batch.objects.filter(status=Status.READY)),
+        ("claimed_until", Batch.objects.filter(status=Status.SENDING)),
     )
     found = []
     for name, batches in moments:
@@ -133,21 +194,21 @@ def next_event(after: datetime | None = None) -> datetime | None:
     return min(filter(None, found), default=None)
 
 
-def to_seal(
-    buffers: Collection[str] | None, now: datetime, *, everything: bool, at_exit: bool
-) -> Iterator[tuple[Batch, Reason | None]]:
+def to_seal(options: FlushOptions, now: datetime) -> Iterator[tuple[Batch, Reason | None]]:
     """The open batches to seal, each with the reason if it isn't the batch's own."""
-    rows = Batch.objects.using(_alias()).open().filter(record_count__gt=0).defer("text", "html")
-    for batch in (rows if buffers is None else rows.filter(buffer__in=buffers)).order_by("pk"):
-        if everything:
+    rows = Batch.objects.open().filter(record_count__gt=0).defer("text", "html")
+    for batch in _of(options.buffers, rows).order_by("pk"):
+        if options.everything:
             yield batch, Reason.FLUSH
-        elif batch.due_at is not None and (_is_due(batch, now) or (at_exit and _is_due_at_exit(batch, now))):
+        elif batch.due_at is not None and (
+            _is_due(batch, now) or (options.at_exit and _is_due_at_exit(batch, now))
+        ):
             yield batch, None
 
 
 def _is_due(batch: Batch, now: datetime) -> bool:
     assert batch.due_at is not None
-    rules = rules_of(batch.buffer)
+    rules = rules_of(batch)
     longest = timedelta(seconds=rules.group_wait + rules.group_interval + rules.repeat_interval)
     # Further ahead than any rule can ask for, or opened in the future: the clock was set back meanwhile.
     skewed = batch.due_at > now + longest + CLOCK_SKEW or batch.opened_at > now + CLOCK_SKEW
@@ -155,10 +216,11 @@ def _is_due(batch: Batch, now: datetime) -> bool:
 
 
 def _is_due_at_exit(batch: Batch, now: datetime) -> bool:
-    history = load_history(_alias(), batch.buffer, now)
-    due = policy.due_at_exit(rules_of(batch.buffer), history, now, Reason(batch.reason))
+    history = load_history(batch.buffer, now)
+    due = policy.due_at_exit(rules_of(batch), history, now, Reason(batch.reason))
     return due is not None and due.at <= now
 
 
-def _alias() -> str:
-    return router.db_for_write(Batch)
+def _of(names: Collection[str] | None, batches: BatchQuerySet) -> BatchQuerySet:
+    """The batches of these buffers; None: of all."""
+    return batches if names is None else batches.filter(buffer__in=names)

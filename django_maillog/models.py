@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import TypeVar
 
-from django.db import models
+from django.db import models, router
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+
+Row = TypeVar("Row", bound=models.Model)
 
 # A stored time further ahead than anything the rules can ask for means that the clock was set back.
 CLOCK_SKEW = timedelta(minutes=5)
@@ -29,6 +32,17 @@ class Outcome(models.TextChoices):
     SENT = "sent", _("sent")
     RETRY = "retry", _("to be tried again")
     FAILED = "failed", _("failed for good")
+    # The mail backend took the mail and said that it sent none: it is not tried again by itself.
+    UNCONFIRMED = "unconfirmed", _("not confirmed by the mail backend")
+    # An attempt begins as this, and stays so if its process is killed.
+    UNKNOWN = "unknown", _("cut off")
+
+
+class WriteManager(models.Manager[Row]):
+    """Reads where is written: a replica may not have yet what a flush has just decided."""
+
+    def get_queryset(self) -> models.QuerySet[Row]:
+        return super().get_queryset().using(self._db or router.db_for_write(self.model))
 
 
 class BatchQuerySet(models.QuerySet["Batch"]):
@@ -44,9 +58,17 @@ class BatchQuerySet(models.QuerySet["Batch"]):
             | Q(status=Status.SENDING, claimed_until__lte=now)
         )
 
+    def holding_back(self) -> BatchQuerySet:
+        """Batches that were tried, that no server was given, and that wait to be tried again.
+
+        While a buffer has one, its open batch is not sealed but grows (design, section 9).
+        """
+        tried = Q(status=Status.READY, attempts__gt=0) | Q(status=Status.SENDING, attempts__gt=1)
+        return self.filter(tried, handed_over=False, record_count__gt=0)
+
     def waiting(self) -> BatchQuerySet:
-        """Sealed batches that no server has been given: their content may still change."""
-        return self.filter(status=Status.READY, reached=False, record_count__gt=0)
+        """Sealed batches that were tried and wait to be tried again."""
+        return self.filter(status=Status.READY, attempts__gt=0)
 
     def undelivered(self) -> BatchQuerySet:
         """Every batch that still has to go out: open, ready or being sent."""
@@ -55,6 +77,9 @@ class BatchQuerySet(models.QuerySet["Batch"]):
     def finished_before(self, moment: datetime) -> BatchQuerySet:
         """Sent or cancelled batches old enough to be pruned; failed ones are kept until somebody acts."""
         return self.filter(status__in=[Status.SENT, Status.CANCELLED], opened_at__lt=moment)
+
+
+BatchManager = WriteManager.from_queryset(BatchQuerySet)
 
 
 class Batch(models.Model):
@@ -82,12 +107,17 @@ class Batch(models.Model):
     recipients = models.JSONField(_("recipients"), default=list)
     sender = models.CharField(_("sender"), max_length=320, blank=True)
     using = models.CharField(_("mailer"), max_length=200, blank=True)
+    rules = models.JSONField(
+        default=dict,
+        editable=False,
+        help_text=_("When it is due, as its handler says: for processes that have no such handler."),
+    )
+    headers = models.JSONField(default=dict, editable=False)
     subject = models.CharField(_("subject"), max_length=200, blank=True)
     message_id = models.CharField(_("Message-ID"), max_length=255, blank=True)
     attempts = models.IntegerField(_("attempts"), default=0)
-    reached = models.BooleanField(
-        default=False,
-        help_text=_("A server has been given this mail: it may have it, so it keeps its identity."),
+    handed_over = models.BooleanField(
+        default=False, help_text=_("A mail server has been given this mail, and may have it.")
     )
     next_attempt_at = models.DateTimeField(_("next attempt"), null=True)
     give_up_at = models.DateTimeField(
@@ -98,14 +128,14 @@ class Batch(models.Model):
         max_length=32,
         blank=True,
         editable=False,
-        help_text=_("The claim's token: who lost it settles nothing."),
+        help_text=_("The claim's token: only the process that holds it may record the outcome."),
     )
     sent_at = models.DateTimeField(_("sent"), null=True)
     last_error = models.TextField(_("last error"), blank=True)
     text = models.TextField(_("text"), blank=True)
     html = models.TextField(_("HTML"), blank=True)
 
-    objects = BatchQuerySet.as_manager()
+    objects = BatchManager()
 
     class Meta:
         verbose_name = _("batch")
@@ -171,6 +201,8 @@ class Group(models.Model):
         "Record", null=True, on_delete=models.SET_NULL, related_name="+", verbose_name=_("last full sample")
     )
 
+    objects = WriteManager()
+
     class Meta:
         verbose_name = _("group")
         verbose_name_plural = _("groups")
@@ -229,6 +261,8 @@ class Record(models.Model):
     details = models.JSONField(_("details"), null=True)
     html = models.TextField(_("technical report"), blank=True)
 
+    objects = WriteManager()
+
     class Meta:
         verbose_name = _("record")
         verbose_name_plural = _("records")
@@ -251,6 +285,8 @@ class Tally(models.Model):
     level = models.IntegerField()
     count = models.BigIntegerField()
 
+    objects = WriteManager()
+
     class Meta:
         verbose_name = _("tally")
         verbose_name_plural = _("tallies")
@@ -270,8 +306,10 @@ class Attempt(models.Model):
         Batch, on_delete=models.CASCADE, related_name="attempt_set", verbose_name=_("batch")
     )
     tried_at = models.DateTimeField(_("tried"))
-    outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome.choices)
+    outcome = models.CharField(_("outcome"), max_length=12, choices=Outcome.choices)
     error = models.TextField(_("error"), blank=True)
+
+    objects = WriteManager()
 
     class Meta:
         verbose_name = _("attempt")
@@ -290,6 +328,8 @@ class Segment(models.Model):
     offset = models.BigIntegerField(_("offset"), default=0)
     seen_at = models.DateTimeField(_("last import"))
     finished_at = models.DateTimeField(_("finished"), null=True)
+
+    objects = WriteManager()
 
     class Meta:
         verbose_name = _("segment")

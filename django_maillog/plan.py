@@ -9,13 +9,13 @@ from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from django.db import router
 from django.utils import timezone
 
 from . import buffers
 from .flush import to_seal
-from .models import Batch, Segment, Status
+from .models import Attempt, Batch, Outcome, Segment, Status
 from .outbox.contents import report
+from .outbox.options import FlushOptions
 from .outbox.targets import target_of
 from .policy import Reason
 from .spool import unattended
@@ -45,8 +45,8 @@ def plan(
 ) -> list[Plan]:
     """The mails that a flush would send from what is imported, to whom."""
     now = now or timezone.now()
-    ready = Batch.objects.using(_alias()).deliverable(now).order_by("pk")
-    sealing = list(to_seal(buffers, now, everything=everything, at_exit=False))
+    ready = Batch.objects.deliverable(now).order_by("pk")
+    sealing = list(to_seal(FlushOptions(buffers=buffers, everything=everything), now))
     sealing += [(batch, None) for batch in ready if buffers is None or batch.buffer in buffers]
     return [_plan(batch, reason, now) for batch, reason in sealing]
 
@@ -55,7 +55,7 @@ def spooled() -> Counter[str]:
     """The records that wait in the spool to be imported, by buffer; a buffer may be there with none."""
     found: Counter[str] = Counter()
     paths = segment_paths()
-    offsets = Segment.objects.using(_alias()).in_bulk([path.stem for path in paths])
+    offsets = Segment.objects.in_bulk([path.stem for path in paths])
     for path in paths:
         with contextlib.suppress(OSError, BadSegment, NotOurs), SegmentFile.open(path) as segment:
             found.update(dict.fromkeys(segment.buffers(), 0))
@@ -67,13 +67,13 @@ def spooled() -> Counter[str]:
 
 def known_buffers() -> set[str]:
     """Every buffer that this process has configured, that has a batch, or that has records in the spool."""
-    stored = Batch.objects.using(_alias()).order_by().values_list("buffer", flat=True).distinct()
+    stored = Batch.objects.order_by().values_list("buffer", flat=True).distinct()
     return buffers.configured().keys() | set(stored) | spooled().keys()
 
 
 def problems() -> Iterator[str]:
     """What keeps batches from going out, in words for a person."""
-    batches = Batch.objects.using(_alias()).defer("text", "html").order_by("pk")
+    batches = Batch.objects.defer("text", "html").order_by("pk")
     for batch in batches.open().filter(record_count__gt=0):
         recipients, error = _recipients(batch)
         if not recipients:
@@ -82,6 +82,10 @@ def problems() -> Iterator[str]:
             yield f"{records} and nobody to send them to: {hint}"
     for batch in batches.filter(status=Status.FAILED)[:SHOWN_PROBLEMS]:
         yield f"Batch {batch.pk} of buffer {batch.buffer!r} failed: {batch.last_error}"
+    unconfirmed = Attempt.objects.filter(outcome=Outcome.UNCONFIRMED).order_by("-pk").select_related("batch")
+    for attempt in unconfirmed[:SHOWN_PROBLEMS]:
+        batch = attempt.batch
+        yield f"Batch {batch.pk} of buffer {batch.buffer!r} is not confirmed as sent: {attempt.error}"
     for batch in batches.filter(status=Status.READY, attempts__gt=0)[:SHOWN_PROBLEMS]:
         again = f"{batch.next_attempt_at:%Y-%m-%d %H:%M:%S %Z}"
         yield f"Batch {batch.pk} of buffer {batch.buffer!r} is tried again at {again}: {batch.last_error}"
@@ -106,7 +110,7 @@ def _plan(batch: Batch, reason: Reason | None, now: datetime) -> Plan:
 def _recipients(batch: Batch) -> tuple[list[str], str]:
     """Who gets the batch, and what is wrong with its target."""
     try:
-        return list(batch.recipients) or target_of(batch).get_recipients(), ""
+        return list(batch.recipients) or buffers.addressee(target_of(batch)).recipients, ""
     except Exception as error:  # the project's configuration, whatever is wrong with it
         return [], f"{type(error).__name__}: {error}"
 
@@ -125,7 +129,3 @@ def _count(found: Counter[str], line: bytes) -> None:
         value = json.loads(line)
         if isinstance(value, dict) and "buffer" in value:
             found[str(value["buffer"])] += int(value.get("lost", 1))
-
-
-def _alias() -> str:
-    return router.db_for_write(Batch)

@@ -87,6 +87,7 @@ class Sighting(NamedTuple):
     cause_seen_at: datetime | None  # the same for any group of its cause
     count_before: int  # records of the group since it was new
     mailed_at: datetime | None  # the group's last mail
+    untold: bool = False  # the group's last mail failed for good: nobody knows of it
     resolved: bool = False  # a person said so: the next record is a regression
     silenced: bool = False
 
@@ -102,6 +103,8 @@ def state(rules: Rules, sighting: Sighting) -> Reason:
     """What kind of news the group is: new, regressed, variant or repeat."""
     if sighting.resolved:
         return Reason.REGRESSED
+    if sighting.untold:
+        return Reason.NEW
     seen_at = sighting.cause_seen_at
     if seen_at is None:
         return Reason.NEW

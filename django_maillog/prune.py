@@ -11,7 +11,7 @@ from django.db import router
 from django.db.models import Exists, OuterRef, QuerySet
 
 from .models import Attempt, Batch, Group, Record, Segment, Tally
-from .outbox.delivery import never
+from .outbox.options import never
 from .transactions import step_aside, writing
 
 LEAST_GAP = 0.02  # seconds in which others may write; at least as long as the deletion before

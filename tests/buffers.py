@@ -12,6 +12,7 @@ from django_maillog.flush import Summary, flush
 from django_maillog.intake.importer import import_all
 from django_maillog.models import Batch, Group, Record
 from django_maillog.outbox.batches import seal
+from django_maillog.outbox.options import FlushOptions
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -61,7 +62,7 @@ class Buffer:
 
     def flush(self, **options: Any) -> Summary:
         """Flush this buffer's database by its clock."""
-        return flush(clock=self.clock, **options)
+        return flush(FlushOptions(clock=self.clock, **options))
 
     def seal(self, message: str = "Payment failed", **fields: Any) -> Batch:
         """A sealed batch with one record."""

@@ -49,6 +49,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "django_maillog",
+    *env.list("MAILLOG_TEST_APPS", default=[]),
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -86,7 +87,12 @@ else:
 
 # Nobody answers on the discard port: a mail that a test didn't mean to send fails at once.
 _email = env.email_url_config(env.str("EMAIL_URL", default="smtp://127.0.0.1:9"))
-if env.bool("MAILLOG_TEST_MAILERS", default=django.VERSION >= (6, 1)):
+_backend = env.str("MAILLOG_TEST_EMAIL_BACKEND", default="")
+if _backend and django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": _backend}}
+elif _backend:
+    EMAIL_BACKEND = _backend
+elif env.bool("MAILLOG_TEST_MAILERS", default=django.VERSION >= (6, 1)):
     MAILERS = {
         "default": {
             "BACKEND": _email["EMAIL_BACKEND"],

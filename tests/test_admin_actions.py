@@ -179,7 +179,7 @@ def test_a_batch_that_somebody_took_meanwhile_is_not_cancelled(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = Batch.objects.get(status=Status.READY)
-    monkeypatch.setattr("django_maillog.admin.steps.cancel", lambda batch: False)
+    monkeypatch.setattr("django_maillog.admin.steps.cancel", lambda batch, now: False)
 
     ((kind, said),) = press(client, batch, "cancel")
 

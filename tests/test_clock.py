@@ -14,6 +14,7 @@ from django.utils import timezone
 from django_maillog import flush as flushing
 from django_maillog.handlers import BufferingHandler
 from django_maillog.models import Batch, Group
+from django_maillog.outbox.options import FlushOptions
 from django_maillog.spool.journal import journal
 from tests.smtp import SMTPServer
 
@@ -50,7 +51,7 @@ def at(hours: float) -> Callable[[], datetime]:
 
 
 def flush(hours: float = 0) -> None:
-    flushing.flush(everything=False, clock=at(hours))
+    flushing.flush(FlushOptions(everything=False, clock=at(hours)))
 
 
 def reported(smtp: SMTPServer) -> list[int]:
@@ -88,7 +89,7 @@ def test_a_retry_does_not_wait_for_a_clock_that_was_set_back(
 ) -> None:
     smtp.answer("451 Later")
     put(handler, "one")
-    flushing.flush(clock=at(0))
+    flushing.flush(FlushOptions(clock=at(0)))
     assert reported(smtp) == []
 
     for later in (0, 0.5, 1.2):
@@ -109,7 +110,7 @@ def test_while_the_clock_jumps_to_and_fro_every_record_is_mailed_once(
 
     for later in (0.02, 1, 5, 10):
         flush(later)
-    flushing.flush(clock=at(11))
+    flushing.flush(FlushOptions(clock=at(11)))
 
     assert sum(reported(smtp)) == 2 * len(jumps)
     assert set(Batch.objects.values_list("status", flat=True)) == {"sent"}

@@ -6,12 +6,14 @@ import smtplib
 from collections.abc import Sequence
 from typing import Any
 
+import django
 import pytest
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.core.mail.backends.base import BaseEmailBackend
+from django.core.mail.backends.smtp import EmailBackend
 
 from django_maillog.digest import Attachment, Digest
-from django_maillog.outbox.connection import TIMEOUT, Connection, Verdict, classify, message
+from django_maillog.outbox.connection import TIMEOUT_SECONDS, Connection, Mailers, Verdict, classify, message
 from tests.smtp import SMTPServer
 
 
@@ -89,25 +91,51 @@ def test_an_error_is_tried_again_or_not(error: Exception, retry: bool, lost: boo
     assert verdict.error
 
 
-def test_a_backend_that_sends_nothing_silently_is_tried_again() -> None:
+class SilentSMTP(EmailBackend):
+    def open(self) -> bool:
+        return True
+
+    def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
+        return 0
+
+
+def test_a_mail_that_djangos_smtp_backend_did_not_send_is_tried_again() -> None:
+    options: dict[str, Any] = {"alias": "silent"} if django.VERSION >= (6, 1) else {}
+
+    verdict = Connection(SilentSMTP(host="127.0.0.1", **options)).send(mail())
+
+    assert (verdict.sent, verdict.retry, verdict.handed_over) == (False, True, False)
+
+
+def test_another_backends_nothing_is_not_confirmed_and_not_tried_again() -> None:
     backend = Backend()
     backend.send_messages = lambda messages: 0  # type: ignore[method-assign, assignment]
 
-    verdict = Connection(Target(backend)).send(mail())
+    verdict = Connection(backend).send(mail())
 
-    assert (verdict.sent, verdict.retry) == (False, True)
+    assert (verdict.sent, verdict.confirmed, verdict.retry) == (True, False, False)
+
+
+@pytest.mark.parametrize("answer", [None, True, False, "queued", [object()], 1])
+def test_whatever_else_a_backend_answers_it_has_taken_the_mail(answer: Any) -> None:
+    backend = Backend()
+    backend.send_messages = lambda messages: answer  # type: ignore[method-assign, assignment]
+
+    verdict = Connection(backend).send(mail())
+
+    assert (verdict.sent, verdict.confirmed) == (True, True)
 
 
 def test_a_mailer_without_a_time_out_gets_one_and_may_not_be_silent() -> None:
     backend = Backend(None)
 
-    assert Connection(Target(backend)).send(mail()) == Verdict(sent=True)
-    assert (backend.timeout, backend.fail_silently) == (TIMEOUT, False)
+    assert Connection(backend).send(mail()) == Verdict(sent=True)
+    assert (backend.timeout, backend.fail_silently) == (TIMEOUT_SECONDS, False)
 
 
 def test_closing_never_raises_and_closes_once() -> None:
     backend = Backend(None)
-    connection = Connection(Target(backend))
+    connection = Connection(backend)
     connection.close()
     connection.send(mail())
 
@@ -119,7 +147,7 @@ def test_closing_never_raises_and_closes_once() -> None:
 
 def test_an_error_of_the_message_keeps_the_connection() -> None:
     backend = Backend(ValueError("bad"), None)
-    connection = Connection(Target(backend))
+    connection = Connection(backend)
 
     assert [connection.send(mail()).sent for _each in range(2)] == [False, True]
     assert backend.opened == 1
@@ -130,9 +158,9 @@ def test_a_mailer_that_can_not_be_made_is_unreachable() -> None:
         def get_connection(self) -> BaseEmailBackend:
             raise LookupError("no such mailer")
 
-    verdict = Connection(Broken(Backend())).send(mail())
+    verdict = Mailers().send(Broken(Backend()), mail())
 
-    assert (verdict.retry, verdict.reached, verdict.unreachable) == (True, False, True)
+    assert (verdict.retry, verdict.handed_over, verdict.unreachable) == (True, False, True)
     assert verdict.error == "LookupError: no such mailer"
 
 
@@ -145,7 +173,7 @@ def test_an_interrupt_is_not_swallowed(interrupted: str) -> None:
     setattr(backend, interrupted, interrupt)
 
     with pytest.raises(KeyboardInterrupt):
-        Connection(Target(backend)).send(mail())
+        Connection(backend).send(mail())
 
 
 def test_a_digest_becomes_a_message_with_all_its_parts() -> None:
@@ -165,10 +193,10 @@ def test_what_the_server_was_given_is_known(smtp: SMTPServer) -> None:
 
     smtp.answer("450 later", at="RCPT")
     smtp.answer("451 later", at="DATA")
-    connection = Connection(Target(compat.get_connection()))
+    connection = Connection(compat.get_connection())
 
     verdicts = [connection.send(mail()) for _each in range(3)]
     connection.close()
 
-    assert [verdict.reached for verdict in verdicts] == [False, True, True]
+    assert [verdict.handed_over for verdict in verdicts] == [False, True, True]
     assert [verdict.sent for verdict in verdicts] == [False, False, True]

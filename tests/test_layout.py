@@ -17,13 +17,13 @@ NAME = PACKAGE.name
 
 # The rows of the design; a row may be several layers, parts of its modules that build on one another.
 ROWS: tuple[tuple[set[str], ...], ...] = (
-    ({"conf", "compat", "frames"}, {"models", "moments"}, {"policy", "transactions"}, {"buffers"}),
+    ({"conf", "compat", "frames", "charset"}, {"models", "moments"}, {"policy", "transactions"}, {"buffers"}),
     ({"capture"}, {"digest"}),
     ({"spool"},),
     ({"intake", "outbox"},),
     ({"flush"}, {"plan", "prune", "health", "silences"}),
     ({"worker"},),
-    ({"tasks"}, {"admin", "checks", "handlers", "management", "signals"}, {"templatetags"}),
+    ({"admin", "checks", "handlers", "management"}, {"signals", "templatetags"}, {"tasks"}),
     ({"apps"},),
 )
 LAYER = {name: number for number, names in enumerate(chain.from_iterable(ROWS)) for name in names}

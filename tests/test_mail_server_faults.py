@@ -12,9 +12,9 @@ import django
 import pytest
 from django.utils import timezone
 
-from django_maillog.flush import flush
-from django_maillog.models import Attempt, Batch, Group, Outcome, Record, Status
-from django_maillog.outbox.groups import silence
+from django_maillog.flush import flush, flush_batch
+from django_maillog.models import Attempt, Batch, Outcome, Record, Status
+from django_maillog.outbox.options import FlushOptions
 from tests.buffers import Buffer, totals
 from tests.conftest import mailers
 from tests.smtp import SMTPServer
@@ -91,7 +91,7 @@ def test_what_may_pass_is_tried_again_as_the_same_mail(fault: str, smtp: SMTPSer
 
     assert (summary.sent, summary.retrying, summary.failed) == (0, 1, 0)
     assert (status(batch), batch.attempts, bool(batch.last_error)) == ("ready", 1, True)
-    assert buffer.flush().retrying == 1  # not before its time
+    assert buffer.flush(everything=False).retrying == 1  # not before its time
     buffer.wait(HOUR)
     assert buffer.flush().sent == 1
     assert [message["Message-ID"] for message in smtp.messages] == [batch.message_id]
@@ -106,7 +106,7 @@ def test_a_connection_lost_after_the_text_was_taken_repeats_the_message_id(smtp:
     smtp.drop(at="ACCEPTED")
 
     buffer.flush()
-    assert (status(batch), batch.reached) == ("ready", True)
+    assert (status(batch), batch.handed_over) == ("ready", True)
     buffer.wait(HOUR)
     buffer.log("more")
     buffer.flush()
@@ -118,7 +118,7 @@ def test_a_connection_lost_after_the_text_was_taken_repeats_the_message_id(smtp:
     assert third["Message-ID"] != batch.message_id
 
 
-@pytest.mark.parametrize("answer", ["550 no such user", "552 too large", "554 spam"])
+@pytest.mark.parametrize("answer", ["550 no such user", "554 spam"])
 @pytest.mark.parametrize("stage", ["MAIL", "RCPT", "DATA"])
 def test_what_can_not_pass_fails_at_once_and_stops_no_other(
     smtp: SMTPServer, answer: str, stage: str
@@ -135,6 +135,30 @@ def test_what_can_not_pass_fails_at_once_and_stops_no_other(
     assert {status(batch) for batch in others} == {"sent"}
     buffer.wait(HOUR)
     assert buffer.flush().failed == 1  # until somebody acts
+
+
+def test_a_mail_that_is_too_large_goes_out_with_less_and_says_so(smtp: SMTPServer) -> None:
+    buffer = Buffer()
+    buffer.log("first", fingerprint="same")
+    batch = buffer.seal("second", fingerprint="same")
+    smtp.answer("552 too large", times=2)
+
+    assert buffer.flush().sent == 1
+
+    [message] = smtp.messages
+    assert [part.get_content_type() for part in message.walk()] == ["text/plain"]
+    assert "too large: all but its text was left out" in message.get_content()
+    assert (message["Message-ID"], status(batch)) == (batch.message_id, "sent")
+
+
+def test_a_mail_whose_text_alone_is_too_large_fails(smtp: SMTPServer) -> None:
+    buffer = Buffer()
+    batch = buffer.seal()
+    smtp.answer("552 too large", times=None)
+
+    assert buffer.flush().failed == 1
+
+    assert (status(batch), batch.last_error) == ("failed", "552 too large")
 
 
 def test_a_batch_that_can_not_be_rendered_fails_alone(smtp: SMTPServer) -> None:
@@ -191,7 +215,7 @@ def test_a_connection_that_the_server_closes_between_two_mails_is_opened_again(s
             drop(at="MAIL")
         return buffer.now
 
-    assert flush(clock=clock).sent == 3
+    assert flush(FlushOptions(clock=clock)).sent == 3
     assert list(drops) == []
     assert Attempt.objects.count() == len(smtp.messages) == 3
 
@@ -212,7 +236,7 @@ def test_a_server_that_is_away_is_asked_once_a_flush(smtp: SMTPServer) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_hours_without_a_server_end_in_one_mail(smtp: SMTPServer) -> None:
+def test_hours_without_a_server_end_in_two_mails(smtp: SMTPServer) -> None:
     buffer = Buffer(group_interval=300, repeat_interval=1200)
     with away(smtp):
         for number in range(20):
@@ -224,51 +248,144 @@ def test_hours_without_a_server_end_in_one_mail(smtp: SMTPServer) -> None:
         assert totals() == {"batches": 120, "groups": 120, "records": 120}
     buffer.wait(HOUR)
 
-    assert buffer.flush().sent == 1
+    assert buffer.flush(everything=False).sent == 2
 
-    (message,) = smtp.messages
-    assert (message["X-Maillog-Count"], message["X-Maillog-Groups"]) == ("120", "8")
-    (batch,) = Batch.objects.all()
-    assert (batch.record_count, batch.group_count) == (120, 8)
-    assert sum(batch.records.values_list("count", flat=True)) == 120
+    assert [int(message["X-Maillog-Count"]) for message in smtp.messages] == [12, 108]
+    assert smtp.messages[1]["X-Maillog-Groups"] == "8"
     assert totals() == {"batches": 120, "groups": 120, "records": 120}
 
 
 @pytest.mark.usefixtures("impatient")
-def test_what_a_server_may_have_is_not_merged(smtp: SMTPServer) -> None:
+def test_while_a_mail_waits_for_its_server_the_open_batch_grows(smtp: SMTPServer) -> None:
+    buffer = Buffer(group_wait=30)
+    with away(smtp):
+        waiting = buffer.seal("first", fingerprint="a")
+        buffer.flush(everything=False)
+        buffer.log("second", fingerprint="b")
+        buffer.import_all()
+        buffer.wait(31)
+        summary = buffer.flush(everything=False)
+
+        assert (summary.sealed, summary.held_back) == (0, 1)
+        assert (status(waiting), waiting.attempts) == ("ready", 1)
+        assert Batch.objects.open().get().record_count == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_news_brings_a_waiting_mail_forward_once_a_minute_and_follows_it_at_once(smtp: SMTPServer) -> None:
+    buffer = Buffer(group_wait=30, group_interval=0)
+    with away(smtp):
+        waiting = buffer.seal("first", fingerprint="a")
+        for _each in range(8):  # its next attempt is hours away
+            buffer.flush()
+            buffer.wait(1)
+        buffer.log("second", fingerprint="b")
+        buffer.import_all()
+        buffer.wait(31)
+        buffer.flush(everything=False)
+        assert (status(waiting), waiting.attempts) == ("ready", 8)  # tried half a minute ago
+        buffer.wait(31)
+        buffer.flush(everything=False)
+        buffer.flush(everything=False)
+        assert (status(waiting), waiting.attempts) == ("ready", 9)
+    buffer.wait(60)
+
+    assert buffer.flush(everything=False).sent == 2
+
+    assert smtp.messages[0]["Message-ID"] == waiting.message_id
+
+
+@pytest.mark.usefixtures("impatient")
+def test_who_asks_for_everything_goes_past_the_back_off_and_is_told_of_a_refusal(smtp: SMTPServer) -> None:
+    buffer = Buffer()
+    with away(smtp):
+        waiting = buffer.seal("first", fingerprint="a")
+        buffer.flush()
+        buffer.log("second", fingerprint="b")
+        summary = buffer.flush()
+        assert (summary.sealed, summary.held_back, summary.retrying) == (0, 1, 1)
+        assert (status(waiting), waiting.attempts) == ("ready", 2)
+
+    summary = buffer.flush()
+
+    assert (summary.sealed, summary.held_back, summary.sent) == (1, 0, 2)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_the_end_of_a_process_tries_what_waits_before_its_own_news(smtp: SMTPServer) -> None:
+    buffer = Buffer()
+    with away(smtp):
+        buffer.seal("first", fingerprint="a")
+        buffer.flush()
+    buffer.log("second", fingerprint="b")
+
+    assert buffer.flush(everything=False, at_exit=True).sent == 2
+
+
+@pytest.mark.usefixtures("impatient")
+def test_the_admins_button_tries_what_waits_first(smtp: SMTPServer) -> None:
+    buffer = Buffer()
+    with away(smtp):
+        buffer.seal("first", fingerprint="a")
+        buffer.flush()
+        buffer.log("second", fingerprint="b")
+        buffer.import_all()
+        asked = Batch.objects.open().get()
+        assert flush_batch(asked, FlushOptions(clock=buffer.clock)).status == "open"
+
+    assert flush_batch(asked, FlushOptions(clock=buffer.clock)).status == "sent"
+
+    assert set(Batch.objects.values_list("status", flat=True)) == {"sent"}
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("state", ["failed", "cancelled", "another's"])
+def test_what_nobody_waits_for_holds_nothing_back(smtp: SMTPServer, state: str) -> None:
+    buffer = Buffer(group_interval=300)
+    with away(smtp):
+        waiting = buffer.seal("first", fingerprint="a")
+        buffer.flush()
+        buffer.wait(HOUR)
+        changes: dict[str, Any] = {"status": state}
+        if state == "another's":
+            changes = {"recipients": ["gone@example.com"]}
+        Batch.objects.filter(pk=waiting.pk).update(**changes)
+        buffer.log("second", fingerprint="b")
+        buffer.import_all()
+        Batch.objects.open().update(due_at=buffer.now)
+
+        assert buffer.flush(everything=False).sealed == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_a_server_may_have_holds_nothing_back(smtp: SMTPServer) -> None:
     buffer = Buffer()
     given = buffer.seal("given")
     smtp.drop(at="ACCEPTED")
     buffer.flush()
-    with away(smtp):
-        for number in range(3):
-            buffer.seal(str(number))
-            buffer.flush()
+    buffer.log("more")
     buffer.wait(HOUR)
 
     assert buffer.flush().sent == 2
 
     assert [message["Message-ID"] for message in smtp.messages].count(given.message_id) == 2
-    assert sorted(message["X-Maillog-Count"] for message in smtp.messages) == ["1", "1", "3"]
+    assert [message["X-Maillog-Count"] for message in smtp.messages] == ["1", "1", "1"]
 
 
-@pytest.mark.usefixtures("impatient")
-def test_silenced_and_uncountable_records_survive_a_merge(smtp: SMTPServer) -> None:
-    buffer = Buffer()
-    with away(smtp):
-        first = buffer.seal("one", fingerprint="a")
-        silence(Group.objects.all(), until=None, by="", note="", now=buffer.now)
-        buffer.log(fingerprint="a", times=4)
-        buffer.log("two", fingerprint="b")
-        buffer.flush()
-        Batch.objects.exclude(pk=first.pk).update(lost_count=2, record_count=7)
-    buffer.wait(HOUR)
+def test_buffers_with_one_mail_server_share_its_connection_and_its_outage(
+    smtp: SMTPServer, impatient: Callable[..., None]
+) -> None:
+    first = [Buffer(f"buffer {number}") for number in range(8)]
+    for buffer in first:
+        buffer.seal()
+    before = smtp.connections
+    smtp.hang(at="CONNECT")
 
-    assert buffer.flush().sent == 1
-
-    batch = Batch.objects.get()
-    assert (batch.record_count, batch.silenced_count, batch.lost_count, batch.group_count) == (8, 4, 2, 2)
-    assert smtp.messages[0]["X-Maillog-Count"] == "8"
+    with within(4):
+        assert first[0].flush().retrying == 8
+    first[0].wait(HOUR)
+    assert first[0].flush().sent == 8
+    assert smtp.connections == before + 2
 
 
 @pytest.mark.parametrize(
@@ -285,7 +402,7 @@ def test_a_mailer_that_lets_nobody_in_is_tried_again(
 
     assert buffer.flush().retrying == 1
 
-    assert (status(batch), batch.reached, bool(batch.last_error)) == ("ready", False, True)
+    assert (status(batch), batch.handed_over, bool(batch.last_error)) == ("ready", False, True)
 
 
 def test_a_flush_that_is_interrupted_gives_its_claim_back(

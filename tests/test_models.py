@@ -42,13 +42,19 @@ def test_deliverable_is_what_is_ready_and_what_nobody_holds_any_more() -> None:
     assert list(Batch.objects.deliverable(NOON).order_by("pk")) == wanted
 
 
-def test_waiting_is_what_no_server_was_given() -> None:
-    wanted = batch(Status.READY, record_count=1)
-    batch(Status.READY, record_count=1, reached=True)
-    batch(Status.READY, record_count=0)
-    batch(Status.SENT, record_count=1)
+def test_what_was_tried_and_no_server_was_given_holds_its_buffer_back() -> None:
+    wanted = [
+        batch(Status.READY, record_count=1, attempts=1),
+        batch(Status.SENDING, record_count=1, attempts=2),
+    ]
+    batch(Status.READY, record_count=1)
+    batch(Status.SENDING, record_count=1, attempts=1)
+    batch(Status.READY, record_count=1, attempts=1, handed_over=True)
+    batch(Status.READY, record_count=0, attempts=1)
+    batch(Status.SENT, record_count=1, attempts=1)
+    batch(Status.FAILED, record_count=1, attempts=1)
 
-    assert list(Batch.objects.waiting()) == [wanted]
+    assert list(Batch.objects.holding_back().order_by("pk")) == wanted
 
 
 def test_undelivered_and_finished_are_told_apart() -> None:

@@ -44,7 +44,9 @@ import logging
 from datetime import timedelta
 from django.db import OperationalError, connection
 from django.utils import timezone
-from django_maillog import conf, queue
+from django_maillog import buffers
+from django_maillog.flush import flush
+from django_maillog.outbox.options import FlushOptions
 log = logging.getLogger("shop")
 number, failed = 0, True
 while failed:
@@ -59,12 +61,12 @@ while failed:
             raise OperationalError("the server has gone away")
         return execute(*args)
     try:
-        with conf.muted(), connection.execute_wrapper(fail):
-            queue.flush(clock=lambda: timezone.now() + timedelta(minutes=20 * number))
+        with buffers.muted(), connection.execute_wrapper(fail):
+            flush(FlushOptions(clock=lambda: timezone.now() + timedelta(minutes=20 * number)))
     except OperationalError:
         connection.close()
-with conf.muted():
-    queue.flush(clock=lambda: timezone.now() + timedelta(days=2))
+with buffers.muted():
+    flush(FlushOptions(clock=lambda: timezone.now() + timedelta(days=2)))
 print(number)
 """
 

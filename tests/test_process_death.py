@@ -73,7 +73,9 @@ import json, logging, os, signal, sys
 from datetime import timedelta
 from django.db import connection
 from django.utils import timezone
-from django_maillog import conf, queue
+from django_maillog import buffers
+from django_maillog import flush as flushing
+from django_maillog.outbox.options import FlushOptions
 log = logging.getLogger("shop")
 
 def flush(number):
@@ -85,8 +87,8 @@ def flush(number):
             os.kill(os.getpid(), signal.SIGKILL)
         return execute(*args)
     clock = lambda: timezone.now() + timedelta(minutes=20 * number)
-    with conf.muted(), connection.execute_wrapper(fatal):
-        queue.flush(clock=clock)
+    with buffers.muted(), connection.execute_wrapper(fatal):
+        flushing.flush(FlushOptions(clock=clock))
 
 number, survived = 0, False
 while not survived:
@@ -111,10 +113,10 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 WAIT = """
 import sys, time
-from django_maillog import worker
-worker.LOOK_EVERY = 0.2
-worker.wake()
-while not worker.worker._asleep:
+from django_maillog.worker import calls, thread
+thread.LOOK_SECONDS = 0.2
+calls.wake()
+while not thread.worker.inbox.idle:
     time.sleep(0.01)
 print("asleep", flush=True)
 sys.stdin.read()

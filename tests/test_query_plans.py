@@ -88,7 +88,7 @@ QUERIES: dict[str, Callable[[], QuerySet[Any, Any]]] = {
     "latest groups": lambda: Group.objects.filter(batch=one_batch()).values("pk"),
     "new groups": lambda: Group.objects.filter(episode_batch=one_batch()).values("pk"),
     "deliverable": lambda: Batch.objects.deliverable(NOW).filter(pk__gt=0).order_by("pk").values("pk")[:50],
-    "waiting": lambda: Batch.objects.waiting().filter(buffer="b1"),
+    "waiting": lambda: Batch.objects.holding_back().filter(buffer="b1"),
     "undelivered": Batch.objects.undelivered,
     "failed": lambda: Batch.objects.filter(status=Status.FAILED),
     "finished long ago": lambda: Batch.objects.finished_before(NOW - timedelta(days=30)).order_by(
@@ -139,6 +139,6 @@ def test_no_query_of_a_flush_joins_records_with_their_groups(spool_dir: Path, sm
 
 def test_the_history_is_read_with_one_query(django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(1):
-        history = load_history("default", "b1", NOW)
+        history = load_history("b1", NOW)
 
     assert len(history.sealed) == 100

@@ -12,13 +12,14 @@ from django_maillog.models import Attempt, Batch, Group, Outcome, Status
 from django_maillog.outbox import claims
 from django_maillog.outbox.batches import cancel, retry, send_again
 from django_maillog.outbox.connection import Verdict
+from django_maillog.outbox.options import FlushOptions
 from django_maillog.plan import plan, problems
-from tests.buffers import Buffer, totals
+from tests.buffers import NOON, Buffer, totals
 from tests.smtp import SMTPServer
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("spool_dir")]
 
-AWAY = Verdict(retry=True, reached=False, error="away")
+AWAY = Verdict(retry=True, handed_over=False, error="away")
 LATER = Verdict(retry=True, error="451 later")
 
 
@@ -27,10 +28,17 @@ def statuses() -> list[str]:
 
 
 def try_to_send(batch: Batch, verdict: Verdict, buffer: Buffer) -> Outcome:
-    [claimed] = claims.claim([batch.pk], buffer.now)
-    tried = claims.Try(claimed, verdict, buffer.now)
-    claims.settle([tried])
-    return tried.outcome
+    claimed = Batch.objects.get(pk=batch.pk)
+    attempt = claims.claim(claimed, buffer.now)
+    assert attempt is not None
+    return claims.settle(claimed, attempt, verdict, buffer.now)
+
+
+def claimed(batch: Batch, buffer: Buffer) -> tuple[Batch, Attempt] | None:
+    """The batch, claimed as another process would."""
+    read = Batch.objects.get(pk=batch.pk)
+    attempt = claims.claim(read, buffer.now)
+    return (read, attempt) if attempt else None
 
 
 def test_a_buffer_with_nobody_to_send_to_keeps_its_records() -> None:
@@ -78,25 +86,36 @@ def test_a_batch_is_claimed_once_until_its_lease_runs_out() -> None:
     buffer = Buffer()
     batch = buffer.seal()
 
-    assert claims.claim([batch.pk], buffer.now)
-    assert not claims.claim([batch.pk], buffer.now)
+    assert claimed(batch, buffer)
+    assert not claimed(batch, buffer)
     buffer.wait(claims.LEASE.total_seconds() - 1)
-    assert not claims.claim([batch.pk], buffer.now)
+    assert not claimed(batch, buffer)
     buffer.wait(1)
-    assert claims.claim([batch.pk], buffer.now)
+    assert claimed(batch, buffer)
 
 
-def test_what_a_killed_process_may_have_handed_over_is_never_merged() -> None:
+def test_who_read_the_batch_before_another_claimed_it_does_not_get_it() -> None:
+    buffer = Buffer()
+    late = buffer.seal()
+    try_to_send(late, LATER, buffer)
+    buffer.wait(4000)
+
+    assert claims.claim(late, buffer.now) is None
+
+
+def test_what_a_killed_process_may_have_handed_over_holds_nothing_back() -> None:
     buffer = Buffer()
     batch = buffer.seal()
-    claims.claim([batch.pk], buffer.now)
+    claimed(batch, buffer)
     buffer.wait(claims.LEASE.total_seconds())
 
     try_to_send(batch, AWAY, buffer)
 
     batch.refresh_from_db()
-    assert batch.reached
-    assert not Batch.objects.waiting().exists()
+    assert batch.handed_over
+    assert not Batch.objects.holding_back().exists()
+    outcomes = Attempt.objects.order_by("pk").values_list("outcome", flat=True)
+    assert list(outcomes) == [Outcome.UNKNOWN, Outcome.RETRY]
 
 
 @pytest.mark.parametrize(
@@ -105,15 +124,18 @@ def test_what_a_killed_process_may_have_handed_over_is_never_merged() -> None:
 def test_who_lost_its_claim_changes_nothing_but_the_list_of_attempts(verdict: Verdict) -> None:
     buffer = Buffer()
     batch = buffer.seal()
-    [slow] = claims.claim([batch.pk], buffer.now)
+    slow = claimed(batch, buffer)
     buffer.wait(claims.LEASE.total_seconds())
-    [fast] = claims.claim([batch.pk], buffer.now)
+    fast = claimed(batch, buffer)
+    assert slow is not None
+    assert fast is not None
 
-    claims.settle([claims.Try(slow, verdict, buffer.now)])
+    outcome = claims.settle(*slow, verdict, buffer.now)
 
     batch.refresh_from_db()
-    assert (batch.status, batch.claimed_by) == (Status.SENDING, fast.claimed_by)
-    assert Attempt.objects.count() == 1
+    assert (batch.status, batch.claimed_by) == (Status.SENDING, fast[0].claimed_by)
+    outcomes = Attempt.objects.order_by("pk").values_list("outcome", flat=True)
+    assert list(outcomes) == [outcome, Outcome.UNKNOWN]
 
 
 def test_retries_wait_a_minute_then_twice_as_long_each_time_up_to_an_hour() -> None:
@@ -177,7 +199,7 @@ def test_only_what_has_not_gone_out_can_be_cancelled(status: str, may: bool) -> 
     batch = buffer.seal()
     Batch.objects.update(status=status)
 
-    assert cancel(batch) is may
+    assert cancel(batch, NOON) is may
     assert statuses() == ["cancelled" if may else status]
 
 
@@ -185,7 +207,7 @@ def test_after_an_open_batch_is_cancelled_the_next_record_opens_another() -> Non
     buffer = Buffer()
     buffer.log()
     buffer.import_all()
-    assert cancel(Batch.objects.get())
+    assert cancel(Batch.objects.get(), NOON)
 
     buffer.log()
     buffer.import_all()
@@ -201,7 +223,7 @@ def test_sending_again_repeats_the_mail_and_counts_no_record_twice(smtp: SMTPSer
 
     copy = send_again(batch, buffer.now)
     assert copy is not None
-    flush_batch(copy, clock=buffer.clock)
+    flush_batch(copy, FlushOptions(clock=buffer.clock))
 
     first, second = smtp.messages
     assert first["Subject"] == second["Subject"]
@@ -222,7 +244,7 @@ def test_one_batch_can_be_flushed_alone(smtp: SMTPServer) -> None:
     other.log()
     one.import_all()
 
-    flushed = flush_batch(Batch.objects.get(buffer="one"), clock=one.clock)
+    flushed = flush_batch(Batch.objects.get(buffer="one"), FlushOptions(clock=one.clock))
 
     assert (flushed.status, flushed.reason) == (Status.SENT, "flush")
     assert statuses() == ["sent", "open"]
@@ -253,7 +275,7 @@ def test_a_clock_set_back_gives_a_running_delivery_its_lease_and_no_more() -> No
     buffer = Buffer()
     buffer.wait(10 * 86_400)
     batch = buffer.seal()
-    claims.claim([batch.pk], buffer.now)
+    claimed(batch, buffer)
     buffer.wait(-10 * 86_400)
 
     assert buffer.flush().sent == 0

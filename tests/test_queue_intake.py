@@ -15,11 +15,11 @@ import pytest
 from django.db import connection, connections
 from django.utils import timezone
 
-from django_maillog import moments
+from django_maillog import moments, silences
 from django_maillog.intake import counts, history, importer, reader
 from django_maillog.intake.importer import import_all
 from django_maillog.models import Batch, Group, Record, Segment, Status, Tally
-from django_maillog.outbox import batches, groups
+from django_maillog.outbox import batches
 from django_maillog.outbox.contents import report
 from django_maillog.plan import spooled
 from django_maillog.spool.folder import segment_paths
@@ -33,6 +33,12 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 def segment(spool_dir: Path) -> Path:
     return next(spool_dir.glob("*.jsonl"))
+
+
+def limit_cost(monkeypatch: pytest.MonkeyPatch, cost: int) -> None:
+    """Make transactions smaller, on every database."""
+    for name in ("MAX_COST", "SQLITE_COST"):
+        monkeypatch.setattr(importer, name, cost)
 
 
 def test_records_become_rows_of_one_open_batch() -> None:
@@ -137,7 +143,7 @@ def test_the_distinct_messages_of_a_fold_are_bounded_and_their_counts_exact() ->
 
 
 def test_chunks_are_small_and_together_they_are_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "MAX_ROWS", 7)
+    limit_cost(monkeypatch, 7 * reader.ROW_COST)
     buffer = Buffer()
     for number in range(100):
         buffer.log(fingerprint=str(number))
@@ -148,13 +154,13 @@ def test_chunks_are_small_and_together_they_are_everything(monkeypatch: pytest.M
 
 
 def test_groups_that_only_repeat_count_as_rows_of_a_chunk_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "MAX_ROWS", 4 * counts.KEEP)
+    limit_cost(monkeypatch, 10)
     buffer = Buffer()
     for times in (counts.KEEP, 1):
         for number in range(40):
             buffer.log(fingerprint=str(number), times=times)
 
-    assert max(importer.import_chunks(buffer.clock)) == 4 * counts.KEEP
+    assert max(chunk.records for chunk in importer.import_chunks(buffer.clock)) == 10
     assert totals() == {"batches": 160, "groups": 160, "records": 160}
 
 
@@ -248,11 +254,11 @@ def test_a_batch_that_is_sealed_during_an_import_makes_it_start_over(monkeypatch
     buffer.log("two", times=5)
     calls: list[str] = []
 
-    def load_history(alias: str, name: str, now: datetime) -> object:
+    def load_history(name: str, now: datetime) -> object:
         calls.append(name)
         if len(calls) == 1:
             batches.seal(Batch.objects.get(open_for=name), now)
-        return history.load_history(alias, name, now)
+        return history.load_history(name, now)
 
     monkeypatch.setattr("django_maillog.intake.store.load_history", load_history)
     buffer.import_all()
@@ -289,12 +295,12 @@ def test_others_can_write_while_a_chunk_is_read_for(monkeypatch: pytest.MonkeyPa
         written.append(Segment.objects.create(id="another", host="h", process=1, seen_at=NOON))
         connections.close_all()
 
-    def load_history(alias: str, name: str, now: datetime) -> object:
+    def load_history(name: str, now: datetime) -> object:
         thread = threading.Thread(target=write)
         thread.start()
         thread.join(2)  # SQLite's lock would be waited for much longer
         assert written
-        return history.load_history(alias, name, now)
+        return history.load_history(name, now)
 
     monkeypatch.setattr("django_maillog.intake.store.load_history", load_history)
     buffer.import_all()
@@ -303,25 +309,25 @@ def test_others_can_write_while_a_chunk_is_read_for(monkeypatch: pytest.MonkeyPa
 
 
 def resolve(buffer: Buffer) -> None:
-    groups.resolve(Group.objects.all(), buffer.now)
+    silences.resolve(Group.objects.all(), buffer.now)
 
 
 def silence(buffer: Buffer) -> None:
-    groups.silence(Group.objects.all(), until=None, by="ada", note="", now=buffer.now)
+    silences.silence(Group.objects.all(), until=None, by="ada", note="", now=buffer.now)
 
 
 def import_another_segment(buffer: Buffer) -> None:
     """What another importer's transaction does, from the lines to the commit."""
     journal.rotate()
-    buffer.log("three")
+    buffer.log("three", fingerprint="a")
     with SegmentFile.open(max(segment_paths(), key=lambda path: path.stat().st_mtime_ns)) as newest:
-        assert list(importer._Import(newest, buffer.clock).run(None)) == [1]
+        assert [chunk.records for chunk in importer._Import(newest, buffer.clock).run(None)] == [1]
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite is read before the transaction")
 @pytest.mark.parametrize(
     ("change", "expected"),
-    [(resolve, (1, 0, 2)), (silence, (2, 1, 2)), (import_another_segment, (2, 0, 3))],
+    [(resolve, (1, 0, 2)), (silence, (2, 1, 2)), (import_another_segment, (3, 0, 3))],
     ids=["resolved", "silenced", "imported"],
 )
 def test_what_changes_between_reading_and_writing_is_read_again(
@@ -365,11 +371,13 @@ def test_the_line_that_a_database_refuses_is_set_aside_and_all_others_arrive(spo
     lines[5] = json.dumps(poison)
     path.write_text("\n".join(lines) + "\n")
 
-    assert buffer.import_all() == 9
+    imported = list(importer.import_chunks(buffer.clock))
 
+    assert (sum(chunk.records for chunk in imported), sum(chunk.set_aside for chunk in imported)) == (10, 1)
     assert not Record.objects.filter(message=poison["message"]).exists()
     assert json.loads(path.with_suffix(".lines.bad").read_text()) == poison
-    assert totals() == {"batches": 9, "groups": 9, "records": 9}
+    assert totals() == {"batches": 10, "groups": 9, "records": 9}
+    assert Batch.objects.get().lost_count == 1
 
 
 @pytest.fixture
@@ -417,7 +425,7 @@ def test_records_of_a_silenced_group_are_counted_and_make_nothing_due() -> None:
     buffer = Buffer()
     buffer.log(fingerprint="a")
     buffer.flush()
-    groups.silence(Group.objects.all(), until=None, by="ada", note="", now=buffer.now)
+    silences.silence(Group.objects.all(), until=None, by="ada", note="", now=buffer.now)
 
     buffer.log(fingerprint="a", times=20, level=logging.CRITICAL)
     buffer.import_all()
@@ -432,10 +440,10 @@ def test_a_group_whose_silence_ends_within_a_batch_is_one_of_its_groups() -> Non
     buffer = Buffer()
     buffer.log(fingerprint="a")
     buffer.flush()
-    groups.silence(Group.objects.all(), until=None, by="ada", note="", now=buffer.now)
+    silences.silence(Group.objects.all(), until=None, by="ada", note="", now=buffer.now)
     buffer.log(fingerprint="a")
     buffer.import_all()
-    groups.end_silence(Group.objects.all())
+    silences.end_silence(Group.objects.all())
     buffer.log(fingerprint="a", times=2)
     buffer.import_all()
 
@@ -448,7 +456,7 @@ def test_silence_that_ran_out_is_over() -> None:
     buffer = Buffer()
     buffer.log(fingerprint="a")
     buffer.flush()
-    groups.silence(
+    silences.silence(
         Group.objects.all(), until=buffer.now + timedelta(hours=1), by="ada", note="", now=buffer.now
     )
     buffer.wait(3601)
@@ -462,7 +470,7 @@ def test_the_next_record_of_a_resolved_group_is_a_regression() -> None:
     buffer = Buffer()
     buffer.log(fingerprint="a")
     buffer.flush()
-    groups.resolve(Group.objects.all(), buffer.now)
+    silences.resolve(Group.objects.all(), buffer.now)
 
     buffer.wait(60)
     buffer.log(fingerprint="a")

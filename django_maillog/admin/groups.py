@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from ..models import Batch, Group, Record
-from ..outbox.groups import end_silence, resolve, silence
+from ..silences import end_silence, resolve, silence
 from . import words
 from .base import RowsAdmin
 from .filters import GroupBufferFilter, LevelFilter, LoggerFilter, StateFilter

@@ -83,7 +83,7 @@ def _retry(batch: Batch, now: datetime) -> Told:
 def _cancel(batch: Batch, now: datetime) -> Told:
 
     facts = {"subject": words.subject(batch)}
-    if cancel(batch):
+    if cancel(batch, now):
         return Told(messages.SUCCESS, _("“%(subject)s” was cancelled: it will not be sent.") % facts)
     return Told(messages.WARNING, _("“%(subject)s” could not be cancelled any more.") % facts)
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..capture import prepare
 from . import arguments, names
-from .exits import is_shutdown
 from .incoming import Incoming, is_ours
+from .lifecycle import is_shutdown
 from .smtp import SMTPHandler
 
 if TYPE_CHECKING:

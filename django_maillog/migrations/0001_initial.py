@@ -77,14 +77,22 @@ class Migration(migrations.Migration):
                 ("recipients", models.JSONField(default=list, verbose_name="recipients")),
                 ("sender", models.CharField(blank=True, max_length=320, verbose_name="sender")),
                 ("using", models.CharField(blank=True, max_length=200, verbose_name="mailer")),
+                (
+                    "rules",
+                    models.JSONField(
+                        default=dict,
+                        editable=False,
+                        help_text="When it is due, as its handler says: for processes that have no such handler.",
+                    ),
+                ),
+                ("headers", models.JSONField(default=dict, editable=False)),
                 ("subject", models.CharField(blank=True, max_length=200, verbose_name="subject")),
                 ("message_id", models.CharField(blank=True, max_length=255, verbose_name="Message-ID")),
                 ("attempts", models.IntegerField(default=0, verbose_name="attempts")),
                 (
-                    "reached",
+                    "handed_over",
                     models.BooleanField(
-                        default=False,
-                        help_text="A server has been given this mail: it may have it, so it keeps its identity.",
+                        default=False, help_text="A mail server has been given this mail, and may have it."
                     ),
                 ),
                 ("next_attempt_at", models.DateTimeField(null=True, verbose_name="next attempt")),
@@ -102,7 +110,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         blank=True,
                         editable=False,
-                        help_text="The claim's token: who lost it settles nothing.",
+                        help_text="The claim's token: only the process that holds it may record the outcome.",
                         max_length=32,
                     ),
                 ),
@@ -142,8 +150,10 @@ class Migration(migrations.Migration):
                             ("sent", "sent"),
                             ("retry", "to be tried again"),
                             ("failed", "failed for good"),
+                            ("unconfirmed", "not confirmed by the mail backend"),
+                            ("unknown", "cut off"),
                         ],
-                        max_length=10,
+                        max_length=12,
                         verbose_name="outcome",
                     ),
                 ),

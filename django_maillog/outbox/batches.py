@@ -8,10 +8,12 @@ from datetime import datetime, timedelta
 from email.utils import make_msgid
 
 from django.core.mail.utils import DNS_NAME
-from django.db import router
 
+from .. import buffers
 from ..models import Batch, Status
 from ..policy import Reason
+from ..transactions import write_alias
+from .groups import mark_mailed
 from .targets import target_of
 
 GIVE_UP_AFTER = timedelta(days=4)  # RFC 5321, 4.5.4.1: "generally needs to be at least 4-5 days"
@@ -25,12 +27,11 @@ def seal(batch: Batch, now: datetime, *, reason: Reason | None = None) -> bool:
     One row's update, whatever the batch holds. ``Message-ID`` and date are fixed here, for each retry.
     """
     try:
-        target = target_of(batch)
-        recipients, sender = target.get_recipients(), target.get_sender()
+        addressee = buffers.addressee(target_of(batch))
     except Exception:  # a wrong target: its buffer stays pending, and must not keep the others from going out
         log.exception("target unusable, batch stays open: buffer=%s", batch.buffer)
         return False
-    if not recipients:
+    if not addressee.recipients:
         return False
     changes = {
         "status": Status.READY,
@@ -38,35 +39,52 @@ def seal(batch: Batch, now: datetime, *, reason: Reason | None = None) -> bool:
         "sealed_at": now,
         "next_attempt_at": now,
         "give_up_at": now + GIVE_UP_AFTER,
-        "recipients": recipients,
-        "sender": sender[:320],
-        "using": (target.using or "")[:200],
-        "message_id": make_msgid(f"maillog-{batch.pk}", domain_of(sender)),
+        **addressee._asdict(),
+        "message_id": make_msgid(f"maillog-{batch.pk}", domain_of(addressee.sender)),
     }
     if reason is not None:
         changes["reason"] = reason
-    rows = Batch.objects.using(_alias()).open().filter(pk=batch.pk, record_count__gt=0)
+    rows = Batch.objects.open().filter(pk=batch.pk, record_count__gt=0)
     return bool(rows.update(**changes))
 
 
 def domain_of(address: str) -> str:
-    """The domain of an address, for Message-IDs; the host's name where it has none that fits."""
+    """The domain of an address, for Message-IDs (in punycode); the host's name where none fits."""
     domain = address.rpartition("@")[2].strip("> ")
+    try:
+        domain = domain.encode("idna").decode()
+    except UnicodeError:
+        return str(DNS_NAME)
     return domain if re.fullmatch(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", domain) else str(DNS_NAME)
 
 
 def retry(batch: Batch, now: datetime) -> bool:
-    """Put a failed or waiting batch first in line, for another four days; False if it is in no such state."""
-    rows = Batch.objects.using(_alias()).filter(pk=batch.pk, status__in=[Status.READY, Status.FAILED])
-    return bool(rows.update(status=Status.READY, next_attempt_at=now, give_up_at=now + GIVE_UP_AFTER))
+    """Put a failed or waiting batch first in line, for another four days; False if it is in no such state.
+
+    It goes to whom its handler in this process names now, who may have been corrected since it was sealed.
+    """
+    changes: dict[str, object] = {"status": Status.READY, "next_attempt_at": now}
+    if buffers.find(batch.buffer) is not None:
+        try:
+            addressee = buffers.addressee(target_of(batch))
+        except Exception:  # a wrong target: the batch keeps its addressee, and the try says what is wrong
+            log.exception("target unusable: buffer=%s", batch.buffer)
+        else:
+            changes |= addressee._asdict() if addressee.recipients else {}
+    rows = Batch.objects.filter(pk=batch.pk, status__in=[Status.READY, Status.FAILED])
+    return bool(rows.update(**changes, give_up_at=now + GIVE_UP_AFTER))
 
 
-def cancel(batch: Batch) -> bool:
-    """Never send a batch that has not gone out; False if it is being sent or is done."""
-    rows = Batch.objects.using(_alias()).filter(
-        pk=batch.pk, status__in=[Status.OPEN, Status.READY, Status.FAILED]
-    )
-    return bool(rows.update(status=Status.CANCELLED, open_for=None, next_attempt_at=None, due_at=None))
+def cancel(batch: Batch, now: datetime) -> bool:
+    """Never send a batch that has not gone out; False if it is being sent or is done.
+
+    Its groups count as mailed at this moment: a person knows of them.
+    """
+    rows = Batch.objects.filter(pk=batch.pk, status__in=[Status.OPEN, Status.READY, Status.FAILED])
+    if not rows.update(status=Status.CANCELLED, open_for=None, next_attempt_at=None, due_at=None):
+        return False
+    mark_mailed(batch, now)
+    return True
 
 
 def send_again(batch: Batch, now: datetime) -> Batch | None:
@@ -95,9 +113,5 @@ def send_again(batch: Batch, now: datetime) -> Batch | None:
         html=batch.html,
         message_id=make_msgid("maillog-again", domain_of(batch.sender)),
     )
-    copy.save(using=_alias())
+    copy.save(using=write_alias())
     return copy
-
-
-def _alias() -> str:
-    return router.db_for_write(Batch)

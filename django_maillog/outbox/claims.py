@@ -1,94 +1,105 @@
-"""Who delivers a batch: claims with a lease and a token, and how a try ends."""
+"""Who delivers a batch: claims with a lease and a token, and how an attempt ends."""
 
 from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
-from django.db import router
-from django.db.models import Case, F, Value, When
+from django.db import Error, transaction
 
-from ..intake import rows
+from ..charset import storable, storable_row
 from ..models import CLOCK_SKEW, Attempt, Batch, BatchQuerySet, Outcome, Status
-from ..transactions import retrying, writing
+from ..transactions import is_full, is_refused, retrying, write_alias
 from .connection import Verdict
 
+# Longer than any mail takes: the time-outs of a connection, its greeting and its answers together.
 LEASE = timedelta(minutes=10)
-# Of batches that are claimed together, to go out within a second or two: if their sender dies, the rest need
-# not wait for long.
-PAGE_LEASE = timedelta(minutes=1)
 FIRST_RETRY = timedelta(minutes=1)
 LONGEST_RETRY = timedelta(hours=1)
+ERROR_LIMIT = 2_000  # characters of what a server said that are kept
 
 
-class Try(NamedTuple):
-    """How an attempt to deliver a claimed batch ended, and when."""
+def claim(batch: Batch, now: datetime) -> Attempt | None:
+    """Take a sealed batch, as it was read, for delivery; None if somebody else was faster.
 
-    batch: Batch
-    verdict: Verdict
-    at: datetime
-
-    @property
-    def outcome(self) -> Outcome:
-        if self.verdict.sent:
-            return Outcome.SENT
-        expired = self.batch.give_up_at is not None and self.at > self.batch.give_up_at
-        return Outcome.RETRY if self.verdict.retry and not expired else Outcome.FAILED
-
-
-def claim(keys: Sequence[int], now: datetime) -> list[Batch]:
-    """Take sealed batches for delivery, but for those that somebody else was faster with.
-
-    The claim runs out: of one batch after LEASE, of several after PAGE_LEASE.
+    The attempt and the time of the next one are written here: whatever fails afterwards, this process
+    included, the same mail comes no sooner, and nothing that the outcome needs has to be made room for.
     """
-    alias = _alias()
-    asked = Batch.objects.using(alias).filter(pk__in=keys)
-    token = uuid.uuid4().hex
+    attempt = Attempt(batch=batch, tried_at=now, outcome=Outcome.UNKNOWN)
     changes = {
-        # Whoever had it before may have handed it over before it was killed. Before status, for MySQL's sake.
-        "reached": Case(When(status=Status.SENDING, then=Value(True)), default=F("reached")),
         "status": Status.SENDING,
-        "claimed_until": now + (LEASE if len(keys) == 1 else PAGE_LEASE),
-        "claimed_by": token,
-        "attempts": F("attempts") + 1,
+        "claimed_until": now + LEASE,
+        "claimed_by": uuid.uuid4().hex,
+        "attempts": batch.attempts + 1,
+        "next_attempt_at": now + _back_off(batch.attempts + 1),
+        # Whoever had it before may have handed it over before it was killed.
+        "handed_over": batch.handed_over or batch.status == Status.SENDING,
     }
-    # Others may want some of the same rows, in another order.
-    taken = retrying(lambda: asked.deliverable(now).update(**changes), alias)
-    return list(asked.filter(claimed_by=token).order_by("pk")) if taken else []
+    as_read = {"status": batch.status, "attempts": batch.attempts, "claimed_by": batch.claimed_by}
+
+    def take(*, noted: bool = True) -> int:
+        with transaction.atomic(using=write_alias()):
+            rows = Batch.objects.deliverable(now).filter(pk=batch.pk, **as_read)
+            taken: int = rows.update(**changes)
+            if taken and noted:
+                attempt.save(using=write_alias())
+            return taken
+
+    try:
+        taken = retrying(take, write_alias())
+    except Error as error:
+        if not is_full(error):
+            raise
+        attempt.pk = None
+        taken = take(noted=False)  # a database without room for the attempt must not keep the mail
+    if not taken:
+        return None
+    for name, value in changes.items():
+        setattr(batch, name, value)
+    return attempt
 
 
-def keep(batches: Sequence[Batch], now: datetime) -> None:
-    """Let the claim on those that are still to be settled last as long as a slow mail server may need."""
-    _mine(batches).update(claimed_until=now + LEASE)
+def store(batch: Batch) -> bool:
+    """Keep what was rendered, for every retry; False if the database refuses it."""
+    names = ("subject", "text", "html", "headers")
+    changes = storable_row(Batch, {name: getattr(batch, name) for name in names})
+    for name, value in changes.items():
+        setattr(batch, name, value)
+    return _attempt_to_store(lambda: _mine(batch).update(**changes))
 
 
-def release(batches: Sequence[Batch]) -> None:
-    """Give back the claim on batches that were not tried, as if they had never been claimed."""
-    _mine(batches).update(status=Status.READY, claimed_until=None, claimed_by="", attempts=F("attempts") - 1)
+def settle(batch: Batch, attempt: Attempt, verdict: Verdict, now: datetime) -> Outcome:
+    """Record how an attempt ended: a status and a time, and where it can be stored what the server said.
 
-
-def settle(tries: Sequence[Try]) -> None:
-    """Write down how tries to deliver batches of one claim ended, with what was sent.
-
-    Who took over a claim that ran out decides how the batch stands; the attempt is noted all the same.
+    Only the process that holds the claim may record how the batch stands; the attempt is noted all the same.
     """
-    alias = _alias()
-    with writing(alias):
-        mine = _mine([each.batch for each in tries]).order_by("pk").select_for_update()
-        held = set(mine.values_list("pk", flat=True))
-        rows.update(alias, Batch, [_changes(each) for each in tries if each.batch.pk in held])
-        rows.insert(alias, Attempt, [_attempt(each) for each in tries])
+    outcome = outcome_of(batch, verdict, now)
+    is_out = outcome in (Outcome.SENT, Outcome.UNCONFIRMED)
+    batch.handed_over = batch.handed_over or verdict.handed_over
+    changes: dict[str, object] = {
+        "status": Status.SENT if is_out else Status.FAILED if outcome is Outcome.FAILED else Status.READY,
+        "claimed_until": None,
+        "claimed_by": "",
+        "handed_over": batch.handed_over,
+    }
+    if outcome is not Outcome.RETRY:
+        changes["next_attempt_at"] = None
+    if is_out:
+        changes["sent_at"] = now
+    error = storable(write_alias(), verdict.error)[:ERROR_LIMIT]
+    if not _attempt_to_store(lambda: _record(batch, attempt, outcome, changes, error)):
+        with transaction.atomic(using=write_alias()):
+            _record(batch, attempt, outcome, changes, "The mail server's words can't be stored.")
+    return outcome
 
 
 def mend_times(now: datetime) -> None:
     """After the clock was set back: what waits for a time that no rule asks for waits no longer."""
-    batches = Batch.objects.using(_alias())
-    ready = batches.filter(status=Status.READY, next_attempt_at__gt=now + 2 * LONGEST_RETRY)
+    ready = Batch.objects.filter(status=Status.READY, next_attempt_at__gt=now + 2 * LONGEST_RETRY)
     # Its sender may be at work still, so it gets a whole lease.
-    claimed = batches.filter(status=Status.SENDING, claimed_until__gt=now + LEASE + CLOCK_SKEW)
+    claimed = Batch.objects.filter(status=Status.SENDING, claimed_until__gt=now + LEASE + CLOCK_SKEW)
     # Asked first: on SQLite an update waits for the lock, even if it changes nothing.
     if ready.exists():
         ready.update(next_attempt_at=now)
@@ -96,47 +107,41 @@ def mend_times(now: datetime) -> None:
         claimed.update(claimed_until=now + LEASE)
 
 
-def _mine(batches: Sequence[Batch]) -> BatchQuerySet:
-    """The rows of batches that were claimed together, while the claim is ours."""
-    return Batch.objects.using(_alias()).filter(
-        pk__in=[batch.pk for batch in batches], status=Status.SENDING, claimed_by=batches[0].claimed_by
+def _record(batch: Batch, attempt: Attempt, outcome: Outcome, changes: dict[str, object], error: str) -> None:
+    _mine(batch).update(**changes, last_error=error)
+    if attempt.pk is not None:
+        Attempt.objects.filter(pk=attempt.pk).update(outcome=outcome, error=error)
+
+
+def outcome_of(batch: Batch, verdict: Verdict, now: datetime) -> Outcome:
+    """What a verdict means for a batch."""
+    if verdict.sent:
+        return Outcome.SENT if verdict.confirmed else Outcome.UNCONFIRMED
+    expired = batch.give_up_at is not None and now > batch.give_up_at
+    return Outcome.RETRY if verdict.retry and not expired else Outcome.FAILED
+
+
+def _mine(batch: Batch) -> BatchQuerySet:
+    """The batch's row, while the claim is ours."""
+    rows: BatchQuerySet = Batch.objects.filter(
+        pk=batch.pk, status=Status.SENDING, claimed_by=batch.claimed_by
     )
+    return rows
 
 
-def _changes(tried: Try) -> rows.Row:
-    """What a try changes in its batch's row; the same columns, however it ended."""
-    batch, verdict, outcome = tried.batch, tried.verdict, tried.outcome
-    status = {Outcome.SENT: Status.SENT, Outcome.FAILED: Status.FAILED, Outcome.RETRY: Status.READY}[outcome]
-    again = tried.at + _back_off(batch.attempts) if outcome is Outcome.RETRY else None
-    return {
-        "status": status,
-        "claimed_until": None,
-        "claimed_by": "",
-        "last_error": verdict.error,
-        "reached": batch.reached or verdict.reached,
-        "subject": batch.subject,
-        "text": batch.text,
-        "html": batch.html,
-        "next_attempt_at": again,
-        "sent_at": tried.at if outcome is Outcome.SENT else batch.sent_at,
-        "id": batch.pk,
-    }
-
-
-def _attempt(tried: Try) -> rows.Row:
-    return {
-        "batch_id": tried.batch.pk,
-        "tried_at": tried.at,
-        "outcome": tried.outcome,
-        "error": tried.verdict.error,
-    }
+def _attempt_to_store(write: Callable[[], object]) -> bool:
+    """Write it; False if the database will never take it (its values, or any more of anything)."""
+    try:
+        with transaction.atomic(using=write_alias()):
+            write()
+    except (Error, ValueError) as error:
+        if not (is_refused(error) or is_full(error)):
+            raise
+        return False
+    return True
 
 
 def _back_off(attempts: int) -> timedelta:
     """One minute, doubling to an hour, give or take a tenth so that processes spread."""
     delay: timedelta = min(FIRST_RETRY * 2 ** min(attempts - 1, 10), LONGEST_RETRY)
     return delay * random.uniform(0.9, 1.1)
-
-
-def _alias() -> str:
-    return router.db_for_write(Batch)

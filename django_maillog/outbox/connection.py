@@ -3,60 +3,52 @@
 from __future__ import annotations
 
 import logging
-import selectors
 import smtplib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from django.core.mail import EmailMultiAlternatives
+from django.core.mail.backends.smtp import EmailBackend
 
+from ..buffers import Target
 from ..capture.text import header_text
 
 if TYPE_CHECKING:
     from django.core.mail.backends.base import BaseEmailBackend
 
-    from ..digest import Digest, Report
+    from ..digest import Digest
 
-# Seconds, for a mailer that sets none: a server that never answers must not hold a worker for ever.
-TIMEOUT = 30.0
-PATIENCE = 0.25  # seconds after which a server that has not answered counts as slow
+# For a mailer that sets none: a server that never answers must not hold a worker for ever.
+TIMEOUT_SECONDS = 30.0
 # RFC 4954: they speak of the connection, not of the message.
 AUTHENTICATION_CODES = frozenset({530, 534, 535, 538})
 START_MAIL_INPUT = 354  # RFC 5321, 4.2.3: what comes next is the text
-
-# One that has nothing to be closed, where there is one; select() knows no high file numbers.
-_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
+TOO_LARGE = frozenset({413, 523, 552})  # HTTP's, and SMTP's (RFC 1870, 3463)
+# HTTP statuses of an API that say "later": time-out, too early, too many requests.
+LATER = frozenset({408, 425, 429})
+# Backends that put mails into a queue of their own, and return 0 for one that they have taken.
+QUEUES = ("post_office.", "mailer.", "djcelery_email.", "django_celery_email.")
 
 log = logging.getLogger("django_maillog")
-
-
-class Target(Protocol):
-    """What delivery needs of an SMTPHandler."""
-
-    using: str | None
-    include_html: bool
-
-    def get_recipients(self) -> list[str]: ...
-    def get_sender(self) -> str: ...
-    def get_connection(self) -> BaseEmailBackend: ...
-    def get_digest_subject(self, report: Report) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
     """How a try ended.
 
-    ``sent``, or else ``retry`` later or never; ``reached``: the server was given the message, and may have
-    it; ``connection_lost``: the next message needs a new connection; ``unreachable``: it won't get one now;
+    ``sent``, and ``confirmed`` unless the backend said that it sent nothing; or else ``retry``, later or
+    never; ``handed_over``: the server was given the message, and may have it; ``connection_lost``: the next
+    message needs a new connection; ``unreachable``: it won't get one now; ``too_large``: less of it may pass;
     ``error``: what the server said.
     """
 
     sent: bool = False
+    confirmed: bool = True
     retry: bool = False
-    reached: bool = True
+    handed_over: bool = True
     connection_lost: bool = False
     unreachable: bool = False
+    too_large: bool = False
     error: str = ""
 
 
@@ -74,128 +66,163 @@ def message(
     return mail
 
 
+class Mailers:
+    """The connections of one delivery: one for each mailer, and a mailer is what it connects to."""
+
+    def __init__(self) -> None:
+        self._connections: dict[object, Connection] = {}
+        self._unreachable: set[object] = set()
+
+    def __enter__(self) -> Mailers:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        for connection in self._connections.values():
+            connection.close()
+
+    def is_unreachable(self, target: Target) -> bool:
+        """Whether the target's mailer could not be reached a moment ago; it is not asked again."""
+        return bool(self._unreachable) and identity(target.get_connection()) in self._unreachable
+
+    def send(self, target: Target, mail: EmailMultiAlternatives) -> Verdict:
+        """Try to send one message; never raises."""
+        try:
+            backend = target.get_connection()
+        except Exception as error:  # whatever is wrong with the mailer, the message is not to blame
+            return _unreachable(error)
+        mailer = identity(backend)
+        connection = self._connections.setdefault(mailer, Connection(backend))
+        verdict = connection.send(mail)
+        if verdict.unreachable:
+            self._unreachable.add(mailer)
+        return verdict
+
+
+def identity(backend: BaseEmailBackend) -> object:
+    """What a backend connects to, as a dictionary's key: its class and those options that are plain."""
+    options = {name: value for name, value in vars(backend).items() if isinstance(value, str | int | None)}
+    for name in ("alias", "timeout", "fail_silently"):
+        options.pop(name, None)
+    return type(backend), tuple(sorted(options.items()))
+
+
 class Connection:
-    """One connection of a mailer, opened at the first message and used for all that follow.
+    """One connection of a mailer, opened at the first message and used for all that follow."""
 
-    ``meanwhile`` is called while the server has a message and owes the answer, so that the time is of use:
-    perhaps more than once a message, or never. ``waiting`` is called before we wait for long, once the server
-    has kept us waiting for PATIENCE seconds, or before a step of which nothing is known. Neither may raise.
-    """
-
-    def __init__(
-        self,
-        target: Target,
-        *,
-        meanwhile: Callable[[], object] = lambda: None,
-        waiting: Callable[[], object] = lambda: None,
-    ) -> None:
-        self._target = target
-        self._meanwhile = meanwhile
-        self._waiting = waiting
-        self._backend: BaseEmailBackend | None = None
-        self._used = False  # since it was opened
+    def __init__(self, backend: BaseEmailBackend) -> None:
+        self._backend = backend
+        self._is_open = False
         self._given = True  # whether the server was given the text of the last message; only SMTP tells
         self._refused: dict[str, Any] = {}
 
     def send(self, mail: EmailMultiAlternatives) -> Verdict:
         """Try to send one message; never raises."""
+        was_open = self._is_open
         verdict = self._try(mail)
-        if verdict.connection_lost and self._used and not verdict.reached and not verdict.unreachable:
+        if verdict.connection_lost and was_open and not verdict.handed_over and not verdict.unreachable:
             verdict = self._try(mail)  # the server had closed the connection between two messages, as it may
         return verdict
 
     def close(self) -> None:
         """Close the connection if it is open; never raises."""
-        backend, self._backend = self._backend, None
-        if backend is None:
+        if not self._is_open:
             return
         try:
-            backend.close()
+            self._backend.close()
         except Exception:  # all mails of this connection have had their answer: nothing is lost with it
             log.debug("connection not closed well", exc_info=True)
         finally:
-            _cut(backend)
+            self._abandon()
 
     def _try(self, mail: EmailMultiAlternatives) -> Verdict:
-        self._used = self._backend is not None
-        if self._smtp() is None:
-            self._waiting()
         try:
-            backend = self._open()
+            self._open()
         except Exception as error:  # whatever keeps us from the server: the message is not to blame
             self._abandon()
-            return Verdict(
-                retry=True, reached=False, connection_lost=True, unreachable=True, error=_describe(error)
-            )
+            return _unreachable(error)
         except BaseException:
             self._abandon()
             raise
-        self._refused = {}
+        self._given, self._refused = self._smtp() is None, {}
         try:
-            if backend.send_messages([mail]) == 0:
-                return Verdict(retry=True, error="The mail backend sent nothing and gave no reason.")
-        except (
-            Exception
-        ) as error:  # any backend's error, a poison message's included: it must not stop the others
-            verdict = replace(classify(error), reached=self._given)
+            number = self._backend.send_messages([mail])
+        except Exception as error:  # any backend's, a poison message's included: it must not stop the others
+            verdict = classify(error)
+            if self._smtp() is None and verdict.connection_lost:
+                verdict = _unreachable(error)  # of another backend, which has a service of its own to reach
+            verdict = replace(verdict, handed_over=self._given and self._smtp() is not None)
             if verdict.connection_lost:
                 self._abandon()
             return verdict
         except BaseException:  # a person's Ctrl-C: a good-bye could wait as long as what was interrupted
             self._abandon()
             raise
-        return Verdict(sent=True, error=_describe_refused(self._refused))
+        return self._read(number)
+
+    def _read(self, number: object) -> Verdict:
+        """What the number of sent mails means that a backend returns; many return nothing, or anything."""
+        if number != 0 or type(number) is not int or type(self._backend).__module__.startswith(QUEUES):
+            return Verdict(sent=True, error=_describe_refused(self._refused))
+        if isinstance(self._backend, EmailBackend):
+            return Verdict(
+                retry=True, handed_over=False, error="The mail backend sent nothing and gave no reason."
+            )
+        return Verdict(
+            sent=True,
+            confirmed=False,
+            error="The mail backend took the mail and said that it sent 0; it is not tried again by itself.",
+        )
+
+    def _open(self) -> None:
+        if self._is_open:
+            return
+        options = vars(self._backend)
+        if options.get("timeout", TIMEOUT_SECONDS) is None:
+            self._backend.timeout = TIMEOUT_SECONDS  # type: ignore[attr-defined]
+        if options.get("fail_silently"):
+            self._backend.fail_silently = False
+        self._is_open = True  # before it is open, so that one that was opened in part is ended, too
+        self._backend.open()
+        self._watch()
 
     def _abandon(self) -> None:
         """Drop the connection without a good-bye, which would wait for a server that may never answer."""
-        backend, self._backend = self._backend, None
-        if backend is not None:
-            _cut(backend)
-
-    def _open(self) -> BaseEmailBackend:
-        if self._backend is None:
-            backend = self._target.get_connection()
-            options = vars(backend)
-            if options.get("timeout", TIMEOUT) is None:
-                backend.timeout = TIMEOUT  # type: ignore[attr-defined]
-            if options.get("fail_silently"):
-                backend.fail_silently = False
-            self._backend = backend  # before it is open, so that one that was opened in part is ended, too
-            backend.open()
-            self._watch()
-        self._given = self._smtp() is None
-        return self._backend
+        self._is_open = False
+        for name in ("connection", "_partial_connection"):
+            smtp = vars(self._backend).get(name)
+            if isinstance(smtp, smtplib.SMTP):
+                smtp.close()
+                setattr(self._backend, name, None)
 
     def _smtp(self) -> smtplib.SMTP | None:
         """The open connection, if it is one of Django's SMTP backend."""
-        smtp = vars(self._backend).get("connection") if self._backend is not None else None
+        smtp = vars(self._backend).get("connection")
         return smtp if isinstance(smtp, smtplib.SMTP) else None
 
     def _watch(self) -> None:
-        """Note what Django's SMTP backend doesn't tell: who was refused, what was given, a long wait."""
+        """Note what Django's SMTP backend doesn't tell: who was refused, and whether the text was given."""
         smtp = self._smtp()
         if smtp is None:
             return
-        assert smtp.sock is not None  # it was opened just now
         sendmail, getreply = smtp.sendmail, smtp.getreply
-        socket = _Selector()
-        socket.register(smtp.sock, selectors.EVENT_READ)
 
         def watched_sendmail(*args: Any, **kwargs: Any) -> Any:
             self._refused = sendmail(*args, **kwargs)
             return self._refused
 
         def watched_getreply() -> tuple[int, bytes]:
-            if self._given:
-                self._meanwhile()
-            if not socket.select(PATIENCE):
-                self._waiting()
             code, answer = getreply()
             if code == START_MAIL_INPUT:
                 self._given = True
             return code, answer
 
         smtp.sendmail, smtp.getreply = watched_sendmail, watched_getreply  # type: ignore[method-assign]
+
+
+def _unreachable(error: Exception) -> Verdict:
+    return Verdict(
+        retry=True, handed_over=False, connection_lost=True, unreachable=True, error=_describe(error)
+    )
 
 
 def classify(error: Exception) -> Verdict:
@@ -207,13 +234,33 @@ def classify(error: Exception) -> Verdict:
     if isinstance(error, smtplib.SMTPResponseException):
         code = error.smtp_code
         of_connection = code in AUTHENTICATION_CODES or code == 421
-        return Verdict(retry=code < 500 or of_connection, connection_lost=of_connection, error=text)
-    if isinstance(
-        error, OSError
-    ):  # SMTPServerDisconnected, a time-out, a reset: it may or may not have the message
+        return Verdict(
+            retry=code < 500 or of_connection,
+            connection_lost=of_connection,
+            too_large=code in TOO_LARGE,
+            error=text,
+        )
+    status = _http_status(error)
+    if status is not None:
+        is_final = 400 <= status < 500 and status not in LATER
+        return Verdict(retry=not is_final, too_large=status in TOO_LARGE, error=text)
+    # Anymail's: the service refuses all recipients, and will again.
+    if any(kind.__name__ == "AnymailRecipientsRefused" for kind in type(error).__mro__):
+        return Verdict(error=text)
+    # SMTPServerDisconnected, a time-out, a reset: it may or may not have the message.
+    if isinstance(error, OSError):
         return Verdict(retry=True, connection_lost=True, error=text)
     # A bad address, a header that can't be: never better. Of another backend's error nothing is known.
     return Verdict(retry=not isinstance(error, (ValueError, TypeError)), error=text)
+
+
+def _http_status(error: Exception) -> int | None:
+    """The answer of a mail service's API, as anymail and HTTP libraries say it."""
+    for holder in (error, getattr(error, "response", None)):
+        status = getattr(holder, "status_code", None)
+        if type(status) is int:
+            return status
+    return None
 
 
 def _describe(error: Exception) -> str:
@@ -232,11 +279,3 @@ def _describe_refused(refused: dict[str, Any]) -> str:
 
 def _decode(answer: bytes | str) -> str:
     return (answer.decode("utf-8", "replace") if isinstance(answer, bytes) else str(answer))[:500]
-
-
-def _cut(backend: BaseEmailBackend) -> None:
-    for name in ("connection", "_partial_connection"):
-        smtp = vars(backend).get(name)
-        if isinstance(smtp, smtplib.SMTP):
-            smtp.close()
-            setattr(backend, name, None)

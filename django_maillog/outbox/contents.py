@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db import router
 from django.db.models import (
     Case,
+    Count,
     Exists,
     IntegerField,
     Max,
@@ -25,93 +25,109 @@ from django.db.models import (
 from django.urls import NoReverseMatch, reverse
 
 from .. import conf, digest, moments
-from ..models import Batch, Group, Record
+from ..capture.text import one_line
+from ..models import Batch, Group, Record, Status
 
 SHOWN_GROUPS = 130  # more than a mail has room for; the rest is a number
 FULL_GROUPS = 24  # those for which rows are read
 ROWS_READ = 2_000
 PAGE = 500
 
-Key = tuple[int, int]  # a batch and a group
-
-
-class Contents:
-    """What batches hold, read for all of them at once.
-
-    Of one batch that is a few rows of each group worth showing; several must be small ones, since much of
-    what they hold is in memory together.
-    """
-
-    def __init__(self, batches: Sequence[Batch]) -> None:
-        rows = Record.objects.using(_alias()).filter(batch__in=[batch.pk for batch in batches])
-        self._aggregates: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
-        for row in _aggregates(rows)[: SHOWN_GROUPS if len(batches) == 1 else None]:
-            self._aggregates[row["batch"]].append(row)
-        full = {
-            (batch, row["group"]) for batch, found in self._aggregates.items() for row in found[:FULL_GROUPS]
-        }
-        ids = {group for _batch, group in full}
-        self._groups = Group.objects.using(_alias()).in_bulk(
-            {row["group"] for found in self._aggregates.values() for row in found}
-        )
-        shown = rows.filter(group__in=ids, silenced=False)
-        self._hosts, self._processes = _where(shown)
-        self._messages, self._spans = _occurrences(shown)
-        self._samples = _samples(rows, full, self._groups)
-
-    def report(self, batch: Batch, now: datetime) -> digest.Report:
-        """One of the batches as a digest.Report; an open one as it would be if it were sealed now."""
-        aggregates = self._aggregates[batch.pk][:SHOWN_GROUPS]
-        shown = digest.Report(
-            buffer=batch.buffer,
-            reason=batch.reason,
-            groups=[self._group(batch, row) for row in aggregates],
-            record_count=batch.record_count,
-            group_count=batch.group_count,
-            silenced_count=batch.silenced_count,
-            lost_count=batch.lost_count,
-            level=batch.level,
-            opened_at=batch.opened_at,
-            first_at=batch.first_at or batch.opened_at,
-            last_at=batch.last_at or batch.opened_at,
-            sealed_at=batch.sealed_at or now,
-            message_id=batch.message_id,
-            batch_id=batch.pk,
-            batch_url=admin_url("batch", batch.pk),
-            records=lambda: _values(batch),
-            # Where all groups are shown, the mail counts for itself.
-            new_count=_count_new(batch) if len(aggregates) < batch.group_count else None,
-        )
-        if batch.group_count == 1 and aggregates:
-            shown.references = root_of(self._groups[aggregates[0]["group"]], batch)
-        return shown
-
-    def _group(self, batch: Batch, row: dict[str, Any]) -> digest.GroupReport:
-        group, key = self._groups[row["group"]], (batch.pk, row["group"])
-        sample = self._samples.get(key)
-        return digest.GroupReport(
-            fingerprint=group.fingerprint,
-            title=group.title,
-            level=row["worst"],
-            logger=group.logger,
-            count=row["number"],
-            total=group.count,
-            state=_state(group, batch),
-            first_at=row["first"],
-            last_at=row["last"],
-            first_seen_at=group.first_seen_at,
-            hosts=dict(self._hosts[key]),
-            processes=self._processes[key],
-            messages=self._messages[key].most_common(),
-            spans=self._spans[key],
-            sample=as_value(sample) if sample is not None else None,
-            url=admin_url("group", group.pk),
-        )
-
 
 def report(batch: Batch, now: datetime) -> digest.Report:
     """The batch as a digest.Report; an open one as it would be if it were sealed now."""
-    return Contents([batch]).report(batch, now)
+    rows = Record.objects.filter(batch=batch)
+    aggregates = list(_aggregates(rows)[:SHOWN_GROUPS])
+    groups = Group.objects.in_bulk([row["group"] for row in aggregates])
+    details = _Details(rows, [groups[row["group"]] for row in aggregates[:FULL_GROUPS]])
+    shown = digest.Report(
+        buffer=batch.buffer,
+        reason=batch.reason,
+        groups=[_group_report(batch, groups[row["group"]], row, details) for row in aggregates],
+        record_count=batch.record_count,
+        group_count=batch.group_count,
+        silenced_count=batch.silenced_count,
+        lost_count=batch.lost_count,
+        level=batch.level,
+        opened_at=batch.opened_at,
+        first_at=batch.first_at or batch.opened_at,
+        last_at=batch.last_at or batch.opened_at,
+        sealed_at=batch.sealed_at or now,
+        message_id=batch.message_id,
+        batch_id=batch.pk,
+        batch_url=admin_url("batch", batch.pk),
+        note=_failures(batch),
+        records=lambda: _values(batch),
+        # Where all groups are shown, the mail counts for itself.
+        new_count=_count_new(batch) if len(aggregates) < batch.group_count else None,
+    )
+    if batch.group_count == 1 and aggregates:
+        shown.references = root_of(groups[aggregates[0]["group"]], batch)
+    return shown
+
+
+class _Details:
+    """What the rows tell of the groups that are shown in full, by the group's key."""
+
+    def __init__(self, rows: QuerySet[Record], groups: Sequence[Group]) -> None:
+        self.hosts: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        self.processes: Counter[int] = Counter()
+        self.messages: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        self.spans: defaultdict[int, list[tuple[datetime, datetime, int]]] = defaultdict(list)
+        shown = rows.filter(group__in=[group.pk for group in groups], silenced=False)
+        fields = ("pk", "group", "host", "process", "first_at", "last_at", "count", "folded", "full")
+        found = shown.order_by("group", "pk").values_list(*fields, "message", "messages", named=True)
+        occurrences = list(found[:ROWS_READ])
+        for row in occurrences:
+            self.spans[row.group].append((row.first_at, row.last_at, row.count))
+            for text, number in row.messages.items() if row.folded else [(row.message[:200], row.count)]:
+                self.messages[row.group][text] += number
+        places = Counter[tuple[int, str, int]]()
+        for row in occurrences:
+            places[row.group, row.host, row.process] += row.count
+        if len(occurrences) == ROWS_READ:
+            counted = shown.values_list("group", "host", "process").annotate(Sum("count"))
+            places = Counter({(group, host, process): number for group, host, process, number in counted})
+        for (group, host, _process), number in places.items():
+            self.hosts[group][host] += number
+            self.processes[group] += 1
+        self.samples = _samples(groups, occurrences)
+
+
+def _group_report(batch: Batch, group: Group, row: dict[str, Any], details: _Details) -> digest.GroupReport:
+    sample = details.samples.get(group.pk)
+    return digest.GroupReport(
+        fingerprint=group.fingerprint,
+        title=group.title,
+        level=row["worst"],
+        logger=group.logger,
+        count=row["number"],
+        total=group.count,
+        state=_state(group, batch),
+        first_at=row["first"],
+        last_at=row["last"],
+        first_seen_at=group.first_seen_at,
+        hosts=dict(details.hosts[group.pk]),
+        processes=details.processes[group.pk],
+        messages=details.messages[group.pk].most_common(),
+        spans=details.spans[group.pk],
+        sample=as_value(sample) if sample is not None else None,
+        url=admin_url("group", group.pk),
+    )
+
+
+def _failures(batch: Batch) -> str:
+    """What the mail says of this buffer's earlier mails that nobody got, until somebody acts."""
+    failed = Batch.objects.filter(status=Status.FAILED, buffer=batch.buffer).exclude(pk=batch.pk)
+    facts = failed.aggregate(number=Count("pk"), records=Sum("record_count"), last=Max("pk"))
+    if not facts["number"]:
+        return ""
+    error = one_line(failed.get(pk=facts["last"]).last_error, 300)
+    mails = "1 earlier mail" if facts["number"] == 1 else f"{facts['number']:,} earlier mails"
+    records = "1 record" if facts["records"] == 1 else f"{facts['records']:,} records"
+    return (
+        f"{mails} of this buffer with {records} could not be delivered: {error} Retry or cancel in the admin."
+    )
 
 
 def root_of(group: Group, batch: Batch) -> str:
@@ -133,7 +149,7 @@ def admin_url(model: str, key: int) -> str:
 
 
 def _aggregates(rows: QuerySet[Record]) -> QuerySet[Record, Any]:
-    """One row a group of a batch: the new ones first, then by level and count.
+    """One row a group of the batch: the new ones first, then by level and count.
 
     No join: MySQL may start one from the groups, and read all that they ever had.
     """
@@ -141,17 +157,18 @@ def _aggregates(rows: QuerySet[Record]) -> QuerySet[Record, Any]:
     old = Min(Case(When(is_new, then=Value(0)), default=Value(1), output_field=IntegerField()))
     return (
         rows.filter(silenced=False)
-        .values("batch", "group")
+        .values("group")
         .annotate(
             number=Sum("count"), first=Min("first_at"), last=Max("last_at"), worst=Max("level"), old=old
         )
-        .order_by("batch", "old", "-worst", "-number", "group")
+        .order_by("old", "-worst", "-number", "group")
     )
 
 
 def _count_new(batch: Batch) -> int:
     shown = Record.objects.filter(batch=batch, group=OuterRef("pk"), silenced=False)
-    return Group.objects.using(_alias()).filter(Exists(shown), episode_batch=batch).count()
+    number: int = Group.objects.filter(Exists(shown), episode_batch=batch).count()
+    return number
 
 
 def _state(group: Group, batch: Batch) -> str:
@@ -160,46 +177,16 @@ def _state(group: Group, batch: Batch) -> str:
     return "regressed" if group.first_seen_at < group.episode_at else "new"
 
 
-def _where(rows: QuerySet[Record]) -> tuple[defaultdict[Key, Counter[str]], Counter[Key]]:
-    """Records by host, and the number of processes, of each group of a batch."""
-    hosts: defaultdict[Key, Counter[str]] = defaultdict(Counter)
-    processes: Counter[Key] = Counter()
-    fields = ("batch", "group", "host", "process")
-    for batch, group, host, _process, number in rows.values_list(*fields).annotate(Sum("count")):
-        hosts[batch, group][host] += number
-        processes[batch, group] += 1
-    return hosts, processes
-
-
-def _occurrences(
-    rows: QuerySet[Record],
-) -> tuple[defaultdict[Key, Counter[str]], defaultdict[Key, list[tuple[datetime, datetime, int]]]]:
-    """The distinct messages and the times of each group of a batch, from its rows."""
-    messages: defaultdict[Key, Counter[str]] = defaultdict(Counter)
-    spans: defaultdict[Key, list[tuple[datetime, datetime, int]]] = defaultdict(list)
-    fields = ("batch", "group", "first_at", "last_at", "count", "folded", "message", "messages")
-    for batch, group, first_at, last_at, count, folded, message, folded_messages in rows.order_by(
-        "batch", "group", "pk"
-    ).values_list(*fields)[:ROWS_READ]:
-        spans[batch, group].append((first_at, last_at, count))
-        for text, number in folded_messages.items() if folded else [(message[:200], count)]:
-            messages[batch, group][text] += number
-    return messages, spans
-
-
-def _samples(rows: QuerySet[Record], keys: set[Key], groups: dict[int, Group]) -> dict[Key, Record]:
-    """One full capture of each group of a batch: the first in this batch, else the last there was."""
-
-    def first(rows: QuerySet[Record]) -> dict[Key, int]:
-        found = rows.values_list("batch", "group").annotate(Min("pk"))
-        return {(batch, group): pk for batch, group, pk in found}
-
-    ids = {group for _batch, group in keys}
-    chosen = {key: sample for key in keys if (sample := groups[key[1]].sample_id)}
-    chosen |= first(rows.filter(group__in=ids, full=True))
-    if missing := keys - chosen.keys():
-        chosen = first(rows.filter(group__in={group for _batch, group in missing})) | chosen
-    records = Record.objects.using(_alias()).in_bulk(set(chosen.values()))
+def _samples(groups: Sequence[Group], occurrences: Sequence[Any]) -> dict[int, Record]:
+    """One full capture of each group: the first in this batch, else the last there was; else any record."""
+    chosen: dict[int, int] = {}
+    for row in reversed(occurrences):
+        chosen[row.group] = row.pk
+    chosen |= {group.pk: group.sample_id for group in groups if group.sample_id}
+    for row in reversed(occurrences):
+        if row.full:
+            chosen[row.group] = row.pk
+    records = Record.objects.in_bulk(set(chosen.values()))
     return {key: records[pk] for key, pk in chosen.items() if pk in records}
 
 
@@ -231,12 +218,12 @@ def as_value(record: Record) -> dict[str, Any]:
 
 def _values(batch: Batch) -> Iterator[dict[str, Any]]:
     """Every stored record, page by page: no cursor is held open, which PgBouncer would break."""
-    rows = Record.objects.using(_alias()).filter(batch=batch)
+    rows = Record.objects.filter(batch=batch)
     ends = rows.aggregate(first=Min("pk"), last=Max("pk"))
     if ends["first"] is None:
         return
     # Between the two: who walks the primary key, as MySQL may, must not begin with the oldest record of all.
-    groups = Prefetch("group", Group.objects.using(_alias()))
+    groups = Prefetch("group", Group.objects.all())
     rows = rows.prefetch_related(groups).defer("html").order_by("pk").filter(pk__lte=ends["last"])
     start = ends["first"]
     page: list[Record] | None = None
@@ -245,7 +232,3 @@ def _values(batch: Batch) -> Iterator[dict[str, Any]]:
         for record in page:
             yield as_value(record) | {"fingerprint": record.group.fingerprint, "title": record.group.title}
             start = record.pk + 1
-
-
-def _alias() -> str:
-    return router.db_for_write(Batch)

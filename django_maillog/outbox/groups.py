@@ -1,66 +1,42 @@
-"""What may happen to groups: silenced, resolved, mailed."""
+"""Changes of many groups' rows, which imports lock, too."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 
-from django.db import router
+from django.db import connections, transaction
 
 from ..models import Batch, Group
-from ..transactions import writing
+from ..transactions import write_alias
 
-PAGE = 500
-
-
-def silence(groups: Iterable[Group], *, until: datetime | None, by: str, note: str, now: datetime) -> int:
-    """Count these groups from now on without mailing them, until a time, or for ever (None)."""
-    return _update(
-        groups, silenced_at=now, silenced_until=until, silenced_by=by[:150], silence_note=note[:255]
-    )
+PAGE = 500  # rows that are locked together
 
 
-def end_silence(groups: Iterable[Group]) -> int:
-    """Mail these groups again."""
-    return _update(groups, silenced_at=None, silenced_until=None, silenced_by="", silence_note="")
+def mark_mailed(batch: Batch, now: datetime) -> None:
+    """Note in the batch's groups that their mail is out."""
+    mailed = Group.objects.filter(batch=batch)
+    if _locks_rows():
+        update_groups(mailed.values_list("pk", flat=True), notified_at=now)
+    else:
+        mailed.update(notified_at=now)
 
 
-def resolve(groups: Iterable[Group], now: datetime) -> int:
-    """Mark these groups as repaired: their next record counts as a regression."""
-    return _update(groups, resolved_at=now)
-
-
-def mark_mailed(batches: Iterable[Batch], now: datetime) -> None:
-    """Note in the batches' groups that their mail is out."""
-    mailed = Group.objects.using(_alias()).filter(batch__in=[batch.pk for batch in batches])
-    for keys in _pages(mailed.values_list("pk", flat=True)):
-        _change(keys, notified_at=now)
-
-
-def repoint(old: Batch, new: Batch) -> None:
-    """Let the groups that point to one batch point to another."""
-    for name in ("batch", "episode_batch"):
-        for keys in _pages(Group.objects.using(_alias()).filter(**{name: old}).values_list("pk", flat=True)):
-            _change(keys, **{name: new})
-
-
-def _update(groups: Iterable[Group], **changes: object) -> int:
-    return _change(sorted(group.pk for group in groups), **changes)
-
-
-def _change(keys: list[int], **changes: object) -> int:
-    alias = _alias()
-    with writing(alias):
-        rows = Group.objects.using(alias).filter(pk__in=keys)
-        # In the order in which imports lock them, or one would wait for the other in a circle.
-        list(rows.order_by("pk").select_for_update().values_list("pk"))
-        return rows.update(**changes)
-
-
-def _pages(keys: Iterable[int]) -> Iterator[list[int]]:
+def update_groups(keys: Iterable[int], **changes: object) -> int:
+    """Change the groups with these keys, in portions; how many there were."""
     ordered = sorted(keys)
-    yield from (ordered[start : start + PAGE] for start in range(0, len(ordered), PAGE))
+    return sum(_update(ordered[start : start + PAGE], changes) for start in range(0, len(ordered), PAGE))
 
 
-def _alias() -> str:
-    return router.db_for_write(Batch)
+def _update(keys: list[int], changes: dict[str, object]) -> int:
+    rows = Group.objects.filter(pk__in=keys)
+    with transaction.atomic(using=write_alias()):
+        if _locks_rows():
+            # In the order in which imports lock them, or one would wait for the other in a circle.
+            list(rows.order_by("pk").select_for_update().values_list("pk"))
+        updated: int = rows.update(**changes)
+        return updated
+
+
+def _locks_rows() -> bool:
+    return connections[write_alias()].features.has_select_for_update

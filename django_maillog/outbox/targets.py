@@ -1,4 +1,4 @@
-"""Where a batch goes."""
+"""Where a batch goes and by which rules: as its handler in this process says, else as its row does."""
 
 from __future__ import annotations
 
@@ -8,21 +8,27 @@ from django.conf import settings
 
 from .. import buffers, compat, digest
 from ..models import Batch
-from .connection import Target
+from ..policy import Rules
 
 if TYPE_CHECKING:
     from django.core.mail.backends.base import BaseEmailBackend
 
 
-def target_of(batch: Batch) -> Target:
+def target_of(batch: Batch) -> buffers.Target:
     """The target of its handler in this process, else what its row says."""
     handler = buffers.find(batch.buffer)
     return handler.target if handler is not None else StoredTarget(batch)
 
 
-def mailer_of(target: Target) -> object:
-    """What targets that can share a connection have in common, as a dictionary's key."""
-    return ("stored", target.using) if isinstance(target, StoredTarget) else target
+def rules_of(batch: Batch) -> Rules:
+    """The rules of its handler in this process, else those on its row; the defaults if there are none."""
+    handler = buffers.find(batch.buffer)
+    if handler is not None:
+        return handler.rules
+    try:
+        return Rules(**batch.rules)
+    except (TypeError, ValueError):
+        return Rules()
 
 
 class StoredTarget:
@@ -35,7 +41,9 @@ class StoredTarget:
         self.using: str | None = batch.using or None
 
     def get_recipients(self) -> list[str]:
-        return list(self._batch.recipients) or compat.addresses("ADMINS")
+        """The row's; ADMINS only where nothing is known of the handler, not where it has no recipients."""
+        is_known = bool(self._batch.recipients or self._batch.rules)
+        return list(self._batch.recipients) if is_known else compat.addresses("ADMINS")
 
     def get_sender(self) -> str:
         return self._batch.sender or str(settings.SERVER_EMAIL)

@@ -12,14 +12,16 @@ from email.utils import make_msgid
 from typing import Any
 
 from .. import buffers, digest
-from ..outbox.connection import Connection, message
+from ..outbox.connection import Mailers, message
 from ..policy import Reason
 from ..spool import lines
 from ..spool.journal import journal
 from ..spool.segment import Source
 
-MAX_RECORDS = 20_000  # in one mail; the rest waits for the next
-RETRY = 60.0  # seconds after which a mail that did not go out is tried again
+# In one mail; the rest waits for the next.
+MAX_RECORDS = 20_000
+# After which a mail that did not go out is tried again.
+RETRY_SECONDS = 60.0
 NOTE = (
     "The database is away, or answers errors. This mail comes straight from the spool of one process; "
     "everything will be in the database when it is back, and these records will not be mailed again."
@@ -84,7 +86,8 @@ class Mailer:
                 held.callback(source.close)
                 if not source.read(_start(source))[0]:
                     continue
-                with suppress(OSError):  # an import of it is being committed: next time
+                # While an import of it is being committed: next time.
+                with suppress(OSError):
                     held.enter_context(source.mailing())
                     harvest.take(source)
             mails = self._send_all(harvest)
@@ -99,19 +102,18 @@ class Mailer:
             handler = buffers.find(buffer)
             if handler is None:
                 continue
-            self._next_at = time.monotonic() + RETRY
+            self._next_at = time.monotonic() + RETRY_SECONDS
             try:
                 mail = _send(buffer, found, handler.target)
-            except (
-                Exception
-            ) as error:  # a buffer with a broken target or template must not keep the others back
+            except Exception as error:
+                # A buffer with a broken target or template must not keep the others back.
                 log.warning(
                     "the spool can't be mailed: buffer=%s error=%s: %s", buffer, type(error).__name__, error
                 )
                 continue
             if mail is not None:
                 mails[buffer] = mail
-                self._next_at = time.monotonic() + max(RETRY, handler.rules.group_interval)
+                self._next_at = time.monotonic() + max(RETRY_SECONDS, handler.rules.group_interval)
         return mails
 
 
@@ -122,31 +124,24 @@ def _start(source: Source) -> int:
 
 def _send(buffer: str, found: _Found, target: Any) -> dict[str, Any] | None:
     """Mail one buffer's records; the mail's facts, or None if it didn't go out."""
-    recipients = target.get_recipients()
-    if not recipients:
+    addressee = buffers.addressee(target)
+    if not addressee.recipients:
         return None
     report = digest.summarize(found.values, buffer=buffer, reason=Reason.OUTAGE, now=datetime.now(UTC))
     report.record_count += found.lost
     report.lost_count = found.lost
     report.note = NOTE
     report.message_id = make_msgid("maillog-outage")
-    sender = target.get_sender()
     rendered = digest.render(report, subject=target.get_digest_subject(report))
-    connection = Connection(target)
-    try:
-        verdict = connection.send(
-            message(rendered, digest.headers(report), sender=sender, recipients=recipients)
-        )
-    finally:
-        connection.close()
+    mail = message(rendered, digest.headers(report), sender=addressee.sender, recipients=addressee.recipients)
+    with Mailers() as mailers:
+        verdict = mailers.send(target, mail)
     if not verdict.sent:
         log.warning("the spool can't be mailed: buffer=%s error=%s", buffer, verdict.error)
         return None
     return {
         "message_id": report.message_id,
-        "sender": sender,
-        "recipients": recipients,
-        "using": target.using or "",
+        **addressee._asdict(),
         "subject": rendered.subject,
         "text": rendered.text,
         "html": rendered.html,

@@ -45,6 +45,7 @@ def run(events: Iterable[dict[str, Any]]) -> Result:
     from django_maillog import flush as flushing
     from django_maillog import handlers
     from django_maillog.models import Batch
+    from django_maillog.outbox.options import FlushOptions
     from django_maillog.spool.journal import journal
 
     handler = handlers.BufferingHandler()
@@ -55,7 +56,7 @@ def run(events: Iterable[dict[str, Any]]) -> Result:
     sent_at: list[datetime] = []
 
     def flush(at: datetime) -> None:
-        flushing.flush(everything=False, clock=lambda: at)
+        flushing.flush(FlushOptions(everything=False, clock=lambda: at))
         sent_at.extend([at] * (len(mail.outbox) - len(sent_at)))
 
     for second, together in groupby(events, key=lambda event: int(event["t"])):

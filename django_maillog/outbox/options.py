@@ -1,0 +1,35 @@
+"""What one flush is asked to do, handed through all of its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils import timezone
+
+
+def never() -> bool:
+    """The default answer to "shall we stop?"."""
+    return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlushOptions:
+    """What one flush is asked to do.
+
+    ``buffers``: those named, else all. ``everything``: open batches are sealed and waiting ones tried again,
+    whatever rules and back-off say; else what is due, ``at_exit`` with what ``policy.due_at_exit`` allows.
+    ``others=False``: what other living processes import themselves is left to them. ``send=False``: nothing
+    is delivered. ``sending`` is entered while a mail server is waited for, ``stop`` asked between steps.
+    """
+
+    buffers: Collection[str] | None = None
+    everything: bool = True
+    at_exit: bool = False
+    others: bool = True
+    send: bool = True
+    clock: Callable[[], datetime] = timezone.now
+    sending: Callable[[], AbstractContextManager[object]] = nullcontext
+    stop: Callable[[], bool] = never
