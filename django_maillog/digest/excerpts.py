@@ -82,7 +82,7 @@ def cut_middle(text: str, room: int) -> tuple[str, int]:
     return clip(text, low)
 
 
-class Part(NamedTuple):
+class Passage(NamedTuple):
     """A run of a traceback: ``kind`` is "app", "library", "cut" or "" for what is no frame."""
 
     kind: str
@@ -92,7 +92,7 @@ class Part(NamedTuple):
 class Excerpt(NamedTuple):
     """A traceback as its parts, and what is missing."""
 
-    parts: list[Part]
+    parts: list[Passage]
     frames_cut: int
     characters_cut: int
 
@@ -122,9 +122,9 @@ def shorten(traceback: str, room: int) -> Excerpt:
     spared = weight(text) - excess - 60
     if spared < 200:
         text, gone = cut_middle("".join(part.text for part in parts), max(room - 60, 60))
-        return Excerpt([Part("", text)], len(dropped), gone)
+        return Excerpt([Passage("", text)], len(dropped), gone)
     text, gone = cut_middle(text, spared)
-    parts[longest] = Part(kind, text)
+    parts[longest] = Passage(kind, text)
     return Excerpt(parts, len(dropped), gone)
 
 
@@ -133,7 +133,7 @@ def _from_the_middle(indexes: list[int]) -> list[int]:
     return [indexes[place] for place in sorted(range(len(indexes)), key=lambda place: abs(place - middle))]
 
 
-def _joined(sections: list[Section], dropped: set[int]) -> Iterator[Part]:
+def _joined(sections: list[Section], dropped: set[int]) -> Iterator[Passage]:
     """Neighbours of one kind as one part, and for each run that was dropped a remark."""
     marked = (
         ("cut" if number in dropped else section.kind, section) for number, section in enumerate(sections)
@@ -143,6 +143,6 @@ def _joined(sections: list[Section], dropped: set[int]) -> Iterator[Part]:
         if kind == "cut":
             what = "library frame" if all(member.kind == "library" for member in members) else "frame"
             remark = f"  … {len(members):,} {what}{'s' if len(members) > 1 else ''} left out …\n"
-            yield Part("cut", remark)
+            yield Passage("cut", remark)
         else:
-            yield Part(kind, "".join(member.text for member in members))
+            yield Passage(kind, "".join(member.text for member in members))
