@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from django.utils.html import format_html, format_html_join
@@ -46,21 +47,10 @@ def buckets(start: datetime, size: timedelta, count: int) -> list[datetime]:
     return [start + size * index for index in range(count)]
 
 
-def place(
-    spans: Iterable[tuple[datetime, datetime, int]], starts: Sequence[datetime], size: timedelta
-) -> list[int]:
-    """How many records fall into each stretch, each span spread evenly; what lies outside goes to an end."""
-    counts = [0] * len(starts)
-    for first, last, number in spans:
-        low, high = _index(first, starts, size), _index(last, starts, size)
-        each, rest = divmod(number, high - low + 1)
-        for index in range(low, high + 1):
-            counts[index] += each + (index - low < rest)
-    return counts
-
-
-def _index(moment: datetime, starts: Sequence[datetime], size: timedelta) -> int:
-    return min(max(int((moment - starts[0]) / size), 0), len(starts) - 1)
+def whole(columns: Iterable[float]) -> list[int]:
+    """The columns as whole numbers whose sum is theirs."""
+    ends = [0, *(round(total) for total in accumulate(columns))]
+    return [after - before for before, after in pairwise(ends)]
 
 
 def _bar(column: Column, left: float, step: float, height: float, highest: int) -> SafeString:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -50,47 +51,33 @@ class _Tally:
     """What is counted of one fingerprint; bounded however many values come."""
 
     def __init__(self, value: dict[str, Any]) -> None:
-        self.title = str(value.get("title") or "")
-        self.logger = str(value.get("logger") or "")
-        self.level = self.count = 0
-        self.first = self.last = _seconds(value)
+        self.first = self.sample = value
+        self.count = self.level = 0
         self.hosts: Counter[str] = Counter()
         self.messages: Counter[str] = Counter()
-        self.processes: set[tuple[str, Any]] = set()
-        self.sample: dict[str, Any] = value
-        self.columns: Counter[int] = Counter()
-        self.width = 1
+        self.processes: set[tuple[str, str]] = set()
+        self.times = _Times()
 
     def add(self, value: dict[str, Any]) -> None:
         self.count += 1
-        time = _seconds(value)
-        self.first, self.last = min(self.first, time), max(self.last, time)
+        self.times.add(_time(value))
         level = value.get("level")
         self.level = max(self.level, level if isinstance(level, int) else 0)
         host = str(value.get("host") or "")
-        self.hosts[host if host in self.hosts or len(self.hosts) < HOSTS_KEPT else "others"] += 1
+        _count(self.hosts, host, HOSTS_KEPT, others="others")
+        _count(self.messages, str(value.get("message") or "")[:1000], MESSAGES_KEPT, others="")
         if len(self.processes) < PROCESSES_KEPT:
             self.processes.add((host, str(value.get("process"))))
-        message = str(value.get("message") or "")[:1000]
-        self.messages[message if message in self.messages or len(self.messages) < MESSAGES_KEPT else ""] += 1
         if value.get("full") and not self.sample.get("full"):
             self.sample = value
-        self.columns[int(time // self.width)] += 1
-        if len(self.columns) > SPANS_KEPT:
-            self.width *= 2
-            columns: Counter[int] = Counter()
-            for column, count in self.columns.items():
-                columns[column // 2] += count
-            self.columns = columns
 
     def report(self, key: str) -> GroupReport:
-        first_at, last_at = _moment(self.first), _moment(self.last)
-        messages = sorted(self.messages.items(), key=lambda item: (not item[0], -item[1], item[0]))
+        first_at, last_at = _moment(self.times.first), _moment(self.times.last)
         return GroupReport(
             fingerprint=key,
-            title=self.title,
+            title=str(self.first.get("title") or ""),
             level=self.level,
-            logger=self.logger,
+            logger=str(self.first.get("logger") or ""),
             count=self.count,
             total=self.count,
             state="new",
@@ -99,20 +86,45 @@ class _Tally:
             first_seen_at=first_at,
             hosts={host: count for host, count in self.hosts.items() if host},
             processes=len(self.processes),
-            messages=messages,
+            messages=sorted(self.messages.items(), key=lambda item: (not item[0], -item[1], item[0])),
             spans=[
-                (
-                    max(_moment(column * self.width), first_at),
-                    min(_moment((column + 1) * self.width), last_at),
-                    count,
-                )
-                for column, count in sorted(self.columns.items())
+                (max(_moment(start), first_at), min(_moment(end), last_at), count)
+                for start, end, count in self.times.spans()
             ],
             sample=self.sample,
         )
 
 
-def _seconds(value: dict[str, Any]) -> float:
+class _Times:
+    """When values came: the first, the last, and a histogram whose columns double when they are too many."""
+
+    def __init__(self) -> None:
+        self.first, self.last = math.inf, -math.inf
+        self._columns: Counter[int] = Counter()
+        self._width_seconds = 1
+
+    def add(self, time: float) -> None:
+        self.first, self.last = min(self.first, time), max(self.last, time)
+        self._columns[int(time // self._width_seconds)] += 1
+        if len(self._columns) > SPANS_KEPT:
+            self._width_seconds *= 2
+            narrow, self._columns = self._columns, Counter()
+            for column, count in narrow.items():
+                self._columns[column // 2] += count
+
+    def spans(self) -> Iterator[tuple[float, float, int]]:
+        """(start, end, how many) of each column."""
+        width = self._width_seconds
+        for column, count in sorted(self._columns.items()):
+            yield column * width, (column + 1) * width, count
+
+
+def _count(counter: Counter[str], key: str, limit: int, *, others: str) -> None:
+    """Count a key, or where there are enough of them already, as one of the others."""
+    counter[key if key in counter or len(counter) < limit else others] += 1
+
+
+def _time(value: dict[str, Any]) -> float:
     time = value.get("time")
     return float(time) if isinstance(time, (int, float)) and 0 <= time < 2**33 else 0.0
 
