@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from itertools import groupby, pairwise
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
@@ -24,6 +25,7 @@ from ..frames import Section, sections
 from ..models import Record
 from . import words
 from .base import WINDOW, BoundedPaginator, RowsAdmin, framed
+from .changelist import RecordChangeList
 from .filters import (
     HostFilter,
     LevelFilter,
@@ -33,9 +35,6 @@ from .filters import (
     RecordLoggerFilter,
     TimeFilter,
 )
-
-if TYPE_CHECKING:
-    from django.contrib.admin.views.main import ChangeList
 
 LISTED = ("level", "logger", "message", "count", "host", "last_at", "group__title")
 
@@ -78,8 +77,6 @@ class RecordAdmin(RowsAdmin[Record]):
         )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        from .changelist import RecordChangeList
-
         return RecordChangeList
 
     def get_urls(self) -> list[URLPattern]:

@@ -1,4 +1,4 @@
-"""What the buttons of a batch do, and how the outcome is told; all of it happens in ``queue``."""
+"""What the buttons of a batch do, and how the outcome is told; it happens in ``flush`` and ``outbox``."""
 
 from __future__ import annotations
 
@@ -65,7 +65,6 @@ def outcome(batch: Batch, now: datetime) -> Told:
 
 
 def _flush(batch: Batch, now: datetime) -> Told:
-
     flushed = flush_batch(batch)
     if flushed.status == Status.OPEN:
         facts = {"subject": words.subject(batch)}
@@ -74,14 +73,12 @@ def _flush(batch: Batch, now: datetime) -> Told:
 
 
 def _retry(batch: Batch, now: datetime) -> Told:
-
     retry(batch, now)
     batch.refresh_from_db()
     return outcome(flush_batch(batch), now)
 
 
 def _cancel(batch: Batch, now: datetime) -> Told:
-
     facts = {"subject": words.subject(batch)}
     if cancel(batch, now):
         return Told(messages.SUCCESS, _("“%(subject)s” was cancelled: it will not be sent.") % facts)
@@ -89,7 +86,6 @@ def _cancel(batch: Batch, now: datetime) -> Told:
 
 
 def _send_again(batch: Batch, now: datetime) -> Told:
-
     copy = send_again(batch, now)
     if copy is None:
         facts = {"subject": words.subject(batch)}
