@@ -44,6 +44,7 @@ KEPT = {
     "capture.prepare._host": "the host is the same",
     "charset._known": "the databases are the same",
     "conf._tested": "the child of a test is one",
+    "charset._known": "the databases are the same",
     "conf._group_id": "the groups are the same",
     "digest.templating._own_engine": "the templates are the same",
     "frames._roots": "the folders are the same",
