@@ -1,4 +1,4 @@
-"""The app's configuration: checks, and the wake-up at a process's first request."""
+"""The app's configuration: checks, and what is to be ready before a record needs it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, register
-from django.core.signals import request_started
-
-from . import buffers
 
 
 class MaillogConfig(AppConfig):
@@ -17,9 +14,12 @@ class MaillogConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        # It imports the worker: a signal handler that logs must not find that half imported.
+        from . import signals
+
         register(_check, "django_maillog")
         register(_check_backends, "django_maillog", deploy=True)
-        request_started.connect(_wake, dispatch_uid="django_maillog.wake")
+        signals.connect()
 
 
 def _check(app_configs: Any, **_kwargs: Any) -> list[CheckMessage]:
@@ -32,12 +32,3 @@ def _check_backends(app_configs: Any, **_kwargs: Any) -> list[CheckMessage]:
     from . import checks
 
     return checks.check_backends()
-
-
-def _wake(**_kwargs: Any) -> None:
-    """What an earlier process left behind goes out after a restart, even if nothing is ever logged again."""
-    request_started.disconnect(dispatch_uid="django_maillog.wake")
-    if buffers.configured():
-        from .worker import thread  # not before the app registry is ready
-
-        thread.wake()

@@ -62,9 +62,14 @@ def register(handler: BufferingHandler) -> None:
 
 def configured() -> dict[str, BufferingHandler]:
     """The BufferingHandlers alive in this process, by buffer name."""
+    return {handler.buffer: handler for handler in living()}
+
+
+def living() -> list[BufferingHandler]:
+    """All BufferingHandlers alive in this process, the oldest first."""
     # valuerefs() is one step: other threads may make handlers meanwhile.
     handlers = [reference() for reference in _handlers.valuerefs()]
-    return {handler.buffer: handler for handler in handlers if handler is not None}
+    return [handler for handler in handlers if handler is not None]
 
 
 def find(name: str) -> BufferingHandler | None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
+from django.db import Error as DatabaseError
 from django.utils.module_loading import import_string
 
 from . import buffers, compat, conf
@@ -114,6 +115,14 @@ def check_settings(*, spooling: bool) -> list[CheckMessage]:
                 id="django_maillog.E011",
             )
         )
+    elif conf.delivery() == "task" and compat.keeps_tasks():
+        messages.append(
+            Warning(
+                'MAILLOG_DELIVERY is "task", and the backend in TASKS runs none: nothing is ever mailed.',
+                hint='Name a backend in TASKS that runs them, or set MAILLOG_DELIVERY = "worker".',
+                id="django_maillog.W010",
+            )
+        )
     if not spooling:
         return messages
     try:
@@ -131,7 +140,14 @@ def check_settings(*, spooling: bool) -> list[CheckMessage]:
 
 def _check_recipients(item: Found) -> Iterator[CheckMessage]:
     try:
-        recipients = item.handler.get_recipients()
+        recipients = buffers.addressee(item.handler).recipients
+    except DatabaseError as error:  # the project's own get_recipients(): "migrate" runs checks, too
+        yield Warning(
+            f"The handler {item.name!r} asks the database for its recipients, which failed: {error}",
+            hint="Nothing is lost: its records wait until it has recipients. If tables are missing, migrate.",
+            id="django_maillog.W032",
+        )
+        return
     except Exception as error:  # ImproperlyConfigured, or a setting that isn't there
         yield Error(
             f"The handler {item.name!r} has no usable recipients: {error}",

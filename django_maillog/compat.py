@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import django
 from django.conf import settings
@@ -110,19 +110,42 @@ def has_tasks() -> bool:
     return django.VERSION >= (6, 0) or bool(find_spec("celery"))
 
 
-def make_task(function: Callable[[], None]) -> Callable[[], object]:
-    """What enqueues a call of this function: a Django Task if ``TASKS`` is set, else Celery's if it is there.
+def make_task(function: Callable[[], None]) -> Any:
+    """The function as a task: a Django Task if ``TASKS`` is set, else Celery's if it is there.
 
     Raises ImproperlyConfigured where nothing runs tasks.
     """
-    chosen = settings.is_overridden("TASKS")  # type: ignore[misc]  # as above
-    if django.VERSION >= (6, 0) and (chosen or not find_spec("celery")):
+    if _uses_django_tasks():
         from django.tasks import task
 
-        return task(function).enqueue
+        return task(function)
     if not has_tasks():
         raise ImproperlyConfigured('MAILLOG_DELIVERY = "task" needs Django 6.0 or later, or Celery.')
     from celery import shared_task
 
-    delay: Callable[[], object] = shared_task(function).delay
-    return delay
+    return shared_task(function)
+
+
+def enqueue_task(path: str) -> None:
+    """Have the task with this dotted path run; raises what its backend or broker raises."""
+    task = import_string(path)
+    if _uses_django_tasks():
+        task.enqueue()
+    else:
+        # No more tries than Celery makes by itself: who calls tries again.
+        task.apply_async(retry=False)
+
+
+def keeps_tasks() -> bool:
+    """Whether Django's tasks go to the backend for tests that keeps them and runs none."""
+    if not _uses_django_tasks():
+        return False
+    from django.tasks import task_backends
+    from django.tasks.backends.dummy import DummyBackend
+
+    return isinstance(task_backends["default"], DummyBackend)
+
+
+def _uses_django_tasks() -> bool:
+    chosen = settings.is_overridden("TASKS")  # type: ignore[misc]  # as above
+    return django.VERSION >= (6, 0) and (chosen or not find_spec("celery"))

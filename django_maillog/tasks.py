@@ -1,18 +1,21 @@
 """``MAILLOG_DELIVERY = "task"``: what the worker has sealed is delivered by a task, Django's or Celery's.
 
-Imported when a project asks for it, or by Celery's autodiscovery.
+Imported when a project asks for it, by whoever runs the task, or by Celery's autodiscovery.
 """
 
 from __future__ import annotations
 
-from . import buffers, compat
+from . import buffers, compat, signals
 from .outbox import delivery
 
 
+# The module's attribute must be the task: Django's backends find it by its path.
+@compat.make_task
 def deliver() -> None:
     """Deliver every sealed batch whose time has come. Any number of these may run at once."""
     with buffers.muted():
         delivery.deliver()
 
 
-enqueue = compat.make_task(deliver)
+# A Celery worker that sets Django up before it imports Celery finds us here.
+signals.connect_celery()

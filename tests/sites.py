@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +23,14 @@ LOGGING: dict[str, Any] = {
     "loggers": {"django": {"level": "INFO"}, "django.server": {"propagate": False}},
 }
 SETUP = "import django; django.setup()\n"
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Return as soon as the condition holds."""
+    give_up_at = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up_at, "waited in vain"
+        time.sleep(0.05)
 
 
 class Site:
@@ -75,7 +84,7 @@ class Site:
         return self.popen([sys.executable, "-c", SETUP + code, *args], env=env)
 
     def popen(
-        self, command: list[str], *, env: Mapping[str, str] | None = None, stderr: IO[str] | None = None
+        self, command: list[str], *, env: Mapping[str, str] | None = None, stderr: IO[str] | int | None = None
     ) -> subprocess.Popen[str]:
         """Start a command in the site's environment, with pipes to its input and output."""
         process = subprocess.Popen(

@@ -24,7 +24,7 @@ from django.utils.functional import SimpleLazyObject
 
 from django_maillog import buffers
 from django_maillog.capture import prepare
-from django_maillog.handlers import BufferingHandler, MemoryHandler, SMTPHandler, buffering
+from django_maillog.handlers import BufferingHandler, MemoryHandler, SMTPHandler, lifecycle
 from django_maillog.spool import journal
 from tests.sites import ROOT, Site
 from tests.smtp import SMTPServer
@@ -115,7 +115,7 @@ def a_segment_of_its_own(spool_dir: Path) -> Iterator[None]:
     journal.spool.rotate()
     yield
     journal.spool.rotate()
-    buffering._open.clear()
+    lifecycle.process.unreported.clear()
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ ROWS: tuple[tuple[set[str], ...], ...] = (
     ({"intake", "outbox"},),
     ({"flush"}, {"plan", "prune", "health", "silences"}),
     ({"worker"},),
-    ({"tasks"}, {"admin", "checks", "handlers", "management", "signals"}, {"templatetags"}),
+    ({"admin", "checks", "handlers", "management"}, {"signals", "templatetags"}, {"tasks"}),
     ({"apps"},),
 )
 LAYER = {name: number for number, names in enumerate(chain.from_iterable(ROWS)) for name in names}

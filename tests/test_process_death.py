@@ -113,10 +113,10 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 WAIT = """
 import sys, time
-from django_maillog.worker import thread as worker
-worker.LOOK_EVERY = 0.2
-worker.wake()
-while not worker.worker._asleep:
+from django_maillog.worker import calls, thread
+thread.LOOK_SECONDS = 0.2
+calls.wake()
+while not thread.worker.inbox.idle:
     time.sleep(0.01)
 print("asleep", flush=True)
 sys.stdin.read()

@@ -12,14 +12,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.databases import lack
-from tests.sites import LOGGING, Site
+from tests.sites import LOGGING, Site, wait_for
 from tests.smtp import SMTPServer
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -57,6 +56,62 @@ if __name__ == "__main__":
         pool.map(work, range(8, 20))
         pool.close()
         pool.join()
+"""
+
+# A module, since a child that isn't a fork imports it. The parent lives on until its input ends.
+CHILDREN = """
+import importlib, logging, sys, threading
+import django
+django.setup()
+def work(number):
+    logging.getLogger("shop").error("task %s", number, extra={"fingerprint": str(number)})
+if __name__ == "__main__":
+    import maillog_children
+    module, method = sys.argv[1:]
+    context = importlib.import_module(module).get_context(method)
+    processes = [context.Process(target=maillog_children.work, args=[number]) for number in range(2)]
+    for process in processes: process.start()
+    for process in processes: process.join()
+    print(threading.active_count(), flush=True)
+    sys.stdin.read()
+"""
+
+# As RQ's work horse ends.
+WORK_HORSE = """
+import logging, os, sys
+pid = os.fork()
+if not pid:
+    logging.getLogger("shop").error("in the child")
+    os._exit(0)
+os.waitpid(pid, 0)
+print("done", flush=True)
+sys.stdin.read()
+"""
+
+IDLE = """
+import sys
+from django_maillog.worker import calls, thread
+thread.LOOK_SECONDS = 0.2
+calls.wake()
+while not thread.worker.inbox.idle: pass
+print("idle", flush=True)
+sys.stdin.read()
+"""
+
+# A signal comes whenever a module of ours imports another: it is in sys.modules then, and half made.
+SIGNAL_WHILE_IMPORTING = """
+import logging, signal, sys
+log = logging.getLogger("shop")
+signal.signal(signal.SIGUSR1, lambda *args: log.error("by a signal handler"))
+class Finder:
+    def find_spec(self, name, *args):
+        ours = [module for name, module in sys.modules.items() if name.startswith("django_maillog.")]
+        if logging.root.handlers and any(module.__spec__._initializing for module in ours):
+            signal.raise_signal(signal.SIGUSR1)
+sys.meta_path.insert(0, Finder())
+import django
+django.setup()
+log.error("the first record")
 """
 
 THREADS = """
@@ -110,7 +165,6 @@ app = Celery("tasks", broker="filesystem://", broker_connection_retry_on_startup
 app.conf.broker_transport_options = {
     "data_folder_in": "FOLDER", "data_folder_out": "FOLDER", "control_folder": "FOLDER"
 }
-app.conf.worker_hijack_root_logger = False
 @app.task
 def fail():
     logging.getLogger("shop").error("in a task")
@@ -192,6 +246,55 @@ def test_processes_and_pools_of_multiprocessing(site: Site, smtp: SMTPServer) ->
     assert done.stderr == ""
     assert sum(groups(site).values()) == 21
     assert sum(int(mail["X-Maillog-Count"]) for mail in smtp.messages) == 21
+
+
+@pytest.mark.parametrize(
+    ("module", "method"),
+    [("multiprocessing", "fork"), ("multiprocessing", "forkserver"), ("billiard", "fork")],
+)
+def test_children_that_never_return_mail_their_news_while_the_parent_goes_on(
+    site: Site, smtp: SMTPServer, tmp_path: Path, module: str, method: str
+) -> None:
+    need(module)
+    (tmp_path / "maillog_children.py").write_text(CHILDREN)
+    site.env["PYTHONPATH"] += os.pathsep + str(tmp_path)
+
+    parent = site.popen([sys.executable, str(tmp_path / "maillog_children.py"), module, method])
+    assert parent.stdout is not None
+    threads = int(parent.stdout.readline())
+
+    assert sum(int(mail["X-Maillog-Count"]) for mail in smtp.messages) == 2
+    assert parent.poll() is None
+    assert threads == 1, "a fork of a process with threads warns"
+
+
+@pytest.mark.parametrize("who", ["an idle process", "the command"])
+def test_what_a_work_horse_has_left_is_imported(site: Site, smtp: SMTPServer, who: str) -> None:
+    site.configure_logging(QUICK)
+    idle = site.start(IDLE) if who == "an idle process" else None
+    if idle and idle.stdout:
+        assert idle.stdout.readline() == "idle\n"
+
+    parent = site.start(WORK_HORSE)
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "done\n"
+    if not idle:
+        site.manage("flush_maillogs", "--due")
+
+    [mail] = smtp.wait_for(1)
+    assert parent.poll() is None
+    assert mail["Subject"].endswith("in the child")
+
+
+def test_a_signal_handler_may_log_while_a_module_of_ours_is_being_imported(
+    site: Site, smtp: SMTPServer
+) -> None:
+    done = site.popen([sys.executable, "-c", SIGNAL_WHILE_IMPORTING], stderr=subprocess.PIPE)
+    _, printed = done.communicate(timeout=60)
+
+    assert printed == ""
+    assert sum(int(mail["X-Maillog-Count"]) for mail in smtp.messages) > 1
+    assert groups(site)["the first record"] == 1
 
 
 def test_32_threads_at_once(site: Site, smtp: SMTPServer) -> None:
@@ -293,13 +396,6 @@ def test_a_celery_prefork_worker(site: Site, smtp: SMTPServer, tmp_path: Path) -
         end(worker)
 
     assert mail["Subject"].endswith("in a task")
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
-    give_up_at = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up_at
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("broken", ["a file", "a link"])

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import logging.handlers
-import os
 import sys
 import time
 from collections.abc import Callable
-from functools import cache
-from types import ModuleType
 from typing import cast
 
-from django.apps import apps
 from django.utils.module_loading import import_string
 
 from .. import buffers, conf
@@ -21,14 +16,17 @@ from ..capture import prepare
 from ..policy import Rules
 from ..spool import journal
 from . import arguments, names
-from .exits import is_reconfiguration, is_shutdown
 from .incoming import Incoming
+from .lifecycle import is_reconfiguration, is_shutdown, process
 from .smtp import SMTPHandler
 
 DEFAULT_NAME = "maillog"
-FULL_EVERY = 60.0  # seconds between two full captures of one fingerprint
-SEEN_LIMIT = 10_000  # fingerprints remembered for that
-KEY_LIMIT = 64  # characters of a fingerprint, and of a cause
+# Between two full captures of one fingerprint.
+FULL_EVERY_SECONDS = 60.0
+# Fingerprints remembered for that.
+SEEN_LIMIT = 10_000
+# Characters of a fingerprint, and of a cause.
+KEY_LIMIT = 64
 
 Fingerprint = Callable[[logging.LogRecord], prepare.Key]
 
@@ -132,25 +130,25 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record to the spool, and tell the worker."""
         try:
-            news = self._keep(record)
-            if not (_ready or _worker_is_ready()):
+            self._keep(record)
+            worker = process.worker_calls()
+            if worker is None:
                 return
-            thread = _worker()
             flush_level = self.flushLevel if type(self.flushLevel) is int else self.rules.flush_level
             level = record.__dict__.get("levelno")
             if type(level) is not int:
                 level = prepare.level_of(record)
-            thread.notify(urgent=level >= flush_level, news=news)
+            worker.notify(urgent=level >= flush_level)
             if self.shouldFlush(record):
-                thread.request_flush(self)
+                worker.request_flush(self)
         except Exception:
             self.handleError(record)
 
     def flush(self) -> None:
         """Mail everything that the buffer holds, in this process or any other, whatever the rules say."""
         # logging.shutdown closes what it has flushed, and close() keeps to a deadline.
-        if not is_shutdown(sys._getframe(1)) and _worker_is_ready():
-            _worker().flush(self.buffer)
+        if not is_shutdown(sys._getframe(1)) and (worker := process.worker_calls()):
+            worker.flush(self.buffer)
 
     def close(self) -> None:
         """Mail what is new (with ``flushOnClose`` everything) within a few seconds; the rest stays for later.
@@ -159,28 +157,32 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         """
         frame = sys._getframe(1)
         try:
-            if is_reconfiguration(frame) or (_exiting and conf.tested()):
+            if is_reconfiguration(frame) or (process.ending and conf.tested()):
                 return
-            if self.flushOnClose and not _exiting and not is_shutdown(frame):
+            if self.flushOnClose and not process.ending and not is_shutdown(frame):
                 self.flush()
-            if _open.pop(self.buffer, None) is not None and _worker_is_ready():
-                _worker().close(self, everything=self.flushOnClose)
+            unreported = process.unreported.pop(self.buffer, None) is not None
+            if unreported and (worker := process.worker_calls()):
+                worker.close(self, everything=self.flushOnClose)
         finally:
             logging.Handler.close(self)
 
-    def _keep(self, record: logging.LogRecord) -> bool:
-        """Put the record into the spool; whether it is no repeat."""
+    def forget_sights(self) -> None:
+        """What comes next is seen for the first time."""
+        self._seen = {}
+
+    def _keep(self, record: logging.LogRecord) -> None:
+        """Put the record into the spool."""
         key = prepare.fingerprint(record) if self._fingerprint is None else self._own_key(record)
         buffer = self.buffer
-        is_first = self._is_first(key.fingerprint)
-        if is_first:
+        if self._is_first(key.fingerprint):
             value = prepare.prepare(record, key, formatter=self.formatter, html=self._html_report())
             line = prepare.encode(value | {"buffer": buffer})
         else:
             line = prepare.encode_repeat(record, key, buffer)
         journal.append(self, line)
-        _open[buffer] = self
-        return is_first
+        if process.unreported.get(buffer) is not self:
+            process.note(self)
 
     def _own_key(self, record: logging.LogRecord) -> prepare.Key:
         """What the project's function says, if that is a key."""
@@ -196,7 +198,7 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         """Whether this process saw no such record within the past minute."""
         now = time.monotonic()
         seen = self._seen.get(fingerprint)
-        if seen is not None and now - seen < FULL_EVERY:
+        if seen is not None and now - seen < FULL_EVERY_SECONDS:
             return False
         if len(self._seen) >= SEEN_LIMIT:
             self._seen.clear()
@@ -213,40 +215,3 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
 
 def _is_key(part: object) -> bool:
     return isinstance(part, str) and part.isascii() and 0 < len(part) <= KEY_LIMIT
-
-
-# The handlers with records that came since they were last closed. Strong references: a second dictConfig
-# takes handlers out of the list that logging.shutdown walks, and lets go of those that no logger holds.
-_open: dict[str, BufferingHandler] = {}
-_exiting = False
-_ready = False
-
-
-def _close_all() -> None:
-    """At exit, before logging.shutdown: close what still has records of this process to report."""
-    global _exiting  # noqa: PLW0603  # once true it stays true
-    _exiting = True
-    for handler in list(_open.values()):
-        handler.close()
-
-
-def _worker_is_ready() -> bool:
-    """Whether the database side can be reached: not while apps load, nor without the app (check E001)."""
-    global _ready  # noqa: PLW0603  # asked at each record, and once true it stays true
-    if not _ready:
-        _ready = apps.ready and apps.is_installed("django_maillog")
-    return _ready
-
-
-@cache
-def _worker() -> ModuleType:
-    """The database side, once the app registry is ready; an import statement costs as much as a write."""
-
-    from ..worker import thread
-
-    return thread
-
-
-atexit.register(_close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_open.clear)  # the parent reports what it has recorded

@@ -12,8 +12,8 @@ from typing import Any, Protocol, runtime_checkable
 from .. import digest, policy
 from ..capture import prepare
 from . import arguments, names
-from .exits import is_shutdown
 from .incoming import Incoming, is_ours
+from .lifecycle import is_shutdown
 from .smtp import SMTPHandler
 
 

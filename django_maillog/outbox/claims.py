@@ -90,7 +90,8 @@ def settle(batch: Batch, attempt: Attempt, verdict: Verdict, now: datetime) -> O
         changes["sent_at"] = now
     error = storable(write_alias(), verdict.error)[:ERROR_LIMIT]
     if not _attempt_to_store(lambda: _record(batch, attempt, outcome, changes, error)):
-        _record(batch, attempt, outcome, changes, "The mail server's words can't be stored.")
+        with transaction.atomic(using=write_alias()):
+            _record(batch, attempt, outcome, changes, "The mail server's words can't be stored.")
     return outcome
 
 
@@ -107,10 +108,9 @@ def mend_times(now: datetime) -> None:
 
 
 def _record(batch: Batch, attempt: Attempt, outcome: Outcome, changes: dict[str, object], error: str) -> None:
-    with transaction.atomic(using=write_alias()):
-        _mine(batch).update(**changes, last_error=error)
-        if attempt.pk is not None:
-            Attempt.objects.filter(pk=attempt.pk).update(outcome=outcome, error=error)
+    _mine(batch).update(**changes, last_error=error)
+    if attempt.pk is not None:
+        Attempt.objects.filter(pk=attempt.pk).update(outcome=outcome, error=error)
 
 
 def outcome_of(batch: Batch, verdict: Verdict, now: datetime) -> Outcome:

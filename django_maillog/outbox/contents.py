@@ -74,18 +74,24 @@ class _Details:
         self.processes: Counter[int] = Counter()
         self.messages: defaultdict[int, Counter[str]] = defaultdict(Counter)
         self.spans: defaultdict[int, list[tuple[datetime, datetime, int]]] = defaultdict(list)
-        self.samples = _samples(rows, groups)
         shown = rows.filter(group__in=[group.pk for group in groups], silenced=False)
-        places = shown.values_list("group", "host", "process").annotate(Sum("count"))
-        for group, host, _process, number in places:
+        fields = ("pk", "group", "host", "process", "first_at", "last_at", "count", "folded", "full")
+        found = shown.order_by("group", "pk").values_list(*fields, "message", "messages", named=True)
+        occurrences = list(found[:ROWS_READ])
+        for row in occurrences:
+            self.spans[row.group].append((row.first_at, row.last_at, row.count))
+            for text, number in row.messages.items() if row.folded else [(row.message[:200], row.count)]:
+                self.messages[row.group][text] += number
+        places = Counter[tuple[int, str, int]]()
+        for row in occurrences:
+            places[row.group, row.host, row.process] += row.count
+        if len(occurrences) == ROWS_READ:
+            counted = shown.values_list("group", "host", "process").annotate(Sum("count"))
+            places = Counter({(group, host, process): number for group, host, process, number in counted})
+        for (group, host, _process), number in places.items():
             self.hosts[group][host] += number
             self.processes[group] += 1
-        fields = ("group", "first_at", "last_at", "count", "folded", "message", "messages")
-        occurrences = shown.order_by("group", "pk").values_list(*fields)[:ROWS_READ]
-        for group, first_at, last_at, count, folded, message, folded_messages in occurrences:
-            self.spans[group].append((first_at, last_at, count))
-            for text, number in folded_messages.items() if folded else [(message[:200], count)]:
-                self.messages[group][text] += number
+        self.samples = _samples(groups, occurrences)
 
 
 def _group_report(batch: Batch, group: Group, row: dict[str, Any], details: _Details) -> digest.GroupReport:
@@ -171,17 +177,15 @@ def _state(group: Group, batch: Batch) -> str:
     return "regressed" if group.first_seen_at < group.episode_at else "new"
 
 
-def _samples(rows: QuerySet[Record], groups: Sequence[Group]) -> dict[int, Record]:
-    """One full capture of each group: the first in this batch, else the last there was."""
-
-    def first(rows: QuerySet[Record]) -> dict[int, int]:
-        return dict(rows.values_list("group").annotate(Min("pk")))
-
-    keys = {group.pk for group in groups}
-    chosen = {group.pk: group.sample_id for group in groups if group.sample_id}
-    chosen |= first(rows.filter(group__in=keys, full=True))
-    if missing := keys - chosen.keys():
-        chosen = first(rows.filter(group__in=missing)) | chosen
+def _samples(groups: Sequence[Group], occurrences: Sequence[Any]) -> dict[int, Record]:
+    """One full capture of each group: the first in this batch, else the last there was; else any record."""
+    chosen: dict[int, int] = {}
+    for row in reversed(occurrences):
+        chosen[row.group] = row.pk
+    chosen |= {group.pk: group.sample_id for group in groups if group.sample_id}
+    for row in reversed(occurrences):
+        if row.full:
+            chosen[row.group] = row.pk
     records = Record.objects.in_bulk(set(chosen.values()))
     return {key: records[pk] for key, pk in chosen.items() if pk in records}
 

@@ -15,7 +15,11 @@ PAGE = 500  # rows that are locked together
 
 def mark_mailed(batch: Batch, now: datetime) -> None:
     """Note in the batch's groups that their mail is out."""
-    update_groups(Group.objects.filter(batch=batch).values_list("pk", flat=True), notified_at=now)
+    mailed = Group.objects.filter(batch=batch)
+    if _locks_rows():
+        update_groups(mailed.values_list("pk", flat=True), notified_at=now)
+    else:
+        mailed.update(notified_at=now)
 
 
 def update_groups(keys: Iterable[int], **changes: object) -> int:
@@ -27,8 +31,12 @@ def update_groups(keys: Iterable[int], **changes: object) -> int:
 def _update(keys: list[int], changes: dict[str, object]) -> int:
     rows = Group.objects.filter(pk__in=keys)
     with transaction.atomic(using=write_alias()):
-        if connections[write_alias()].features.has_select_for_update:
+        if _locks_rows():
             # In the order in which imports lock them, or one would wait for the other in a circle.
             list(rows.order_by("pk").select_for_update().values_list("pk"))
         updated: int = rows.update(**changes)
         return updated
+
+
+def _locks_rows() -> bool:
+    return connections[write_alias()].features.has_select_for_update

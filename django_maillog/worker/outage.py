@@ -18,8 +18,10 @@ from ..spool import lines
 from ..spool.journal import spool
 from ..spool.segment import Source
 
-MAX_RECORDS = 20_000  # in one mail; the rest waits for the next
-RETRY = 60.0  # seconds after which a mail that did not go out is tried again
+# In one mail; the rest waits for the next.
+MAX_RECORDS = 20_000
+# After which a mail that did not go out is tried again.
+RETRY_SECONDS = 60.0
 NOTE = (
     "The database is away, or answers errors. This mail comes straight from the spool of one process; "
     "everything will be in the database when it is back, and these records will not be mailed again."
@@ -84,7 +86,8 @@ class Mailer:
                 held.callback(source.close)
                 if not source.read(_start(source))[0]:
                     continue
-                with suppress(OSError):  # an import of it is being committed: next time
+                # While an import of it is being committed: next time.
+                with suppress(OSError):
                     held.enter_context(source.mailing())
                     harvest.take(source)
             mails = self._send_all(harvest)
@@ -99,19 +102,18 @@ class Mailer:
             handler = buffers.find(buffer)
             if handler is None:
                 continue
-            self._next_at = time.monotonic() + RETRY
+            self._next_at = time.monotonic() + RETRY_SECONDS
             try:
                 mail = _send(buffer, found, handler.target)
-            except (
-                Exception
-            ) as error:  # a buffer with a broken target or template must not keep the others back
+            except Exception as error:
+                # A buffer with a broken target or template must not keep the others back.
                 log.warning(
                     "the spool can't be mailed: buffer=%s error=%s: %s", buffer, type(error).__name__, error
                 )
                 continue
             if mail is not None:
                 mails[buffer] = mail
-                self._next_at = time.monotonic() + max(RETRY, handler.rules.group_interval)
+                self._next_at = time.monotonic() + max(RETRY_SECONDS, handler.rules.group_interval)
         return mails
 
 

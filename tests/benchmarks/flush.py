@@ -5,6 +5,9 @@
 Batches of 1,000 to 1,000,000 records in 50 groups, imported from a spool as a storm makes it, then rendered
 and sent to a local SMTP server in a process of its own; time of the delivery, and how much memory it took.
 1,000 small batches: mails a second, and Django's send_messages with the same 1,000 messages ready-made.
+300 mails of 300 buffers by ``flush_maillogs``, start of the process included, and the same mails from the
+queues of django-mailer (``send_mail``) and post_office (``send_queued_mail``), where these are installed and
+the Django is older than 6.1, whose MAILERS django-mailer doesn't know.
 """
 
 from __future__ import annotations
@@ -12,11 +15,18 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+import django
 
 from tests.benchmarks.common import arguments, databases, fill_spool, project, show, timed
+from tests.sites import Site
 
 GROUPS = 50
 SERVER = """
@@ -33,16 +43,10 @@ with Sink() as server:
 @contextmanager
 def mail_server() -> Iterator[None]:
     """A server in a process of its own, as the project's mailer."""
-    import django
     from django.conf import settings
 
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    with process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        port = int(process.stdout.readline())
+    with mail_server_url() as url:
+        port = urlsplit(url).port
         backend = "django.core.mail.backends.smtp.EmailBackend"
         if django.VERSION >= (6, 1):
             options = {"host": "127.0.0.1", "port": port, "timeout": 10}
@@ -50,6 +54,18 @@ def mail_server() -> Iterator[None]:
         else:
             settings.EMAIL_BACKEND, settings.EMAIL_HOST, settings.EMAIL_PORT = backend, "127.0.0.1", port
         yield
+
+
+@contextmanager
+def mail_server_url() -> Iterator[str]:
+    """The URL of a server in a process of its own."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield f"smtp://127.0.0.1:{int(process.stdout.readline())}"
         process.stdin.close()
 
 
@@ -106,6 +122,58 @@ def small(kind: str, number: int) -> dict[str, Any]:
     }
 
 
+FILL = """
+import sys
+import django
+django.setup()
+from django.core.mail import get_connection
+from django.utils import timezone
+from django_maillog import buffers, handlers
+from django_maillog.intake.importer import import_all
+from django_maillog.models import Batch
+from django_maillog.outbox.batches import seal
+from django_maillog.outbox.mails import make_mail
+from django_maillog.outbox.targets import target_of
+from tests.benchmarks.common import repeat, value
+from django_maillog.capture.prepare import encode
+from django_maillog.spool.journal import spool
+kept = []
+for number in range(int(sys.argv[1])):
+    handler = handlers.BufferingHandler()
+    handler.name = f"buffer{number}"
+    kept.append(handler)
+    spool.append(handler, encode(value(number, number, full=True) | {"buffer": handler.name}))
+spool.rotate()
+import_all()
+now = timezone.now()
+for batch in Batch.objects.open():
+    assert seal(batch, now)
+mails = [make_mail(batch, target_of(batch), now) for batch in Batch.objects.all()]
+for backend in sys.argv[2:]:
+    get_connection(backend).send_messages(mails)
+"""
+COMMANDS = {
+    "ours": ("flush_maillogs", ""),
+    "django-mailer": ("send_mail", "mailer.backend.DbBackend"),
+    "post_office": ("send_queued_mail", "post_office.EmailBackend"),
+}
+
+
+def queues(number: int) -> list[dict[str, Any]]:
+    """Mails a second of each queue's command, in turn, start of the process included."""
+    with tempfile.TemporaryDirectory() as name, mail_server_url() as url:
+        site = Site(folder=Path(name), database_url=f"sqlite:///{name}/db.sqlite3", email_url=url)
+        site.env |= {"MAILLOG_TEST_APPS": "mailer,post_office", "MAILLOG_WORKER": "none", "PYTHONDEVMODE": ""}
+        site.manage("migrate", "--verbosity=0")
+        backends = [backend for _command, backend in COMMANDS.values() if backend]
+        site.run(FILL, str(number), *backends)
+        rows = []
+        for queue, (command, _backend) in COMMANDS.items():
+            seconds = timed(lambda command=command: site.manage(command))  # type: ignore[misc]
+            rows.append({"queue": queue, "mails": number, "mails/s": number / seconds})
+    return rows
+
+
 def main() -> None:
     options = arguments(__doc__)
     sizes = [1_000, 10_000] if options.quick else [1_000, 10_000, 100_000, 1_000_000]
@@ -116,6 +184,11 @@ def main() -> None:
     print()
     number = 200 if options.quick else 1_000
     show([small(kind, number) for kind in databases()], as_json=options.json)
+    if django.VERSION < (6, 1) and find_spec("mailer") and find_spec("post_office"):
+        print()
+        show(
+            [row for _round in range(1 if options.quick else 3) for row in queues(300)], as_json=options.json
+        )
 
 
 if __name__ == "__main__":

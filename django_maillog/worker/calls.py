@@ -1,0 +1,115 @@
+"""What handlers ask of the worker: a record is there, flush, the process ends."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+
+from .. import buffers, conf
+from ..outbox.options import FlushOptions
+from ..spool.journal import spool
+from .thread import worker
+
+if TYPE_CHECKING:
+    from ..handlers import BufferingHandler
+
+# That a call of flush() waits at the most.
+FLUSH_SECONDS = 120.0
+
+log = logging.getLogger("django_maillog")
+
+
+def notify(*, urgent: bool = False) -> None:
+    """A record is in the spool: have it imported within a second, an urgent one at once."""
+    # True only where the mode is "thread".
+    if worker.notify(urgent=urgent):
+        return
+    mode = _mode()
+    if mode == "inline":
+        with buffers.muted():
+            # A segment of its own: a test that rolls back leaves nothing behind.
+            spool.rotate()
+            worker.flush(FlushOptions(everything=False))
+    elif mode == "thread" and worker.start():
+        worker.notify(urgent=urgent)
+
+
+def wake() -> None:
+    """Look once for what earlier processes left behind."""
+    if _mode() == "thread":
+        worker.start()
+
+
+def request_flush(handler: BufferingHandler) -> None:
+    """Have the worker call the handler's flush(), without waiting for it."""
+    mode = _mode()
+    if mode == "inline":
+        handler.flush()
+    elif mode == "thread":
+        worker.request(handler.flush)
+
+
+def flush(buffer: str) -> None:
+    """Mail everything that a buffer holds, whatever the rules say; returns when its delivery was tried."""
+    _do(lambda: worker.flush(FlushOptions(buffers=[buffer])), FLUSH_SECONDS)
+
+
+def close(handler: BufferingHandler, *, everything: bool) -> None:
+    """At the end of a process: import; mail everything, or else the news; all within a few seconds.
+
+    What doesn't fit waits in spool and database.
+    """
+    spool.write_lost()
+    if _mode() == "none":
+        return
+    seconds = worker.exit_deadline.seconds_left()
+    give_up_at = time.monotonic() + seconds
+    # So that what is imported now leaves no file behind.
+    spool.rotate()
+    options = FlushOptions(
+        buffers=[handler.buffer],
+        everything=everything,
+        at_exit=True,
+        others=False,
+        stop=lambda: time.monotonic() > give_up_at,
+    )
+
+    def work() -> None:
+        worker.flush(options)
+        if worker.is_current_thread():
+            connections.close_all()
+
+    try:
+        _do(work, seconds)
+    except Exception as error:  # an exit must not end in a traceback: the next process imports and mails it
+        log.warning("flush at exit failed: error=%s: %s", type(error).__name__, error)
+
+
+def end() -> None:
+    """The process ends: a thread that is busy meanwhile can crash it, so do only what is asked for."""
+    worker.inbox.end()
+
+
+def _mode() -> str:
+    """The setting; while tests run, no thread starts by itself."""
+    try:
+        mode = conf.worker()
+    except ImproperlyConfigured:  # a system check reports it; the records come first
+        mode = "thread"
+    return "none" if mode == "thread" and conf.testing() else mode
+
+
+def _do(work: Callable[[], object], seconds: float) -> None:
+    """In the worker's thread where there is one, else here."""
+    if worker.is_current_thread() or _mode() != "thread":
+        with buffers.muted():
+            work()
+        return
+    request = worker.request(work)
+    if request is not None and not request.wait(seconds):
+        log.warning("flush not finished in time: seconds=%s", seconds)

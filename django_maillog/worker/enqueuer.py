@@ -1,0 +1,79 @@
+"""``MAILLOG_DELIVERY = "task"``: the worker seals, and has a task deliver."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from django.utils import timezone
+
+from .. import compat
+from ..models import Batch
+from ..outbox import delivery
+from ..outbox.options import FlushOptions
+from .watches import Heartbeat
+
+# By its path, as whoever runs it will import it.
+TASK = "django_maillog.tasks.deliver"
+# Between two tasks for batches that wait, all sealed before.
+ENQUEUE_SECONDS = 60.0
+# From a failure to the next try: Celery tries for six seconds, and imports wait meanwhile.
+RETRY_SECONDS = 30.0
+# Of failures after which the worker delivers itself.
+PATIENCE_SECONDS = 60.0
+
+log = logging.getLogger("django_maillog")
+
+
+class Enqueuer:
+    """Enqueues tasks that deliver; where that has failed for a minute, it delivers until it works again."""
+
+    def __init__(self, heartbeat: Heartbeat) -> None:
+        self._heartbeat = heartbeat
+        self._enqueued_at: float | None = None
+        self._failed_at: float | None = None
+        self._failing_since: float | None = None
+        self._said = False
+
+    def deliver(self, *, sealed: bool) -> None:
+        """Have delivered what was ``sealed`` just now, or else what waits, at most once a minute."""
+        if not sealed and not self._is_time():
+            return
+        if not self.retry_seconds():
+            self._enqueue()
+        if self._failing_since is not None and time.monotonic() - self._failing_since >= PATIENCE_SECONDS:
+            delivery.deliver(FlushOptions(sending=self._heartbeat.resting))
+
+    def retry_seconds(self) -> float | None:
+        """In how many seconds it is to be called again; None if nothing has failed."""
+        if self._failed_at is None:
+            return None
+        return max(0.0, self._failed_at + RETRY_SECONDS - time.monotonic())
+
+    def _is_time(self) -> bool:
+        """Whether something waits that no task of the past minute was for."""
+        if self._enqueued_at is not None and time.monotonic() - self._enqueued_at < ENQUEUE_SECONDS:
+            return False
+        return Batch.objects.deliverable(timezone.now()).exists()
+
+    def _enqueue(self) -> None:
+        try:
+            with self._heartbeat.resting():
+                compat.enqueue_task(TASK)
+        except Exception as error:  # whatever a broker or a backend says: our database isn't away
+            self._note_failure(error)
+        else:
+            self._enqueued_at = time.monotonic()
+            self._failed_at = self._failing_since = None
+            self._said = False
+
+    def _note_failure(self, error: Exception) -> None:
+        self._enqueued_at = None
+        self._failed_at = time.monotonic()
+        if self._failing_since is None:
+            self._failing_since = self._failed_at
+        if not self._said and self._failed_at - self._failing_since >= PATIENCE_SECONDS:
+            self._said = True
+            log.warning(
+                "no task can be enqueued, the worker delivers: error=%s: %s", type(error).__name__, error
+            )

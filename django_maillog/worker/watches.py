@@ -1,0 +1,91 @@
+"""What the worker keeps an eye on: the database's answers, the spool, the time that an exit may take."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..spool import journal
+from ..spool.journal import spool
+
+
+class Heartbeat:
+    """Since when the database has owed an answer; read by the thread that mails while it is away."""
+
+    def __init__(self) -> None:
+        self._owed_since: float | None = None
+
+    def expect(self) -> None:
+        """The database is asked for something; if it was before and has not answered, it owes that first."""
+        if self._owed_since is None:
+            self.beat()
+
+    def beat(self) -> None:
+        """It has answered, and is asked for more."""
+        self._owed_since = time.monotonic()
+
+    def rest(self) -> None:
+        """It owes nothing."""
+        self._owed_since = None
+
+    @contextlib.contextmanager
+    def resting(self) -> Iterator[None]:
+        """While somebody else is waited for, a mail server or a broker, the database owes nothing."""
+        was_asked = self.is_owed()
+        self.rest()
+        try:
+            yield
+        finally:
+            if was_asked:
+                self.beat()
+
+    def is_owed(self) -> bool:
+        """Whether the database has been asked and has not answered."""
+        return self._owed_since is not None
+
+    def silent_seconds(self) -> float:
+        """How long the database has owed an answer; an import that gets on is one."""
+        since = self._owed_since
+        return 0.0 if since is None else time.monotonic() - max(since, spool.progress_at)
+
+
+class SpoolWatch:
+    """What the worker has seen of the spool, and whether there is more."""
+
+    def __init__(self) -> None:
+        # As if there were something, so that a new worker looks once.
+        self._appended = -1
+        self._orphans: set[Path] = set()
+
+    def note_records(self) -> None:
+        """What this process has appended up to now is about to be imported."""
+        self._appended = spool.appended
+
+    def has_come(self) -> bool:
+        """Whether this process has appended anything since."""
+        return spool.appended != self._appended
+
+    def note_orphans(self, before: set[Path]) -> None:
+        """Of the segments without an owner these were there before the import: what is left stays so."""
+        self._orphans = before & journal.orphans()
+
+    def has_orphans(self) -> bool:
+        """Whether a process that ended has left something that the last import has not seen."""
+        return bool(journal.orphans() - self._orphans)
+
+
+class Deadline:
+    """The time that the end of a process may take in all, however many handlers it closes."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._at: float | None = None
+
+    def seconds_left(self) -> float:
+        """The first call starts it, as does one long after it has passed: the process has gone on."""
+        now = time.monotonic()
+        if self._at is None or now > self._at + self._seconds:
+            self._at = now + self._seconds
+        return max(0.0, self._at - now)
