@@ -48,6 +48,7 @@ KEPT = {
     "conf._testing_spool_dir": "it goes by process number",
     "digest.templating._own_engine": "the templates are the same",
     "handlers.names._named": "the handlers are the same",
+    "handlers.names._taken_away": "the handlers are the same",
     "signals._attached": "the loggers are the same",
     "signals._task_logger_passed_on": "the loggers are the same",
     "spool.segment._known_bad": "true of the files, whoever imports them",

@@ -1,4 +1,4 @@
-"""A project's record factory (OpenTelemetry, request ids): only logging calls call it, and what it adds is extra."""
+"""A project's record factory (OpenTelemetry, request ids): logging alone calls it; what it adds is extra."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.sites import LOGGING, ROOT, Site
 from tests.smtp import SMTPServer
 
-# It reads its arguments, as a factory may: every record that a logger makes has a name, a level and a message.
+# It reads its arguments, as a factory may: a logger gives every record a name, a level and a message.
 SHOP_LOGGING = """
 import logging
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+import sys
 from collections.abc import Sequence
 from email.utils import getaddresses
 from functools import cached_property
@@ -16,6 +17,7 @@ from .. import buffers, compat, digest
 from ..capture.text import header_text, message_of, safe_text
 from ..outbox import connection as outgoing
 from . import arguments, incoming, names, technical
+from .lifecycle import is_reconfiguration
 from .smtp_backend import smtp_connection
 
 if TYPE_CHECKING:
@@ -104,6 +106,11 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
 
     # The inherited property knows the inherited set_name only.
     name = property(logging.Handler.get_name, set_name)
+
+    def close(self) -> None:
+        if is_reconfiguration(sys._getframe(1)):
+            names.take_away(self)
+        super().close()
 
     # Where mail goes.
 
