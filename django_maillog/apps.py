@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.apps import AppConfig
-from django.core.checks import CheckMessage, register
+from django.core.checks import CheckMessage, Tags, register
 
 
 class MaillogConfig(AppConfig):
@@ -19,6 +19,7 @@ class MaillogConfig(AppConfig):
 
         register(_check, "django_maillog")
         register(_check_backends, "django_maillog", deploy=True)
+        register(_check_databases, "django_maillog", Tags.database)
         signals.connect()
 
 
@@ -32,3 +33,9 @@ def _check_backends(app_configs: Any, **_kwargs: Any) -> list[CheckMessage]:
     from . import checks
 
     return checks.check_backends()
+
+
+def _check_databases(app_configs: Any, *, databases: Any = None, **_kwargs: Any) -> list[CheckMessage]:
+    from . import checks
+
+    return checks.check_databases(databases)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
+from django.db import connections
 from django.utils.module_loading import import_string
 
-from . import buffers, compat, conf
-from .spool import journal
+from . import buffers, charset, compat, conf
+from .spool import unattended
+from .spool.folder import spool_folder, verify_unmade
+from .transactions import write_alias
 
 ADMINS_HINT = 'Set ADMINS = ["ada@example.com"] (up to Django 5.2: [("Ada", "ada@example.com")])'
 PACKAGE = f"{__package__}.handlers"
@@ -54,6 +57,25 @@ def check_backends() -> list[CheckMessage]:
                 )
             )
     return messages
+
+
+def check_databases(aliases: Sequence[str] | None) -> list[CheckMessage]:
+    """The database takes all characters; asked only if checks may connect to it."""
+    alias = write_alias()
+    try:
+        names = charset.narrow(connections[alias]) if alias in (aliases or ()) else {}
+    except DatabaseError:  # it is away, and whoever asked for these checks hears of that
+        return []
+    if not names:
+        return []
+    return [
+        Warning(
+            f"The database {alias!r} stores text as {', '.join(names)}, which lacks characters: "
+            "what it lacks is stored and mailed escaped, an emoji as \\U0001f600.",
+            hint="Convert it to utf8mb4 (MySQL, MariaDB) or move to one with ENCODING 'UTF8' (PostgreSQL).",
+            id="django_maillog.W030",
+        )
+    ]
 
 
 def check_buffer(item: Found) -> list[CheckMessage]:
@@ -131,19 +153,34 @@ def check_settings(*, spooling: bool) -> list[CheckMessage]:
                 id="django_maillog.W010",
             )
         )
-    if not spooling:
-        return messages
+    return [*messages, *_check_spool()] if spooling else messages
+
+
+def _check_spool() -> Iterator[CheckMessage]:
+    """Warnings, since another user's commands can do without the spool; nothing is made."""
     try:
-        journal.private_folder(conf.spool_dir())
+        folder = spool_folder()
+        verify_unmade(folder)
     except OSError as error:
-        messages.append(
-            Error(
-                f"The spool folder can't be used: {error}",
-                hint="Set MAILLOG_SPOOL_DIR to a folder of this user's own, with mode 0700.",
-                id="django_maillog.E006",
-            )
+        yield Warning(
+            f"The spool folder can't be used, so records are kept in memory: {error}",
+            hint="Set MAILLOG_SPOOL_DIR to a folder of this user's own, with mode 0700, "
+            "or let several users share it with MAILLOG_SPOOL_GROUP.",
+            id="django_maillog.W020",
         )
-    return messages
+        return
+    for other, number in unattended.unattended_folders(folder).items():
+        yield Warning(
+            f"{number} segments of this project wait in {other}, where nobody imports them.",
+            hint=f"If they are still to be mailed: mkdir -p -m 700 {folder} && mv {other}/* {folder}/",
+            id="django_maillog.W021",
+        )
+    for why, number in unattended.strange_segments(folder).items():
+        yield Warning(
+            f"{number} segments in {folder} are left alone: {why}.",
+            hint="Give each project a MAILLOG_PROJECT or a MAILLOG_SPOOL_DIR of its own.",
+            id="django_maillog.W022",
+        )
 
 
 def _check_recipients(item: Found) -> Iterator[CheckMessage]:

@@ -22,7 +22,6 @@ from .outbox.delivery import deliver
 from .outbox.options import FlushOptions
 from .outbox.targets import rules_of, target_of
 from .policy import Reason
-from .transactions import write_alias
 
 NEWS_EVERY_SECONDS = 1.0  # of importing, after which news are looked for that should go out
 # Between two tries of a waiting batch that news in the open one have brought forward.
@@ -33,12 +32,14 @@ NEWS_RETRY = timedelta(minutes=1)
 class Summary:
     """What a flush did, and what is left: ``imported`` and ``pending`` in records, the rest in batches.
 
+    ``set_aside``: lines of the spool that can't be imported; each is counted as a lost record.
     ``held_back``: open batches that were due and grow on, as an earlier mail of their buffer waits for its
     server. What is left is asked of the database when it is first read: the worker needs none of it.
     """
 
     buffers: Collection[str] | None
     imported: int = 0
+    set_aside: int = 0
     sealed: int = 0
     held_back: int = 0
     outcomes: Counter[Outcome] = field(default_factory=Counter)
@@ -77,8 +78,9 @@ def flush(options: FlushOptions = FlushOptions()) -> Summary:  # noqa: B008  # i
     done = Summary(options.buffers)
     look_at = time.monotonic() + NEWS_EVERY_SECONDS
     with closing(import_chunks(options.clock, others=options.others)) as chunks:
-        for records in chunks:
-            done.imported += records
+        for chunk in chunks:
+            done.imported += chunk.records
+            done.set_aside += chunk.set_aside
             if options.stop():
                 break
             if time.monotonic() > look_at:
@@ -214,7 +216,7 @@ def _is_due(batch: Batch, now: datetime) -> bool:
 
 
 def _is_due_at_exit(batch: Batch, now: datetime) -> bool:
-    history = load_history(write_alias(), batch.buffer, now)
+    history = load_history(batch.buffer, now)
     due = policy.due_at_exit(rules_of(batch), history, now, Reason(batch.reason))
     return due is not None and due.at <= now
 

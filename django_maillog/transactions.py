@@ -1,4 +1,4 @@
-"""What a database error means for the one who caused it: try again, or never with this row."""
+"""Short transactions beside others: what an error of the database means, and who waits for whom."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from .models import Segment
 
 TRIES = 8
 CONFLICTS = 3  # tries after rows that are there already: more often it is a check that fails
-WAIT = 0.02  # seconds, times the number of the try
+WAIT_SECONDS = 0.02  # times the number of the try
 AGAIN = frozenset({"40001", "40P01", 1205, 1213})  # serialization failure, deadlock, lock wait time-out
-REFUSED = frozenset(
-    {1153, 1264, 1366, 1406, "22P05"}
-)  # MySQL: packet, range, characters, length; PostgreSQL: \u0000
+# A character that the database's character set lacks: MySQL twice, PostgreSQL in JSON and in text.
+CHARACTERS = frozenset({1366, 3988, "22P05", "22021"})
+REFUSED = CHARACTERS | {1153, 1264, 1406}  # MySQL: packet, range, length
 # No room: MySQL's table or disk is full; PostgreSQL's disk; SQLite's disk, or its max_page_count.
 FULL = frozenset({1021, 1114, "53100", "SQLITE_FULL"})
 
 Result = TypeVar("Result")
 
 
-class Lost(Exception):
-    """Somebody else was faster: roll back and start over."""
+class Overtaken(Exception):
+    """Another process imported this, or sealed the batch: roll back and start over."""
 
 
 class Changed(Exception):
@@ -36,11 +36,6 @@ class Changed(Exception):
 def write_alias() -> str:
     """The database of all tables."""
     return router.db_for_write(Segment)
-
-
-def storable(alias: str, text: str) -> str:
-    """The text as this database takes it."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 @contextmanager
@@ -53,7 +48,7 @@ def writing(alias: str) -> Iterator[None]:
 
 
 def step_aside(alias: str, seconds: float) -> None:
-    """Let the project's own writers have SQLite's lock: they only ask for it now and then."""
+    """Sleep so that other writers, which only poll, can get SQLite's lock."""
     if connections[alias].vendor == "sqlite" and not connections[alias].in_atomic_block:
         time.sleep(seconds)
 
@@ -67,7 +62,7 @@ def retrying(work: Callable[[], Result], alias: str) -> Result:
             conflict = isinstance(error, IntegrityError) and number < CONFLICTS
             if connections[alias].in_atomic_block or not (conflict or _code(error) & AGAIN):
                 raise
-            time.sleep(random.uniform(0, WAIT * number))
+            time.sleep(random.uniform(0, WAIT_SECONDS * number))
     return work()
 
 
@@ -79,6 +74,11 @@ def is_refused(error: Exception) -> bool:
     return isinstance(error, (UnicodeError, OverflowError)) or (
         isinstance(error, ValueError) and "NUL" in str(error)
     )
+
+
+def lacks_character(error: Exception) -> bool:
+    """Whether the database, or its driver, refused a character."""
+    return isinstance(error, UnicodeError) or (isinstance(error, Error) and bool(_code(error) & CHARACTERS))
 
 
 def is_full(error: Exception) -> bool:

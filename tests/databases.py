@@ -32,14 +32,17 @@ def lack(reason: str) -> NoReturn:
 
 
 @contextmanager
-def fresh_database(kind: str, folder: Path) -> Iterator[str]:
-    """The URL of an empty database of kind "sqlite", "postgresql" or "mariadb", dropped afterwards."""
+def fresh_database(kind: str, folder: Path, options: str = "") -> Iterator[str]:
+    """The URL of an empty database of kind "sqlite", "postgresql" or "mariadb", dropped afterwards.
+
+    ``options``: how a server makes it, its character set above all.
+    """
     if kind == "sqlite":
         yield f"sqlite:///{folder / f'{uuid.uuid4().hex}.sqlite3'}"
         return
     url = server_url(kind)
     name = f"maillog_{uuid.uuid4().hex}"
-    create = f"CREATE DATABASE {name}" + (" CHARACTER SET utf8mb4" if kind == "mariadb" else "")
+    create = f"CREATE DATABASE {name} {options or ('CHARACTER SET utf8mb4' if kind == 'mariadb' else '')}"
     drop = f"DROP DATABASE IF EXISTS {name}" + (" WITH (FORCE)" if kind == "postgresql" else "")
     execute(kind, url, create)
     try:

@@ -139,6 +139,6 @@ def test_no_query_of_a_flush_joins_records_with_their_groups(spool_dir: Path, sm
 
 def test_the_history_is_read_with_one_query(django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(1):
-        history = load_history("default", "b1", NOW)
+        history = load_history("b1", NOW)
 
     assert len(history.sealed) == 100

@@ -23,7 +23,7 @@ from django_maillog.outbox import batches
 from django_maillog.outbox.contents import report
 from django_maillog.plan import spooled
 from django_maillog.spool.folder import segment_paths
-from django_maillog.spool.journal import spool
+from django_maillog.spool.journal import journal
 from django_maillog.spool.segment import SegmentFile
 from django_maillog.transactions import Changed
 from tests.buffers import NOON, Buffer, totals
@@ -33,6 +33,12 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 def segment(spool_dir: Path) -> Path:
     return next(spool_dir.glob("*.jsonl"))
+
+
+def limit_cost(monkeypatch: pytest.MonkeyPatch, cost: int) -> None:
+    """Make transactions smaller, on every database."""
+    for name in ("MAX_COST", "SQLITE_COST"):
+        monkeypatch.setattr(importer, name, cost)
 
 
 def test_records_become_rows_of_one_open_batch() -> None:
@@ -64,7 +70,7 @@ def test_records_become_rows_of_one_open_batch() -> None:
 def test_a_segment_without_an_owner_is_finished_when_its_file_is_gone() -> None:
     buffer = Buffer()
     buffer.log()
-    spool.rotate()
+    journal.rotate()
     buffer.log()
 
     buffer.import_all()
@@ -75,7 +81,7 @@ def test_a_segment_without_an_owner_is_finished_when_its_file_is_gone() -> None:
 def test_a_segment_that_ends_in_a_torn_line_is_finished_too(spool_dir: Path) -> None:
     buffer = Buffer()
     buffer.log()
-    spool.rotate()
+    journal.rotate()
     with segment(spool_dir).open("ab") as file:
         file.write(b'{"time": 1')
 
@@ -90,7 +96,7 @@ def test_nothing_is_imported_twice() -> None:
     buffer.log(times=3)
 
     first = buffer.import_all()
-    spool.imported.clear()  # as another process, which knows only what the database says
+    journal.imported.clear()  # as another process, which knows only what the database says
 
     assert [first, buffer.import_all()] == [3, 0]
     assert totals() == {"batches": 3, "groups": 3, "records": 3}
@@ -115,7 +121,7 @@ def test_a_process_folds_on_in_its_next_segment() -> None:
     buffer = Buffer()
     for _each in range(5):
         buffer.log(fingerprint="a", times=10)
-        spool.rotate()
+        journal.rotate()
         buffer.import_all()
 
     assert Segment.objects.count() == 5
@@ -137,7 +143,7 @@ def test_the_distinct_messages_of_a_fold_are_bounded_and_their_counts_exact() ->
 
 
 def test_chunks_are_small_and_together_they_are_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "MAX_ROWS", 7)
+    limit_cost(monkeypatch, 7 * reader.ROW_COST)
     buffer = Buffer()
     for number in range(100):
         buffer.log(fingerprint=str(number))
@@ -148,13 +154,13 @@ def test_chunks_are_small_and_together_they_are_everything(monkeypatch: pytest.M
 
 
 def test_groups_that_only_repeat_count_as_rows_of_a_chunk_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "MAX_ROWS", 4 * counts.KEEP)
+    limit_cost(monkeypatch, 10)
     buffer = Buffer()
     for times in (counts.KEEP, 1):
         for number in range(40):
             buffer.log(fingerprint=str(number), times=times)
 
-    assert max(importer.import_chunks(buffer.clock)) == 4 * counts.KEEP
+    assert max(chunk.records for chunk in importer.import_chunks(buffer.clock)) == 10
     assert totals() == {"batches": 160, "groups": 160, "records": 160}
 
 
@@ -190,7 +196,7 @@ def test_importers_and_sealers_at_once_lose_and_repeat_nothing() -> None:
     for number in range(8):
         for _each in range(40):
             buffer.log(fingerprint=str(number), times=5)
-        spool.rotate()
+        journal.rotate()
     over = threading.Event()
     errors: list[BaseException] = []
 
@@ -248,11 +254,11 @@ def test_a_batch_that_is_sealed_during_an_import_makes_it_start_over(monkeypatch
     buffer.log("two", times=5)
     calls: list[str] = []
 
-    def load_history(alias: str, name: str, now: datetime) -> object:
+    def load_history(name: str, now: datetime) -> object:
         calls.append(name)
         if len(calls) == 1:
             batches.seal(Batch.objects.get(open_for=name), now)
-        return history.load_history(alias, name, now)
+        return history.load_history(name, now)
 
     monkeypatch.setattr("django_maillog.intake.store.load_history", load_history)
     buffer.import_all()
@@ -289,12 +295,12 @@ def test_others_can_write_while_a_chunk_is_read_for(monkeypatch: pytest.MonkeyPa
         written.append(Segment.objects.create(id="another", host="h", process=1, seen_at=NOON))
         connections.close_all()
 
-    def load_history(alias: str, name: str, now: datetime) -> object:
+    def load_history(name: str, now: datetime) -> object:
         thread = threading.Thread(target=write)
         thread.start()
         thread.join(2)  # SQLite's lock would be waited for much longer
         assert written
-        return history.load_history(alias, name, now)
+        return history.load_history(name, now)
 
     monkeypatch.setattr("django_maillog.intake.store.load_history", load_history)
     buffer.import_all()
@@ -312,16 +318,16 @@ def silence(buffer: Buffer) -> None:
 
 def import_another_segment(buffer: Buffer) -> None:
     """What another importer's transaction does, from the lines to the commit."""
-    spool.rotate()
-    buffer.log("three")
-    with SegmentFile(max(segment_paths(), key=lambda path: path.stat().st_mtime_ns)) as newest:
-        assert list(importer._Import(newest, buffer.clock).run(None)) == [1]
+    journal.rotate()
+    buffer.log("three", fingerprint="a")
+    with SegmentFile.open(max(segment_paths(), key=lambda path: path.stat().st_mtime_ns)) as newest:
+        assert [chunk.records for chunk in importer._Import(newest, buffer.clock).run(None)] == [1]
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite is read before the transaction")
 @pytest.mark.parametrize(
     ("change", "expected"),
-    [(resolve, (1, 0, 2)), (silence, (2, 1, 2)), (import_another_segment, (2, 0, 3))],
+    [(resolve, (1, 0, 2)), (silence, (2, 1, 2)), (import_another_segment, (3, 0, 3))],
     ids=["resolved", "silenced", "imported"],
 )
 def test_what_changes_between_reading_and_writing_is_read_again(
@@ -365,11 +371,13 @@ def test_the_line_that_a_database_refuses_is_set_aside_and_all_others_arrive(spo
     lines[5] = json.dumps(poison)
     path.write_text("\n".join(lines) + "\n")
 
-    assert buffer.import_all() == 9
+    imported = list(importer.import_chunks(buffer.clock))
 
+    assert (sum(chunk.records for chunk in imported), sum(chunk.set_aside for chunk in imported)) == (10, 1)
     assert not Record.objects.filter(message=poison["message"]).exists()
     assert json.loads(path.with_suffix(".lines.bad").read_text()) == poison
-    assert totals() == {"batches": 9, "groups": 9, "records": 9}
+    assert totals() == {"batches": 10, "groups": 9, "records": 9}
+    assert Batch.objects.get().lost_count == 1
 
 
 @pytest.fixture

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from .. import moments
-from ..spool.lines import MAX_TIME
+from ..models import Batch
 
 KEEP = 3  # rows of a group and process in a batch that are stored one by one; the rest is folded into one
 MAX_MESSAGES = 8  # distinct messages counted in a folded row
@@ -39,20 +38,6 @@ class Fold:
             self.last = moment
         count_hour(self.hours, int(moment // 3600), value["level"])
         count_message(self.messages, value["message"])
-
-    def add_all(self, repeats: list[tuple[float, str]], level: int) -> None:
-        """Take repeats of one level, as times and messages; raise, and take none, if one is no such thing."""
-        messages = Counter([message[:MESSAGE_LENGTH] for _time, message in repeats])
-        hours = Counter([int(moment // 3600) for moment, _message in repeats])
-        first, last = min(repeats)[0], max(repeats)[0]
-        if not 0 <= first <= last < MAX_TIME:
-            raise ValueError("a time is out of range")
-        self.count += len(repeats)
-        self.first, self.last = min(first, self.first), max(last, self.last)
-        for hour, number in hours.items():
-            count_hour(self.hours, hour, level, number)
-        for text, number in messages.items():
-            count_message(self.messages, text, number)
 
     def copy(self) -> Fold:
         return replace(self, messages=dict(self.messages), hours=dict(self.hours))
@@ -112,6 +97,15 @@ class Arrivals:
         """The value that describes the group best: the first that was captured in full, else the first."""
         kept = (value for occurrences in self.places.values() for value in occurrences.kept)
         return next((value for value in kept if "full" in value), self.first_value)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One buffer's part of a chunk: what arrives, in which batch, and when."""
+
+    batch: Batch
+    arrivals: dict[str, Arrivals]
+    now: datetime
 
 
 def count_hour(hours: Hours, hour: int, level: int, number: int = 1) -> None:

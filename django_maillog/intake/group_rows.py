@@ -1,38 +1,23 @@
-"""The groups of what arrives in a batch, on their way into the tables: locked, counted, written."""
+"""The groups of what arrives in a batch, on their way into the tables: read, counted, written."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
-from itertools import chain
-from operator import itemgetter
+from operator import attrgetter
 
 from django.db import connections
-from django.db.models import Max
+from django.db.models import Exists, Max, OuterRef
 
 from .. import moments, policy
-from ..models import Batch, Group, Status
+from ..models import Batch, Group, Status, Tally
 from ..policy import Reason
-from . import rows
-from .counts import Arrivals
-from .pauses import in_slices
-from .rows import Row
+from ..transactions import Changed, write_alias
+from .additions import Row, add
+from .counts import Arrivals, Scope
 
-COUNTED = (
-    "count",
-    "level",
-    "first_seen_at",
-    "last_seen_at",
-    "episode_at",
-    "episode_count",
-    "episode_batch_id",
-    "batch_id",
-    "resolved_at",
-    "id",
-)
-ASKED = ("fingerprint", "cause", "notified_at", "silenced_at", "silenced_until")
-# What anybody who changes a group changes some of.
+# Whoever changes a group changes some of these: importers its count, people the others.
 CHECKED = (
     "count",
     "batch_id",
@@ -42,136 +27,161 @@ CHECKED = (
     "silenced_at",
     "silenced_until",
 )
+ASKED = ("fingerprint", "cause", "level", "first_seen_at", "last_seen_at", "episode_at", "episode_count")
 
 
 class GroupRows:
-    """The groups of some arrivals: the known ones, locked, and rows for those that are new."""
+    """The groups of some arrivals: those that are stored, and instances for those that are new."""
 
-    def __init__(self, alias: str, batch: Batch, arrivals: dict[str, Arrivals], now: datetime) -> None:
-        self._alias = alias
-        self._batch = batch
-        self._arrivals = arrivals
-        self._now = now
-        self._known = self._lock()
-        self._as_read = [{name: vars(group)[name] for name in CHECKED} for group in self._known.values()]
-        self._fresh: list[Row] = []
-        self._counted: list[Row] = []
-        self.keys = {fingerprint: group.pk for fingerprint, group in self._known.items()}
-        self.silenced = {fingerprint for fingerprint, group in self._known.items() if group.is_silenced(now)}
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._as_read: dict[str, Row] = {}
+        self.stored: dict[str, Group] = {}
+        self.new: dict[str, Group] = {}
         self.entered = 0  # groups that the batch's mail shows from now on
 
+    def read(self, *, lock: bool) -> None:
+        """Read the groups that are stored; ``lock``: keep other importers from them until the commit."""
+        groups = Group.objects
+        found = groups.filter(buffer=self._scope.batch.buffer, fingerprint__in=self._scope.arrivals)
+        if lock and connections[write_alias()].vendor == "mysql":
+            # By key alone: MySQL locks rows in the order in which an index finds them.
+            found = groups.filter(pk__in=sorted(found.values_list("pk", flat=True)))
+        found = found.only(*CHECKED, *ASKED).order_by("pk")
+        self.stored = {group.fingerprint: group for group in (found.select_for_update() if lock else found)}
+        self._as_read = {fingerprint: _version(group) for fingerprint, group in self.stored.items()}
+
+    def silenced(self) -> set[str]:
+        """The fingerprints of the groups that are silenced now."""
+        return {name for name, group in self.stored.items() if group.is_silenced(self._scope.now)}
+
     def count(self, rules: policy.Rules, history: policy.History) -> list[policy.Due | None]:
-        """Count what arrives; returns when each group wants its batch sealed."""
+        """Count what arrives, in memory; returns when each group wants its batch sealed."""
         dues = []
-        batches = self._batches()
+        latest_batches = self._latest_batches()
         causes = self._causes_seen()
-        by_time = sorted(self._arrivals.items(), key=lambda item: item[1].first_at)
-        for fingerprint, arrived in in_slices(by_time):
-            group = self._known.get(fingerprint)
-            latest = batches.get(group.batch_id or 0) if group else None
+        for fingerprint, arrived in sorted(self._scope.arrivals.items(), key=lambda item: item[1].first_at):
+            group = self.stored.get(fingerprint)
+            latest = latest_batches.get(group.batch_id or 0) if group else None
             cause = self._cause(fingerprint)
-            sighting = _sighting(group, arrived, causes.get(cause), latest, self._now)
+            sighting = _sighting(group, arrived, causes.get(cause), latest, self._scope.now)
             causes[cause] = max(sighting.last_at, causes.get(cause, sighting.last_at))
-            dues.append(policy.due(rules, history, self._now, sighting))
+            dues.append(policy.due(rules, history, self._scope.now, sighting))
             if group is None:
-                self._fresh.append(self._new(fingerprint, arrived))
+                self.new[fingerprint] = self._make(fingerprint, arrived)
                 self.entered += 1
                 continue
             if not sighting.silenced:
                 self._enter(group, latest)
-            self._add(group, sighting, is_news=policy.state(rules, sighting) is not Reason.REPEAT)
-        self._counted += [{name: vars(group)[name] for name in COUNTED} for group in self._known.values()]
-        self._fresh.sort(key=itemgetter("fingerprint"))
-        rows.adapt(self._alias, chain(self._counted, self._fresh, self._as_read))
+            self._count(group, sighting, is_news=policy.state(rules, sighting) is not Reason.REPEAT)
         return dues
 
-    def write(self, *, ahead: bool) -> None:
-        """Update the known groups and insert the new ones; if another importer was faster, start over.
+    def check(self) -> None:
+        """Raise Changed if a stored group is not as it was read, before the transaction began."""
+        keys = {group.pk: fingerprint for fingerprint, group in self.stored.items()}
+        rows = Group.objects.filter(pk__in=keys).values("pk", *CHECKED)
+        if {keys[row.pop("pk")]: row for row in rows} != self._as_read:
+            raise Changed
 
-        ``ahead``: they were read before the transaction; Changed is raised if one is not as it was.
-        """
-        rows.update(self._alias, Group, self._counted, as_read=self._as_read if ahead else ())
-        if self._fresh:
-            rows.insert(self._alias, Group, self._fresh)
-            fresh = Group.objects.using(self._alias).filter(
-                buffer=self._batch.buffer, fingerprint__in=self._arrivals.keys() - self._known.keys()
-            )
-            self.keys.update(fresh.values_list("fingerprint", "pk"))
+    def write(self) -> None:
+        """Update the stored groups and insert the new ones; another importer's are an IntegrityError."""
+        add(Group, list(self._changes()), counters=["count"])
+        fresh = sorted(self.new.values(), key=attrgetter("fingerprint"))
+        Group.objects.bulk_create(fresh)
+        if fresh and fresh[0].pk is None:  # MySQL doesn't tell
+            found = Group.objects.filter(buffer=self._scope.batch.buffer, fingerprint__in=self.new)
+            for fingerprint, key in found.values_list("fingerprint", "pk"):
+                self.new[fingerprint].pk = key
 
     def add_tallies(self) -> None:
-        """Add to the hourly counts; their rows, too, are locked in one order."""
-        rows.add_tallies(self._alias, list(in_slices(self._tallies())))
+        """Add to the hourly counts: insert what is missing, then add; new groups have all to be inserted."""
+        stored = list(self._tallies(self.stored))
+        fresh = [Tally(**row) for row in self._tallies(self.new)]
+        empty = [Tally(**{**row, "count": 0}) for row in stored]
+        Tally.objects.bulk_create(empty + fresh, ignore_conflicts=True)
+        add(Tally, stored, counters=["count"], keys=["group_id", "hour_at", "level"])
 
-    def _lock(self) -> dict[str, Group]:
-        groups = Group.objects.using(self._alias)
-        found = groups.filter(buffer=self._batch.buffer, fingerprint__in=self._arrivals)
-        if connections[self._alias].vendor == "mysql":
-            # By key alone: it locks rows in the order in which an index finds them.
-            found = groups.filter(pk__in=sorted(found.values_list("pk", flat=True)))
-        locked = found.only(*COUNTED, *ASKED).order_by("pk").select_for_update()
-        return {group.fingerprint: group for group in locked}
-
-    def _batches(self) -> dict[int, Batch]:
-        """The latest batches of the groups."""
-        keys = {group.batch_id for group in self._known.values() if group.batch_id}
-        return Batch.objects.using(self._alias).only("status", "sealed_at").in_bulk(keys)
+    def _latest_batches(self) -> dict[int, Batch]:
+        keys = {group.batch_id for group in self.stored.values() if group.batch_id}
+        return Batch.objects.only("status", "sealed_at").in_bulk(keys)
 
     def _cause(self, fingerprint: str) -> str:
-        group = self._known.get(fingerprint)
-        return group.cause if group else str(self._arrivals[fingerprint].best_value()["cause"])
+        group = self.stored.get(fingerprint)
+        return group.cause if group else str(self._scope.arrivals[fingerprint].best_value()["cause"])
 
     def _causes_seen(self) -> dict[str, datetime]:
-        causes = {self._cause(fingerprint) for fingerprint in self._arrivals}
-        found = Group.objects.using(self._alias).filter(buffer=self._batch.buffer, cause__in=causes)
+        causes = {self._cause(fingerprint) for fingerprint in self._scope.arrivals}
+        found = Group.objects.filter(buffer=self._scope.batch.buffer, cause__in=causes)
+        # Of a group whose mail failed for good nobody was told.
+        found = found.filter(~Exists(Batch.objects.filter(pk=OuterRef("batch"), status=Status.FAILED)))
         return dict(found.order_by().values_list("cause").annotate(Max("last_seen_at")))
 
-    def _new(self, fingerprint: str, arrived: Arrivals) -> Row:
+    def _make(self, fingerprint: str, arrived: Arrivals) -> Group:
         value = arrived.best_value()
-        return {
-            "buffer": self._batch.buffer,
-            "fingerprint": fingerprint,
-            "cause": value["cause"],
-            "title": value["title"][:255],
-            "level": arrived.level,
-            "logger": value["logger"][:255],
-            "first_seen_at": arrived.first_at,
-            "last_seen_at": arrived.last_at,
-            "count": arrived.count,
-            "episode_at": arrived.first_at,
-            "episode_count": arrived.count,
-            "episode_batch_id": self._batch.pk,
-            "batch_id": self._batch.pk,
-            "silenced_by": "",
-            "silence_note": "",
-        }
+        return Group(
+            buffer=self._scope.batch.buffer,
+            fingerprint=fingerprint,
+            cause=value["cause"],
+            title=value["title"][:255],
+            level=arrived.level,
+            logger=value["logger"][:255],
+            first_seen_at=arrived.first_at,
+            last_seen_at=arrived.last_at,
+            count=arrived.count,
+            episode_at=arrived.first_at,
+            episode_count=arrived.count,
+            episode_batch_id=self._scope.batch.pk,
+            batch_id=self._scope.batch.pk,
+        )
 
     def _enter(self, group: Group, latest: Batch | None) -> None:
         """Note that a mail will show the group."""
-        if group.batch_id == self._batch.pk:
+        if group.batch_id == self._scope.batch.pk:
             return
-        if self._batch.status == Status.OPEN or latest is None or latest.status != Status.OPEN:
+        if self._scope.batch.status == Status.OPEN or latest is None or latest.status != Status.OPEN:
             self.entered += 1
-            group.batch_id = self._batch.pk
+            group.batch_id = self._scope.batch.pk
 
-    def _add(self, group: Group, sighting: policy.Sighting, *, is_news: bool) -> None:
+    def _count(self, group: Group, sighting: policy.Sighting, *, is_news: bool) -> None:
         if is_news:
-            group.episode_at = sighting.first_at
+            never_told = sighting.untold and group.notified_at is None
+            group.episode_at = group.first_seen_at if never_told else sighting.first_at
             group.episode_count = 0
-            group.episode_batch_id = self._batch.pk
-        group.count += sighting.records
+            group.episode_batch_id = self._scope.batch.pk
         group.episode_count += sighting.records
         group.level = max(group.level, sighting.level)
         group.first_seen_at = min(group.first_seen_at, sighting.first_at)
         group.last_seen_at = max(group.last_seen_at, sighting.last_at)
         group.resolved_at = None
 
-    def _tallies(self) -> Iterator[Row]:
-        for fingerprint, key in sorted(self.keys.items(), key=itemgetter(1)):
+    def _changes(self) -> Iterator[Row]:
+        """What is to be written of each stored group; all but the count holds while it is locked."""
+        for fingerprint, group in self.stored.items():
+            yield {
+                "count": self._scope.arrivals[fingerprint].count,
+                "level": group.level,
+                "first_seen_at": group.first_seen_at,
+                "last_seen_at": group.last_seen_at,
+                "episode_at": group.episode_at,
+                "episode_count": group.episode_count,
+                "episode_batch_id": group.episode_batch_id,
+                "batch_id": group.batch_id,
+                "resolved_at": group.resolved_at,
+                "id": group.pk,
+            }
+
+    def _tallies(self, groups: dict[str, Group]) -> Iterator[Row]:
+        """The hourly counts of these groups, in the one order in which importers lock them."""
+        for fingerprint, group in sorted(groups.items(), key=lambda item: item[1].pk):
             counts: Counter[tuple[datetime, int]] = Counter()  # with USE_TZ = False, autumn repeats an hour
-            for (hour, level), count in self._arrivals[fingerprint].hours.items():
+            for (hour, level), count in self._scope.arrivals[fingerprint].hours.items():
                 counts[moments.at(hour * moments.HOUR), level] += count
             for (hour_at, level), count in sorted(counts.items()):
-                yield {"group_id": key, "hour_at": hour_at, "level": level, "count": count}
+                yield {"count": count, "group_id": group.pk, "hour_at": hour_at, "level": level}
+
+
+def _version(group: Group) -> Row:
+    return {name: getattr(group, name) for name in CHECKED}
 
 
 def _sighting(
@@ -193,6 +203,7 @@ def _sighting(
         cause_seen_at=cause_seen_at,
         count_before=group.episode_count if group else 0,
         mailed_at=min(mailed_at, now) if mailed_at else None,
+        untold=latest is not None and latest.status == Status.FAILED,
         resolved=group is not None and group.resolved_at is not None,
         silenced=group is not None and group.is_silenced(now),
     )

@@ -9,18 +9,15 @@ from typing import Any
 from .. import buffers, policy
 from ..models import CLOCK_SKEW, Batch
 from ..policy import Reason
+from ..spool.configurations import Configuration
 from ..spool.segment import Source
 
 REMEMBERED = 100  # mails; the budget asks for those of an hour
 
 
-def load_history(alias: str, buffer: str, now: datetime) -> policy.History:
+def load_history(buffer: str, now: datetime) -> policy.History:
     """What the buffer mailed lately; times ahead of the clock, which was set back then, are left out."""
-    rows = (
-        Batch.objects.using(alias)
-        .filter(buffer=buffer, sealed_at__lte=now + CLOCK_SKEW)
-        .order_by("-sealed_at")
-    )
+    rows = Batch.objects.filter(buffer=buffer, sealed_at__lte=now + CLOCK_SKEW).order_by("-sealed_at")
     found = rows.values_list("reason", "sealed_at")[:REMEMBERED]
     sealed = tuple((Reason(reason or Reason.FLUSH), min(at, now)) for reason, at in found if at is not None)
     return policy.History(last_mail_at=sealed[0][1] if sealed else None, sealed=sealed)
@@ -32,25 +29,32 @@ class Configurations:
     def __init__(self, source: Source) -> None:
         self._source = source
 
-    def rules(self, buffer: str) -> policy.Rules:
-        if handler := buffers.find(buffer):
+    def rules(self, batch: Batch) -> policy.Rules:
+        """The rules by which a batch is due; where nobody knows them, those that its row was opened with."""
+        if handler := buffers.find(batch.buffer):
             return handler.rules
         try:
-            return policy.Rules(**self._written.get(buffer, {}).get("rules", {}))
+            return policy.Rules(**(self._written.get(batch.buffer, {}).get("rules") or batch.rules))
         except (TypeError, ValueError):
             return policy.Rules()
 
-    def addressee(self, buffer: str) -> dict[str, Any]:
-        """The fields of a batch that say where it goes; none if a handler in this process knows."""
-        if buffers.find(buffer) is not None:
-            return {}
+    def of_batch(self, buffer: str) -> dict[str, Any]:
+        """The fields of a batch that say where and when it goes: it carries them from its opening on."""
+        if handler := buffers.find(buffer):
+            facts: dict[str, Any] = {"rules": handler.rules._asdict()}
+            try:
+                return facts | buffers.addressee(handler.target)._asdict()
+            except Exception:  # the project's own code: a check names it, and sealing asks again
+                return facts
         written = self._written.get(buffer, {})
+        recipients, rules = written.get("recipients"), written.get("rules")
         return {
-            "recipients": [str(address) for address in written.get("recipients") or []],
+            "rules": rules if isinstance(rules, dict) else {},
+            "recipients": [str(address) for address in recipients] if isinstance(recipients, list) else [],
             "sender": str(written.get("sender", ""))[:320],
             "using": str(written.get("using", ""))[:200],
         }
 
     @cached_property
-    def _written(self) -> dict[str, dict[str, Any]]:
+    def _written(self) -> dict[str, Configuration]:
         return self._source.buffers()  # reads the whole segment

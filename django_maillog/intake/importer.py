@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, suppress
 from datetime import datetime
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db import InterfaceError, OperationalError, connections, router, transaction
+from django.db import InterfaceError, OperationalError, connections, transaction
 from django.utils import timezone
 
+from .. import charset
 from ..models import Segment
-from ..spool import journal
 from ..spool.folder import segment_paths
+from ..spool.journal import journal
 from ..spool.segment import Mailed, Source
-from ..transactions import Changed, Lost, is_refused, retrying, step_aside
+from ..spool.sources import segments
+from ..transactions import Changed, Overtaken, is_refused, retrying, step_aside, write_alias
 from .history import Configurations
-from .reader import MAX_LINES, MAX_ROWS, SQLITE_ROWS, Chunk, Reader
-from .store import Part, prepare
+from .reader import MAX_COST, MAX_LINES, SQLITE_COST, Chunk, Reader
+from .store import Mails, Part, parts
 
-GAP = 0.005  # seconds between two transactions in which others may write; reading lines is a part of them
+GAP_SECONDS = 0.005  # between two transactions on SQLite, in which others may write
 READS_AHEAD = 3  # times that a chunk is read for before SQLite's lock is taken, if others keep writing
 
 log = logging.getLogger("django_maillog")
+
+
+class Imported(NamedTuple):
+    """What one chunk held: records, those included that are only counted, and lines that were set aside."""
+
+    records: int
+    set_aside: int
 
 
 def import_all(clock: Callable[[], datetime] = timezone.now, *, others: bool = True) -> int:
@@ -33,19 +41,19 @@ def import_all(clock: Callable[[], datetime] = timezone.now, *, others: bool = T
 
     ``others=False`` leaves alone what other living processes import themselves.
     """
-    return sum(import_chunks(clock, others=others))
+    return sum(chunk.records for chunk in import_chunks(clock, others=others))
 
 
 def import_chunks(
     clock: Callable[[], datetime] = timezone.now, *, others: bool = True
-) -> Generator[int, None, None]:
-    """The same step by step: yields the number of records after each chunk.
+) -> Generator[Imported, None, None]:
+    """The same step by step: yields what was imported after each chunk.
 
     Raises django.db.Error if the database can't be used; nothing is imported twice or lost then.
     """
     failed: Exception | None = None
     offsets: dict[str, int] | None = None
-    for source in journal.segments(others=others):
+    for source in segments(others=others):
         if offsets is None:
             offsets = _offsets([path.stem for path in segment_paths()])
         try:
@@ -63,95 +71,103 @@ class _Import:
     """One pass over one segment."""
 
     def __init__(self, source: Source, clock: Callable[[], datetime]) -> None:
-        self._alias = router.db_for_write(Segment)
         self._source = source
         self._clock = clock
         self._configurations = Configurations(source)
         self._reports: list[dict[str, Any]] = []
-        self._known = False  # whether the segment has its row
+        self._has_row = False
         self._unlocked_at = time.monotonic()
 
-    def run(self, offset: int | None) -> Iterator[int]:
-        """Import the complete lines from an offset (None: it has no row); yields numbers of records."""
-        self._known = offset is not None
-        offset = offset or 0
-        limit = MAX_LINES
-        max_rows = SQLITE_ROWS if connections[self._alias].vendor == "sqlite" else MAX_ROWS
-        reader = Reader(self._source, offset, max_rows)
+    def run(self, offset: int | None) -> Iterator[Imported]:
+        """Import the complete lines from an offset on (None: the segment has no row)."""
+        self._has_row = offset is not None
+        reader = self._reader(offset or 0)
         self._reports = self._source.reports()
+        limit = MAX_LINES
         while chunk := reader.read(self._borders(), limit):
             try:
                 self._take(chunk)
-            except (Lost, Mailed):
+            except (Overtaken, Mailed):
                 self._reports = self._source.reports()
-                offset = _offsets([self._source.id]).get(self._source.id, 0)
-                reader.seek(offset)
+                reader.seek(_offsets([self._source.id]).get(self._source.id, 0))
                 continue
             except Exception as error:
                 if not is_refused(error):
                     raise
-                # One of these lines is poison: halve until it is alone, then keep it for a person to look at.
                 reader.seek(chunk.start)
+                if reader.escape_more():  # characters that the database didn't say it has no place for
+                    continue
+                # One of these lines is poison: halve until it is alone, then keep it for a person to look at.
                 if chunk.lines > 1:
                     limit = chunk.lines // 2
                     continue
                 log.warning("line set aside: segment=%s error=%s", self._source.id, error)
                 chunk = reader.skip_line(chunk.start)
                 self._take(chunk)
-            chunk.note_frequent()
-            offset = chunk.end
+            chunk.note_kept()
             limit = MAX_LINES
-            yield chunk.records
-        self._finish(offset)
+            yield Imported(chunk.records, chunk.set_aside)
+        self._finish(reader.offset)
+
+    def _reader(self, offset: int) -> Reader:
+        is_sqlite = connections[write_alias()].vendor == "sqlite"
+        max_cost = SQLITE_COST if is_sqlite else MAX_COST
+        return Reader(self._source, offset, max_cost=max_cost, codec=charset.codec_of(write_alias()))
 
     def _take(self, chunk: Chunk) -> None:
-        """Everything of a chunk in one transaction; raises Lost if another importer was faster."""
-        step_aside(self._alias, max(0, self._unlocked_at + GAP - time.monotonic()))
+        """Everything of a chunk in one transaction; raises Overtaken if another importer was faster."""
         self._ensure_row()
-        retrying(lambda: self._transact(chunk), self._alias)
+        retrying(lambda: self._transact(chunk), write_alias())
         self._unlocked_at = time.monotonic()
 
     def _transact(self, chunk: Chunk) -> None:
         now, mailed = self._clock(), self._mailed(chunk)
-        read = partial(prepare, self._alias, chunk, mailed, self._configurations, now)
         for _try in range(READS_AHEAD if self._reads_ahead(mailed) else 0):
+            read = list(self._parts(chunk, mailed, now, lock=False))
+            step_aside(write_alias(), max(0, self._unlocked_at + GAP_SECONDS - time.monotonic()))
             with suppress(Changed):
-                self._commit(chunk, list(read()), now, ahead=True)
+                self._commit(chunk, iter(read), now, check=True)
                 return
-        self._commit(chunk, read(), now)
+        self._commit(chunk, self._parts(chunk, mailed, now, lock=True), now, check=False)
 
-    def _reads_ahead(self, mailed: dict[str, dict[str, Any]]) -> bool:
+    def _parts(self, chunk: Chunk, mailed: Mails, now: datetime, *, lock: bool) -> Iterator[Part]:
+        """What is to be written, ready; each part before the next is asked for, if rows are locked."""
+        for part in parts(chunk, mailed, self._configurations, now):
+            part.read(lock=lock)
+            yield part
+
+    def _reads_ahead(self, mailed: Mails) -> bool:
         """Whether to read before the transaction: where it would lock everybody else out while it reads."""
-        connection = connections[self._alias]
+        connection = connections[write_alias()]
         return connection.vendor == "sqlite" and connection.get_autocommit() and not mailed
 
-    def _commit(self, chunk: Chunk, parts: Iterable[Part], now: datetime, *, ahead: bool = False) -> None:
+    def _commit(self, chunk: Chunk, ready: Iterator[Part], now: datetime, *, check: bool) -> None:
         """The transaction; Changed if parts were read ahead of it, and that isn't true any more."""
         # Held beyond the commit: what is being mailed straight from the spool must be imported as mailed.
         with ExitStack() as held:
-            with journal.spool.giving_way(), transaction.atomic(using=self._alias):
+            with transaction.atomic(using=write_alias()):
                 # By compare-and-set, and first, so that SQLite's write lock is waited for.
-                mine = Segment.objects.using(self._alias).filter(pk=self._source.id, offset=chunk.start)
+                mine = Segment.objects.filter(pk=self._source.id, offset=chunk.start)
                 if not mine.update(offset=chunk.end, seen_at=now):
-                    raise Lost
-                for part in parts:
-                    part.write(ahead=ahead)
+                    raise Overtaken
+                for part in ready:
+                    part.write(check=check)
                 held.enter_context(self._source.committing(self._reports))
-            journal.spool.note_imported(self._source.id, chunk.end, removed=False)
+            journal.note_imported(self._source.id, chunk.end, removed=False)
 
     def _ensure_row(self) -> None:
         """In a transaction of its own: within a chunk's, MySQL's importers would be each other's deadlock."""
-        if not self._known:
+        if not self._has_row:
             facts = {"id": self._source.id, "host": self._source.host, "process": self._source.process}
-            row = Segment(**facts, seen_at=self._clock())
-            Segment.objects.using(self._alias).bulk_create([row], ignore_conflicts=True)
-            self._known = True
+            row = Segment(**charset.storable_row(Segment, facts), seen_at=self._clock())
+            Segment.objects.bulk_create([row], ignore_conflicts=True)
+            self._has_row = True
 
     def _borders(self) -> list[int]:
         """Where what was mailed straight from the spool begins and ends: no chunk goes across."""
         return sorted({border for report in self._reports for border in (report["from"], report["to"])})
 
-    def _mailed(self, chunk: Chunk) -> dict[str, dict[str, Any]]:
+    def _mailed(self, chunk: Chunk) -> Mails:
         """The mails that reported this chunk already, by buffer."""
         for report in self._reports:
             if report["from"] <= chunk.start and chunk.end <= report["to"]:
@@ -160,12 +176,12 @@ class _Import:
 
     def _finish(self, offset: int) -> None:
         removed = self._source.remove_if_done(offset)
-        journal.spool.note_imported(self._source.id, offset, removed=removed)
+        journal.note_imported(self._source.id, offset, removed=removed)
         if removed:
             # Again at each visit, should the file be there still: without its row it would be imported anew.
-            Segment.objects.using(self._alias).filter(pk=self._source.id).update(finished_at=self._clock())
+            Segment.objects.filter(pk=self._source.id).update(finished_at=self._clock())
 
 
 def _offsets(ids: list[str]) -> dict[str, int]:
-    rows = Segment.objects.using(router.db_for_write(Segment)).filter(pk__in=ids)
+    rows = Segment.objects.filter(pk__in=ids)
     return dict(rows.values_list("pk", "offset"))

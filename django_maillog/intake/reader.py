@@ -6,16 +6,18 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ..spool import lines
+from .. import charset
+from ..spool.lines import Line, lost_with, parse
 from ..spool.segment import Source
 from .counts import KEEP, Arrivals, Occurrences, Value
-from .pauses import in_slices
-from .repeats import Repeats
 
-MAX_ROWS = 500  # rows of records that a transaction writes at the most
-SQLITE_ROWS = 250  # the same there: the transaction holds its only write lock
+# What a transaction costs depends on groups and rows, not on lines.
+ROW_COST = 4  # of a record in a row of its own
+REPEATS_COST = 1  # of a process's repeats of one group, however many
+MAX_COST = 2_000  # of one transaction
+SQLITE_COST = 200  # of one that holds the only write lock there is: at most 25 ms
 MAX_BYTES = 1024 * 1024  # of lines that become rows of their own
-MAX_LINES = 200_000  # what a transaction costs depends on groups and rows, not on lines
+MAX_LINES = 50_000
 
 Key = tuple[str, str, str, int]  # buffer, fingerprint, host and process
 
@@ -27,103 +29,119 @@ class Chunk:
     source: Source
     start: int
     end: int
+    codec: str = charset.EVERYTHING
     lines: int = 0
-    rows: int = 0
+    cost: int = 0
     size: int = 0  # bytes of the lines that may become rows of their own
     records: int = 0
+    set_aside: int = 0  # lines that nobody can import
     buffers: dict[str, dict[str, Arrivals]] = field(default_factory=dict)
     lost: Counter[str] = field(default_factory=Counter)
-    frequent: set[Key] = field(default_factory=set)  # of which chunks before this one kept enough rows
+    kept: dict[Key, int] = field(default_factory=dict)  # rows that chunks before this one have stored
     _places: dict[Key, Occurrences] = field(default_factory=dict)  # what is in buffers, too
-    _repeats: Repeats = field(default_factory=Repeats)
 
     def add(self, raw: bytes) -> None:
         """Take a line."""
         self.lines += 1
         self.end += len(raw) + 1
-        if not self._repeats.take(raw):
-            self._add(raw)
-        elif self._repeats.is_full():
-            self._count_repeats()
+        line = parse(raw, self.source)
+        if line.lost:
+            self.lose(line)
+        if line.value is not None:
+            self._count(*self._storable(line.buffer, line.value), len(raw))
+
+    def lose(self, line: Line) -> None:
+        """Count the records that a line stands for as lost, if it can be told whose they were."""
+        self.set_aside += line.is_bad
+        if line.buffer:
+            self.lost[charset.escaped(self.codec, line.buffer)[:200]] += line.lost
 
     def sum_up(self) -> None:
         """Count what was taken, outside of the transaction."""
-        self._count_repeats()
         for groups in self.buffers.values():
-            for arrived in in_slices(groups.values()):
+            for arrived in groups.values():
                 arrived.sum_up()
                 self.records += arrived.count
         self.records += self.lost.total()
 
-    def note_frequent(self) -> None:
-        """Tell the next chunks of what enough rows are stored: a storm would make many small ones."""
-        self.frequent.update(key for key, occurrences in self._places.items() if occurrences.rows >= KEEP)
+    def note_kept(self) -> None:
+        """Tell the next chunks how many rows are stored: a storm would make many small ones."""
+        self.kept.update((key, occurrences.rows) for key, occurrences in self._places.items())
 
-    def _count_repeats(self) -> None:
-        for raw in self._repeats.count():
-            self._add(raw)
+    def _storable(self, buffer: str, value: Value) -> tuple[str, Value]:
+        """Both as the database takes them: now, since groups are looked for by what is stored."""
+        if not self.codec:
+            return buffer, value
+        value = charset.escaped(self.codec, value)
+        value |= {name: value[name][:64] for name in ("fingerprint", "cause")}
+        return charset.escaped(self.codec, buffer)[:200], value
 
-    def _add(self, raw: bytes) -> None:
-        buffer, value, lost = lines.parse(raw, self.source)
-        if lost:
-            self.lost[buffer] += lost
-        if value is None:
-            return
+    def _count(self, buffer: str, value: Value, size: int) -> None:
         key = buffer, value["fingerprint"], value["host"], value["process"]
         occurrences = self._places.get(key) or self._new_place(key, value)
         if occurrences.add(value):
-            self.rows += 1
-            self.size += len(raw)
-        elif occurrences.fold is not None:
-            self._repeats.learn(raw, occurrences.fold, value["level"])
+            self.cost += ROW_COST
+            self.size += size
 
     def _new_place(self, key: Key, value: Value) -> Occurrences:
         buffer, fingerprint, host, process = key
         arrivals = self.buffers.setdefault(buffer, {}).setdefault(fingerprint, Arrivals(value))
-        occurrences = arrivals.places[host, process] = self._places[key] = Occurrences()
-        if key in self.frequent:
-            occurrences.rows = KEEP
-            self.rows += 1  # that of its repeats
+        occurrences = arrivals.places[host, process] = self._places[key] = Occurrences(self.kept.get(key, 0))
+        if occurrences.rows >= KEEP:
+            self.cost += REPEATS_COST
         return occurrences
 
 
 class Reader:
     """Reads a segment chunk by chunk, as far as it goes now: its owner may be faster than we are."""
 
-    def __init__(self, source: Source, offset: int, max_rows: int) -> None:
+    def __init__(
+        self, source: Source, offset: int, *, max_cost: int, codec: str = charset.EVERYTHING
+    ) -> None:
         self._source = source
-        self._max_rows = min(max_rows, MAX_ROWS)
-        self._frequent: set[Key] = set()
+        self._max_cost = max_cost
+        self._codec = codec
+        self._kept: dict[Key, int] = {}
         self._end = source.size
         self.seek(offset)
 
     def seek(self, offset: int) -> None:
         """Go on from this offset."""
-        self._offset = offset
-        self._lines = in_slices(self._raw_lines(offset))
+        self.offset = offset
+        self._lines = self._raw_lines(offset)
+
+    def escape_more(self) -> bool:
+        """Escape whatever isn't ASCII from now on; False if that is done already."""
+        before, self._codec = self._codec, charset.LEAST
+        return before != charset.LEAST
 
     def read(self, borders: list[int], limit: int = MAX_LINES) -> Chunk | None:
         """The next lines: ``limit`` at most, and to the next of the (sorted) borders; None at the end."""
-        border = next((border for border in borders if border > self._offset), None)
-        chunk = Chunk(self._source, self._offset, self._offset, frequent=self._frequent)
+        border = next((border for border in borders if border > self.offset), None)
+        chunk = self._chunk()
         for raw in self._lines:
             chunk.add(raw)
-            is_large = chunk.rows >= self._max_rows or chunk.size >= MAX_BYTES
+            is_large = chunk.cost >= self._max_cost or chunk.size >= MAX_BYTES
             if is_large or chunk.lines >= limit or chunk.end == border:
-                self._offset = chunk.end
                 break
-        else:
-            self._offset = chunk.end
+        self.offset = chunk.end
         chunk.sum_up()
         return chunk if chunk.lines else None
 
     def skip_line(self, offset: int) -> Chunk:
-        """Set aside the line at this offset; an empty chunk that goes past it."""
+        """Set aside the line at this offset; a chunk that goes past it, and counts it as lost."""
         self.seek(offset)
         raw = next(self._lines, b"")
+        chunk = self._chunk()
+        chunk.lines, chunk.end = 1, offset + len(raw) + 1
         self._source.set_aside(raw)
-        self._offset = offset + len(raw) + 1
-        return Chunk(self._source, offset, self._offset, lines=1)
+        chunk.lose(lost_with(raw, self._source))
+        chunk.sum_up()
+        self.offset = chunk.end
+        return chunk
+
+    def _chunk(self) -> Chunk:
+        return Chunk(self._source, self.offset, self.offset, self._codec, kept=self._kept)
 
     def _raw_lines(self, offset: int) -> Iterator[bytes]:
         while offset < self._end:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
-from itertools import chain
-from typing import NamedTuple
+from operator import itemgetter
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import Max
 
 from .. import moments
 from ..models import Batch, Group, Record
-from . import rows
-from .counts import KEEP, Arrivals, Fold, Occurrences, Value, count_message
+from .additions import Row, add
+from .counts import KEEP, Fold, Occurrences, Scope, Value, count_message
 from .group_rows import GroupRows
-from .pauses import in_slices
-from .rows import Row
 
 DETAILS = (
     "title",
@@ -31,21 +27,14 @@ DETAILS = (
     "formatted",
     "cut",
 )
-FOLD_COLUMNS = ("count", "first_at", "last_at", "messages", "id")
+FOLD = ("first_at", "last_at", "messages", "id")
 
-
-class Place(NamedTuple):
-    """Where a batch folds records into one."""
-
-    group: int | None
-    host: str
-    process: int
-    silenced: bool
+Place = tuple[int, str, int, bool]  # where a batch folds records into one: group, host, process, silenced
 
 
 @dataclass(slots=True)
 class _Stored:
-    """What a batch holds already of one group and process."""
+    """What a batch holds already of one place."""
 
     rows: int = 0
     has_full: bool = False
@@ -53,70 +42,67 @@ class _Stored:
 
 
 class RecordRows:
-    """The records of some arrivals in one batch: read and sorted when made, written afterwards."""
+    """The records of some arrivals in one batch."""
 
-    def __init__(self, alias: str, batch: Batch, arrivals: dict[str, Arrivals], groups: GroupRows) -> None:
-        self._alias = alias
-        self._batch = batch
+    def __init__(self, scope: Scope, groups: GroupRows) -> None:
+        self._scope = scope
         self._groups = groups
-        self._fresh: list[tuple[str, Row]] = []  # with the group's fingerprint: it may have no key yet
-        self._grown: list[Row] = []
-        self._sampled: set[str] = set()  # groups with a new full record
-        stored = self._stored(arrivals)
-        for fingerprint, arrived in in_slices(arrivals.items()):
-            key, silenced = groups.keys.get(fingerprint), fingerprint in groups.silenced
+        self._fresh: list[tuple[Group, Record]] = []  # the group may have no key yet
+        self._grown: list[Row] = []  # folds that are stored, with what is added to them
+
+    def read(self) -> None:
+        """Read what the batch holds of these groups, and sort out what gets rows of its own."""
+        before = self._stored()
+        silenced = self._groups.silenced()
+        groups = self._groups.stored | self._groups.new
+        for fingerprint, arrived in self._scope.arrivals.items():
+            group, is_silenced = groups[fingerprint], fingerprint in silenced
             for (host, process), occurrences in arrived.places.items():
-                before = stored.get(Place(key, host[:255], process, silenced)) or _Stored()
-                self._sort(fingerprint, occurrences, before, {"group_id": key, "silenced": silenced})
-        rows.adapt(alias, chain(self._grown, (row for _fingerprint, row in self._fresh)))
+                stored = before.get((group.pk, host[:255], process, is_silenced)) or _Stored()
+                values, fold = _split(occurrences, stored)
+                rows = [make_row(self._scope.batch, value) for value in values]
+                if fold is not None and stored.fold is not None:
+                    self._grown.append(_grow(stored.fold, fold))
+                elif fold is not None:
+                    rows.append(make_row(self._scope.batch, fold.value) | _folded(fold))
+                self._fresh += [(group, Record(**row, silenced=is_silenced)) for row in rows]
 
     def write(self) -> None:
         """Insert and update them; the groups have been written."""
-        for fingerprint, row in self._fresh:
-            row["group_id"] = self._groups.keys[fingerprint]
-        rows.insert(self._alias, Record, [row for _fingerprint, row in self._fresh])
-        rows.update(self._alias, Record, self._grown)
-        if self._sampled:
-            self._remember_samples()
+        for group, record in self._fresh:
+            record.group_id = group.pk
+        Record.objects.bulk_create([record for _group, record in self._fresh])
+        add(Record, self._grown, counters=["count"])
+        samples = [{"sample_id": key, "id": group} for group, key in self._samples().items()]
+        add(Group, samples, counters=[])
 
-    def _stored(self, arrivals: dict[str, Arrivals]) -> dict[Place, _Stored]:
-        found: dict[Place, _Stored] = defaultdict(_Stored)
-        if not self._batch.record_count:
+    def _samples(self) -> dict[int, int]:
+        """The last full record of each group that has a new one, by the group's key."""
+        full = [record for _group, record in self._fresh if record.full]
+        if full and full[0].pk is None:  # MySQL doesn't tell
+            groups = {record.group_id for record in full}
+            stored = Record.objects.filter(batch=self._scope.batch, full=True)
+            return dict(stored.filter(group__in=groups).values_list("group").annotate(Max("pk")))
+        return {record.group_id: record.pk for record in full}
+
+    def _stored(self) -> dict[Place, _Stored]:
+        found: dict[Place, _Stored] = {}
+        groups = [group.pk for group in self._groups.stored.values()]
+        if not groups or not self._scope.batch.record_count:
             return found
-        processes = {process for arrived in arrivals.values() for _host, process in arrived.places}
-        records = Record.objects.using(self._alias).filter(
-            batch=self._batch, group__in=self._groups.keys.values(), process__in=processes
-        )
-        folded = {}
-        fields = ("group_id", "host", "process", "silenced", "folded", "full", "id")
-        for *place, is_folded, is_full, key in records.values_list(*fields):
-            stored = found[Place(*place)]
-            stored.has_full = stored.has_full or is_full
-            if is_folded:
-                folded[key] = stored
+        processes = {
+            process for arrived in self._scope.arrivals.values() for _host, process in arrived.places
+        }
+        records = Record.objects.filter(batch=self._scope.batch, group__in=groups, process__in=processes)
+        place_of = itemgetter("group_id", "host", "process", "silenced")
+        for row in records.values("group_id", "host", "process", "silenced", "folded", "full", *FOLD):
+            stored = found.setdefault(place_of(row), _Stored())
+            stored.has_full = stored.has_full or row["full"]
+            if row["folded"]:
+                stored.fold = {name: row[name] for name in FOLD}
             else:
                 stored.rows += 1
-        for fold in records.filter(pk__in=folded).values(*FOLD_COLUMNS).select_for_update():
-            folded[fold["id"]].fold = fold
         return found
-
-    def _sort(self, fingerprint: str, occurrences: Occurrences, before: _Stored, shared: Row) -> None:
-        values, fold = _split(occurrences, before)
-        self._fresh += [(fingerprint, make_row(self._batch, value) | shared) for value in values]
-        if any("full" in value for value in values):
-            self._sampled.add(fingerprint)
-        if fold is not None and before.fold is not None:
-            _grow(before.fold, fold)
-            self._grown.append(before.fold)
-        elif fold is not None:
-            self._fresh.append((fingerprint, make_row(self._batch, fold.value) | shared | _folded(fold)))
-
-    def _remember_samples(self) -> None:
-        """Each of these groups points to its last full record."""
-        full = Record.objects.using(self._alias).filter(batch=self._batch, group=OuterRef("pk"), full=True)
-        newest = full.order_by("-pk").values("pk")[:1]
-        keys = [self._groups.keys[fingerprint] for fingerprint in self._sampled]
-        Group.objects.using(self._alias).filter(pk__in=keys).update(sample=Subquery(newest))
 
 
 def make_row(batch: Batch, value: Value) -> Row:
@@ -171,9 +157,14 @@ def _folded(fold: Fold) -> Row:
     return facts | {"folded": True, "full": False}
 
 
-def _grow(row: Row, fold: Fold) -> None:
-    row["first_at"] = min(row["first_at"], moments.at(fold.first))
-    row["last_at"] = max(row["last_at"], moments.at(fold.last))
-    row["count"] += fold.count
+def _grow(row: Row, fold: Fold) -> Row:
+    """A stored row of repeats with more of them; its count is only what is added."""
     for message, number in fold.messages.items():
         count_message(row["messages"], message, number)
+    return {
+        "count": fold.count,
+        "first_at": min(row["first_at"], moments.at(fold.first)),
+        "last_at": max(row["last_at"], moments.at(fold.last)),
+        "messages": row["messages"],
+        "id": row["id"],
+    }

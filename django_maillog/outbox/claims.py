@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 
 from django.db import Error, transaction
 
+from ..charset import storable, storable_row
 from ..models import CLOCK_SKEW, Attempt, Batch, BatchQuerySet, Outcome, Status
-from ..transactions import is_full, is_refused, retrying, storable, write_alias
+from ..transactions import is_full, is_refused, retrying, write_alias
 from .connection import Verdict
 
 # Longer than any mail takes: the time-outs of a connection, its greeting and its answers together.
@@ -62,11 +63,10 @@ def claim(batch: Batch, now: datetime) -> Attempt | None:
 
 def store(batch: Batch) -> bool:
     """Keep what was rendered, for every retry; False if the database refuses it."""
-    alias = write_alias()
-    batch.subject, batch.text, batch.html = (
-        storable(alias, text) for text in (batch.subject[:200], batch.text, batch.html)
-    )
-    changes = {name: getattr(batch, name) for name in ("subject", "text", "html", "headers")}
+    names = ("subject", "text", "html", "headers")
+    changes = storable_row(Batch, {name: getattr(batch, name) for name in names})
+    for name, value in changes.items():
+        setattr(batch, name, value)
     return _attempt_to_store(lambda: _mine(batch).update(**changes))
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from typing import Any, NamedTuple
 
+from .. import buffers
 from ..capture.text import title_of
 from .segment import Source
 
@@ -23,11 +25,15 @@ log = logging.getLogger("django_maillog")
 
 
 class Line(NamedTuple):
-    """What a line says: a prepared value, or ``lost`` records of a buffer; neither for headers, bad lines."""
+    """What a line says: a prepared value, or ``lost`` records of a buffer; neither for a header.
+
+    A bad line counts as a lost record, of no buffer (``""``) if it can't be told which.
+    """
 
     buffer: str = ""
     value: dict[str, Any] | None = None
     lost: int = 0
+    is_bad: bool = False
 
 
 def parse(raw: bytes, source: Source) -> Line:
@@ -47,7 +53,18 @@ def parse(raw: bytes, source: Source) -> Line:
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         if source.set_aside(raw):
             log.warning("line set aside, others may be: segment=%s error=%r", source.id, error)
-        return Line()
+        return lost_with(raw, source)
+
+
+def lost_with(raw: bytes, source: Source) -> Line:
+    """What a line that can't be imported stands for: one record, of the buffer that it names.
+
+    A line that is broken even there counts for a buffer that its segment's owner had.
+    """
+    known = [*source.buffers(), *buffers.configured()]
+    names = [text.decode(errors="replace") for text in re.findall(rb'"buffer": ?"([^"\\]+)"', raw)]
+    named = [name for name in reversed(names) if name in known]
+    return Line(buffer=[*named, *known, ""][0][:200], lost=1, is_bad=True)
 
 
 def _checked(value: dict[str, Any], source: Source) -> Line:

@@ -11,11 +11,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
-from ... import conf
 from ...buffers import muted
 from ...flush import Summary, flush
 from ...outbox.options import FlushOptions
 from ...plan import known_buffers, plan, problems, spooled
+from ...spool.folder import spool_folder
 
 INTERRUPTED = 130  # the shell's status for SIGINT
 
@@ -57,7 +57,7 @@ class Command(BaseCommand):
         except Error as error:
             raise CommandError(
                 f"The database can't be used: {error}\n"
-                f"Nothing is lost: the records stay in {conf.spool_dir()}. "
+                f"Nothing is lost: the records stay in {spool_folder()}. "
                 "If the tables are missing, run: manage.py migrate"
             ) from error
         except ImproperlyConfigured as error:
@@ -106,6 +106,11 @@ class Command(BaseCommand):
             f"{summary.sent} sent, {summary.retrying} to be tried again, {summary.failed} failed; "
             f"{counted(summary.pending)} pending."
         )
+        if summary.held_back:
+            waiting = counted(summary.held_back, "batch waits", "batches wait")
+            self.stderr.write(
+                self.style.WARNING(f"{waiting} behind an earlier mail that its server did not take.")
+            )
         for problem in problems():
             self.stderr.write(self.style.WARNING(problem))
 
