@@ -92,7 +92,15 @@ def check_buffer(item: Found) -> list[CheckMessage]:
             )
         )
     try:
-        item.handler.target  # noqa: B018  # looks the name up
+        if item.handler.has_stale_target():
+            messages.append(
+                Warning(
+                    f"The handler {item.name!r} mails as {item.handler.target.name!r} of an earlier logging "
+                    "configuration says; the present one has no such handler.",
+                    hint=f'Configure "{item.handler.target.name}" together with "{item.name}".',
+                    id="django_maillog.W018",
+                )
+            )
     except ImproperlyConfigured as error:
         messages.append(
             Error(
