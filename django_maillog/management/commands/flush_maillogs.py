@@ -108,10 +108,12 @@ class Command(BaseCommand):
         )
         if summary.set_aside:
             lines = f"{counted(summary.set_aside, 'line', 'lines')} of the spool can't be imported"
+            where = f"kept in *.lines.bad in {conf.spool_dir()}"
+            self.stderr.write(self.style.WARNING(f"{lines}: {where}, and counted as lost."))
+        if summary.held_back:
+            waiting = counted(summary.held_back, "batch waits", "batches wait")
             self.stderr.write(
-                self.style.WARNING(
-                    f"{lines}: kept in *.lines.bad in {conf.spool_dir()}, and counted as lost."
-                )
+                self.style.WARNING(f"{waiting} behind an earlier mail that its server did not take.")
             )
         for problem in problems():
             self.stderr.write(self.style.WARNING(problem))
