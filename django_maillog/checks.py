@@ -14,7 +14,8 @@ from django.db import connections
 from django.utils.module_loading import import_string
 
 from . import buffers, charset, compat, conf
-from .spool import journal
+from .spool import unattended
+from .spool.folder import spool_folder, verify_unmade
 from .transactions import write_alias
 
 ADMINS_HINT = 'Set ADMINS = ["ada@example.com"] (up to Django 5.2: [("Ada", "ada@example.com")])'
@@ -144,19 +145,34 @@ def check_settings(*, spooling: bool) -> list[CheckMessage]:
                 id="django_maillog.W010",
             )
         )
-    if not spooling:
-        return messages
+    return [*messages, *_check_spool()] if spooling else messages
+
+
+def _check_spool() -> Iterator[CheckMessage]:
+    """Warnings, since another user's commands can do without the spool; nothing is made."""
     try:
-        journal.private_folder(conf.spool_dir())
+        folder = spool_folder()
+        verify_unmade(folder)
     except OSError as error:
-        messages.append(
-            Error(
-                f"The spool folder can't be used: {error}",
-                hint="Set MAILLOG_SPOOL_DIR to a folder of this user's own, with mode 0700.",
-                id="django_maillog.E006",
-            )
+        yield Warning(
+            f"The spool folder can't be used, so records are kept in memory: {error}",
+            hint="Set MAILLOG_SPOOL_DIR to a folder of this user's own, with mode 0700, "
+            "or let several users share it with MAILLOG_SPOOL_GROUP.",
+            id="django_maillog.W020",
         )
-    return messages
+        return
+    for other, number in unattended.unattended_folders(folder).items():
+        yield Warning(
+            f"{number} segments of this project wait in {other}, where nobody imports them.",
+            hint=f"If they are still to be mailed: mkdir -p -m 700 {folder} && mv {other}/* {folder}/",
+            id="django_maillog.W021",
+        )
+    for why, number in unattended.strange_segments(folder).items():
+        yield Warning(
+            f"{number} segments in {folder} are left alone: {why}.",
+            hint="Give each project a MAILLOG_PROJECT or a MAILLOG_SPOOL_DIR of its own.",
+            id="django_maillog.W022",
+        )
 
 
 def _check_recipients(item: Found) -> Iterator[CheckMessage]:

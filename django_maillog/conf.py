@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import atexit
-import getpass
-import hashlib
 import os
 import re
-import shutil
-import tempfile
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from django.conf import UserSettingsHolder, settings
-from django.core import mail
+from django.conf import ENVIRONMENT_VARIABLE, UserSettingsHolder, settings
 from django.core.exceptions import ImproperlyConfigured
 
 WORKERS = ("thread", "inline", "none")
 DELIVERIES = ("worker", "command", "task")
 DEFAULTS: dict[str, Any] = {
+    "MAILLOG_PROJECT": None,
     "MAILLOG_SPOOL_DIR": None,
+    "MAILLOG_SPOOL_GROUP": None,
     "MAILLOG_SPOOL_MAX_BYTES": 256 * 1024 * 1024,
     "MAILLOG_WORKER": "thread",
     "MAILLOG_DELIVERY": "worker",
@@ -29,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "MAILLOG_SITE_URL": "",
     "MAILLOG_OUTAGE_WAIT": 30,
 }
+PROJECT_CHARACTERS = 200
 
 
 def get(name: str) -> Any:
@@ -36,16 +34,43 @@ def get(name: str) -> Any:
     return getattr(settings, name, DEFAULTS[name])
 
 
-def spool_dir() -> Path:
-    """The folder of this project's segments; while tests run, one that goes with the process."""
-    if testing() and not _is_overridden("MAILLOG_SPOOL_DIR"):
-        return _testing_spool_dir(os.getpid())
-    configured = get("MAILLOG_SPOOL_DIR")
-    if configured is None:
-        return _default_spool_dir(_project_name())
-    if not isinstance(configured, (str, os.PathLike)) or not configured:
-        raise ImproperlyConfigured(f"MAILLOG_SPOOL_DIR must be a path, not {configured!r}.")
-    return Path(configured)
+def project() -> str:
+    """The name of this project: its settings module, where MAILLOG_PROJECT says nothing else."""
+    value = get("MAILLOG_PROJECT")
+    if value is None:
+        module = os.environ.get(ENVIRONMENT_VARIABLE, "") or getattr(settings, "ROOT_URLCONF", "")
+        return str(module or "project")[:PROJECT_CHARACTERS]
+    if not isinstance(value, str) or not value.strip() or len(value) > PROJECT_CHARACTERS:
+        raise ImproperlyConfigured(
+            f"MAILLOG_PROJECT must be a name of up to {PROJECT_CHARACTERS} characters, not {value!r}."
+        )
+    return value
+
+
+def spool_dir() -> Path | None:
+    """The folder of this project's segments, if the settings name one."""
+    value = get("MAILLOG_SPOOL_DIR")
+    if value is None:
+        return None
+    if not isinstance(value, (str, os.PathLike)) or not os.path.isabs(value):
+        # A relative path is another folder in each process, and nobody expands "~" here.
+        raise ImproperlyConfigured(f'MAILLOG_SPOOL_DIR must be an absolute path, without "~", not {value!r}.')
+    return Path(os.fsdecode(value))
+
+
+def spool_group() -> int | None:
+    """The id of the group whose members share the spool; None if it is one user's own."""
+    value = get("MAILLOG_SPOOL_GROUP")
+    if value is None:
+        return None
+    found = _group_id(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else None
+    if found is None:
+        raise ImproperlyConfigured(f"MAILLOG_SPOOL_GROUP must be a group of this host, not {value!r}.")
+    if get("MAILLOG_SPOOL_DIR") is None:
+        raise ImproperlyConfigured(
+            f"MAILLOG_SPOOL_GROUP = {value!r} needs MAILLOG_SPOOL_DIR: the default folder is one user's own."
+        )
+    return found
 
 
 def spool_max_bytes() -> int:
@@ -83,7 +108,32 @@ def outage_wait() -> float:
     return _number("MAILLOG_OUTAGE_WAIT")
 
 
-def _is_overridden(name: str) -> bool:
+READERS = (
+    project,
+    spool_dir,
+    spool_group,
+    spool_max_bytes,
+    worker,
+    delivery,
+    retention_days,
+    site_url,
+    outage_wait,
+)
+
+
+def problems() -> Iterator[tuple[str, str]]:
+    """The settings with a wrong or unknown name or value, each with what is wrong."""
+    for reader in READERS:
+        try:
+            reader()
+        except ImproperlyConfigured as error:
+            yield f"MAILLOG_{reader.__name__.upper()}", str(error)
+    for name in dir(settings):
+        if name.startswith("MAILLOG_") and name not in DEFAULTS:
+            yield name, f"Unknown setting {name}."
+
+
+def is_overridden(name: str) -> bool:
     """Whether a test has given the setting with ``override_settings``."""
     holder = settings._wrapped  # type: ignore[misc]  # the stubs miss it
     while isinstance(holder, UserSettingsHolder):
@@ -97,9 +147,12 @@ _tested = False
 
 
 def testing() -> bool:
-    """Whether ``setup_test_environment`` is in force; it is what gives ``django.core.mail`` its outbox."""
+    """Whether ``setup_test_environment`` is in force, which every test runner calls."""
     global _tested  # noqa: PLW0603  # once true it stays true
-    if "outbox" in vars(mail):  # hasattr() would go through the module's own __getattr__
+    # Looked up and not imported: no process but a test run needs that module. An outbox proves no test,
+    # since each locmem.EmailBackend makes one.
+    utils = sys.modules.get("django.test.utils")
+    if utils is not None and hasattr(getattr(utils, "_TestState", None), "saved_data"):
         _tested = True
         return True
     return False
@@ -108,18 +161,6 @@ def testing() -> bool:
 def tested() -> bool:
     """Whether this process has run tests: nothing that it recorded is for a real database or mail server."""
     return _tested
-
-
-def problems() -> Iterator[tuple[str, str]]:
-    """The settings with a wrong or unknown name or value, each with what is wrong."""
-    for reader in (spool_dir, spool_max_bytes, worker, delivery, retention_days, site_url, outage_wait):
-        try:
-            reader()
-        except ImproperlyConfigured as error:
-            yield f"MAILLOG_{reader.__name__.upper()}", str(error)
-    for name in dir(settings):
-        if name.startswith("MAILLOG_") and name not in DEFAULTS:
-            yield name, f"Unknown setting {name}."
 
 
 def _number(name: str) -> float:
@@ -136,37 +177,14 @@ def _choice(name: str, choices: tuple[str, ...]) -> str:
     return str(value)
 
 
-def _default_spool_dir(project: str) -> Path:
-    state = os.environ.get("XDG_STATE_HOME") or ""
-    home = os.path.expanduser("~")
-    if os.path.isabs(state):
-        return Path(state) / "django_maillog" / project
-    if os.path.isabs(home) and os.access(home, os.W_OK):
-        return Path(home) / ".local" / "state" / "django_maillog" / project
-    user = getpass.getuser() if os.name == "nt" else os.getuid()
-    # No folders between it and the shared one: somebody else may have made them.
-    return Path(tempfile.gettempdir()) / f"django_maillog-{user}-{project}"
-
-
-def _project_name() -> str:
-    """The settings module, and which database it uses: that is where the segments' offsets live."""
-    database = settings.DATABASES.get("default", {})
-    name = str(database.get("NAME", ""))
-    if "sqlite" in database.get("ENGINE", "") and ":memory:" not in name:
-        name = os.path.abspath(name)
-    identity = "\0".join([str(database.get(key, "")) for key in ("ENGINE", "HOST", "PORT")] + [name])
-    module = os.environ.get("DJANGO_SETTINGS_MODULE", "") or settings.ROOT_URLCONF or "project"
-    digest = hashlib.blake2b(identity.encode(), digest_size=6).hexdigest()
-    return f"{re.sub(r'[^A-Za-z0-9_-]', '_', module.split('.')[0])}-{digest}"
-
-
 @cache
-def _testing_spool_dir(pid: int) -> Path:
-    folder = tempfile.mkdtemp(prefix="django_maillog-tests-")
-    atexit.register(_remove, folder, pid)
-    return Path(folder)
-
-
-def _remove(folder: str, pid: int) -> None:
-    if os.getpid() == pid:  # a forked child's end is not the end of its parent
-        shutil.rmtree(folder, ignore_errors=True)
+def _group_id(group: str | int) -> int | None:
+    """The id of a group by name or number; remembered, as a directory server may be asked for it."""
+    try:
+        import grp
+    except ImportError:  # Windows has no such groups
+        return None
+    try:
+        return (grp.getgrgid(group) if isinstance(group, int) else grp.getgrnam(group)).gr_gid
+    except (KeyError, OverflowError, ValueError):
+        return None

@@ -11,15 +11,16 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from . import buffers, conf
+from . import buffers
 from .flush import to_seal
 from .models import Attempt, Batch, Outcome, Segment, Status
 from .outbox.contents import report
 from .outbox.options import FlushOptions
 from .outbox.targets import target_of
 from .policy import Reason
+from .spool import unattended
 from .spool.folder import segment_paths
-from .spool.segment import BadSegment, OtherVersion, SegmentFile
+from .spool.segment import BadSegment, NotOurs, SegmentFile
 
 SHOWN_PROBLEMS = 10
 
@@ -53,10 +54,10 @@ def plan(
 def spooled() -> Counter[str]:
     """The records that wait in the spool to be imported, by buffer; a buffer may be there with none."""
     found: Counter[str] = Counter()
-    paths = segment_paths(conf.spool_dir())  # named, or it would be made
+    paths = segment_paths()
     offsets = Segment.objects.in_bulk([path.stem for path in paths])
     for path in paths:
-        with contextlib.suppress(OSError, BadSegment, OtherVersion), SegmentFile(path) as segment:
+        with contextlib.suppress(OSError, BadSegment, NotOurs), SegmentFile.open(path) as segment:
             found.update(dict.fromkeys(segment.buffers(), 0))
             offset = offsets[segment.id].offset if segment.id in offsets else 0
             for line in _lines(segment, offset):
@@ -88,6 +89,7 @@ def problems() -> Iterator[str]:
     for batch in batches.filter(status=Status.READY, attempts__gt=0)[:SHOWN_PROBLEMS]:
         again = f"{batch.next_attempt_at:%Y-%m-%d %H:%M:%S %Z}"
         yield f"Batch {batch.pk} of buffer {batch.buffer!r} is tried again at {again}: {batch.last_error}"
+    yield from unattended.problems()
 
 
 def _plan(batch: Batch, reason: Reason | None, now: datetime) -> Plan:

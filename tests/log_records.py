@@ -10,7 +10,7 @@ from typing import Any
 
 from django_maillog.capture.prepare import Key, encode_repeat, fingerprint, prepare
 from django_maillog.spool import lines
-from django_maillog.spool.segment import MemorySegment
+from django_maillog.spool.memory import MemorySegment
 
 
 def make_record(

@@ -25,7 +25,7 @@ from django.utils.functional import SimpleLazyObject
 from django_maillog import buffers
 from django_maillog.capture import prepare
 from django_maillog.handlers import BufferingHandler, MemoryHandler, SMTPHandler, lifecycle
-from django_maillog.spool import journal
+from django_maillog.spool.journal import journal
 from tests.sites import ROOT, Site
 from tests.smtp import SMTPServer
 
@@ -112,9 +112,9 @@ def spooled(folder: Path) -> list[dict[str, Any]]:
 @pytest.fixture(autouse=True)
 def a_segment_of_its_own(spool_dir: Path) -> Iterator[None]:
     """The process's end has nothing to do with these tests' records."""
-    journal.spool.rotate()
+    journal.rotate()
     yield
-    journal.spool.rotate()
+    journal.rotate()
     lifecycle.process.unreported.clear()
 
 
@@ -225,7 +225,7 @@ def test_an_error_goes_to_handle_error(
     def explode(*args: object) -> None:
         raise LookupError("what?")
 
-    monkeypatch.setattr("django_maillog.spool.journal.append", explode)
+    monkeypatch.setattr("django_maillog.spool.journal.journal.append", explode)
 
     BufferingHandler().handle(record())
 

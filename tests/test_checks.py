@@ -217,9 +217,39 @@ def test_a_spool_folder_that_others_can_read(configure_logging: Configure, spool
     configure_logging(logging_of(mail=MAIL, errors=BUFFER))
 
     number, text, hint = only()
-    assert number == "django_maillog.E006"
+    assert number == "django_maillog.W020"
     assert "mode 0755" in text
-    assert hint == "Set MAILLOG_SPOOL_DIR to a folder of this user's own, with mode 0700."
+    assert hint == (
+        "Set MAILLOG_SPOOL_DIR to a folder of this user's own, with mode 0700, "
+        "or let several users share it with MAILLOG_SPOOL_GROUP."
+    )
+
+
+def test_a_spool_folder_that_is_not_there_yet_is_not_made(
+    configure_logging: Configure, spool_dir: Path
+) -> None:
+    configure_logging(logging_of(mail=MAIL, errors=BUFFER))
+
+    assert ids() == []
+    assert not spool_dir.exists()
+
+
+def test_no_place_for_a_spool_folder_at_all(
+    configure_logging: Configure, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere(*_args: object, **_named: object) -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr("django_maillog.conf.testing", lambda: False)
+    monkeypatch.setattr("django_maillog.spool.places.is_writable", lambda _folder: False)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr("tempfile.gettempdir", nowhere)
+    settings.MAILLOG_SPOOL_DIR = None
+    configure_logging(logging_of(mail=MAIL, errors=BUFFER))
+
+    number, text, _hint = only()
+    assert number == "django_maillog.W020"
+    assert "No usable temporary directory found" in text
 
 
 def test_a_spool_folder_that_can_not_be_made(
@@ -229,7 +259,7 @@ def test_a_spool_folder_that_can_not_be_made(
     settings.MAILLOG_SPOOL_DIR = str(tmp_path / "file" / "spool")
     configure_logging(logging_of(mail=MAIL, errors=BUFFER))
 
-    assert ids() == ["django_maillog.E006"]
+    assert ids() == ["django_maillog.W020"]
 
 
 def test_a_spool_folder_is_no_concern_without_a_buffer(

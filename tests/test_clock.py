@@ -15,7 +15,7 @@ from django_maillog import flush as flushing
 from django_maillog.handlers import BufferingHandler
 from django_maillog.models import Batch, Group
 from django_maillog.outbox.options import FlushOptions
-from django_maillog.spool import journal
+from django_maillog.spool.journal import journal
 from tests.smtp import SMTPServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -23,10 +23,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def handler(spool_dir: Path) -> Iterator[BufferingHandler]:
-    journal.spool.after_fork_in_child()
+    journal.after_fork_in_child()
     handler = BufferingHandler(group_wait=30)
     yield handler
-    journal.spool.after_fork_in_child()
+    journal.after_fork_in_child()
 
 
 def put(handler: BufferingHandler, name: str, hours: float = 0) -> None:

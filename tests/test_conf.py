@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
+from django.core.mail.backends import locmem
+from django.test.utils import setup_test_environment, teardown_test_environment
 
 from django_maillog import buffers, conf
 from django_maillog.handlers import BufferingHandler
@@ -17,7 +21,9 @@ if TYPE_CHECKING:
     from pytest_django.fixtures import Settings  # an older pytest-django has it under another name
 
 WRONG: dict[str, list[Any]] = {
-    "MAILLOG_SPOOL_DIR": ["", 7, b"bytes"],
+    "MAILLOG_PROJECT": ["", " ", 7, "x" * 201],
+    "MAILLOG_SPOOL_DIR": ["", 7, b"bytes", "spool", "~/spool", Path("spool")],
+    "MAILLOG_SPOOL_GROUP": ["no-such-group", 4_000_000_000, -1, True, 1.5, ""],
     "MAILLOG_SPOOL_MAX_BYTES": [0, -1, "1", True, float("inf")],
     "MAILLOG_WORKER": ["threads", None, 1],
     "MAILLOG_DELIVERY": ["mail", None],
@@ -64,31 +70,44 @@ def test_values_are_read_at_each_use(settings: Settings) -> None:
     assert conf.spool_dir() == Path("/somewhere")
 
 
-@pytest.mark.parametrize(
-    ("environment", "expected"),
-    [({"XDG_STATE_HOME": "/state"}, "/state/django_maillog/shop"), ({}, "/tmp/django_maillog-{user}-shop")],
-)
-def test_the_default_folder_is_the_user_s_own(
-    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], expected: str
-) -> None:
-    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
-    monkeypatch.setenv("HOME", "/nonexistent")
-    monkeypatch.setattr("tempfile.tempdir", "/tmp")
-    monkeypatch.setattr("os.getuid", lambda: 7, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+def test_a_project_is_named_after_its_settings_module_unless_it_has_a_name(settings: Settings) -> None:
+    assert conf.project() == "tests.settings"
 
-    assert str(conf._default_spool_dir("shop")) == expected.format(user=7)
+    settings.MAILLOG_PROJECT = "Shop (staging)"
+
+    assert conf.project() == "Shop (staging)"
 
 
-def test_projects_with_different_databases_have_different_folders(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one = conf._project_name()
-    monkeypatch.setitem(settings.DATABASES["default"], "NAME", "other")
+@pytest.mark.skipif(os.name == "nt", reason="needs groups")
+def test_a_group_is_found_by_name_and_number_where_the_folder_is_named(settings: Settings) -> None:
+    import grp
 
-    assert conf._project_name() != one
-    assert conf._project_name().startswith("tests-")
+    group = grp.getgrall()[-1]
+    settings.MAILLOG_SPOOL_GROUP = group.gr_name
+    [(_setting, problem)] = conf.problems()
+    settings.MAILLOG_SPOOL_DIR = "/somewhere"
+    found = [conf.spool_group()]
+    settings.MAILLOG_SPOOL_GROUP = group.gr_gid
+    found.append(conf.spool_group())
+
+    assert problem.startswith(f"MAILLOG_SPOOL_GROUP = '{group.gr_name}' needs MAILLOG_SPOOL_DIR")
+    assert found == [group.gr_gid] * 2
+
+
+def test_only_the_test_environment_makes_a_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conf, "_tested", False)
+    assert conf.testing()
+    teardown_test_environment()
+    try:
+        monkeypatch.setattr(conf, "_tested", False)
+        locmem.EmailBackend()  # makes an outbox
+        found = hasattr(mail, "outbox"), conf.testing(), conf.tested()
+    finally:
+        setup_test_environment()
+
+    assert found == (True, False, False)
+    assert conf.testing()
+    assert conf.tested()
 
 
 def test_the_newest_handler_of_a_name_is_the_buffer_s_and_a_dead_one_is_forgotten() -> None:

@@ -29,7 +29,7 @@ RESET = {
     "capture.prepare._process": "its number",
     "handlers.lifecycle.process": "what is unreported, and whether the process ends",
     "outbox.delivery._unsettled": "outcomes that the parent records",
-    "spool.journal.spool": "the parent's segment, memory and lock",
+    "spool.journal.journal": "the parent's segment, memory and lock",
     "spool.segment._open": "the parent's files and their locks: closed",
     "worker.thread.worker": "threads, requests, locks, what the database owes",
 }
@@ -44,20 +44,21 @@ KEPT = {
     "capture.fingerprint._sites": "the code is the same",
     "capture.prepare._host": "the host is the same",
     "conf._tested": "the child of a test is one",
-    "conf._testing_spool_dir": "it goes by process number",
+    "conf._group_id": "the groups are the same",
     "digest.templating._own_engine": "the templates are the same",
     "handlers.names._named": "the handlers are the same",
     "signals._attached": "the loggers are the same",
     "signals._task_logger_passed_on": "the loggers are the same",
+    "spool.files._warned": "true of the files, whoever imports them",
+    "spool.folder._testing_folder": "it goes by process number",
+    "spool.reported._unwritten": "true of the files, whoever imports them",
     "spool.segment._known_bad": "true of the files, whoever imports them",
-    "spool.segment._skipped": "true of the files, whoever imports them",
-    "spool.segment._unwritten": "true of the files, whoever imports them",
 }
 
 FORK = """
 import json, logging, os, sys, threading
 from django_maillog.handlers import lifecycle
-from django_maillog.spool import journal
+from django_maillog.spool.journal import journal
 from django_maillog.worker import thread
 log = logging.getLogger("shop")
 
@@ -73,14 +74,14 @@ def state():
         "has a worker": thread.worker._thread is not None,
         "unreported": list(lifecycle.process.unreported),
         "ending": lifecycle.process.ending,
-        "segment": journal.spool._writer is not None,
-        "appended": journal.spool.appended,
+        "segment": journal._writer is not None,
+        "appended": journal.appended,
     }
 
 fail()
 fail()
 lifecycle.process.ending = True
-with thread.worker.inbox.changed, journal.spool._lock:
+with thread.worker.inbox.changed, journal._lock:
     pid = os.fork()
     if not pid:
         found = state()

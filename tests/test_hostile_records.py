@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 from django_maillog.flush import flush
 from django_maillog.handlers import BufferingHandler
-from django_maillog.spool.journal import spool
+from django_maillog.spool.journal import journal
 from tests.conftest import mailers
 from tests.log_records import SHOP, make_record, module, raised
 from tests.sites import Site
@@ -398,12 +398,12 @@ def handler(settings: Settings, spool_dir: Path, server: SMTPServer) -> Iterator
     settings.ADMINS = settings.ADMINS[:1]
     use(server, settings)
     server.envelopes.clear()
-    spool.rotate()
+    journal.rotate()
     made = Strict()
     made.name = "mail"
     yield made
     made.close()
-    spool.rotate()
+    journal.rotate()
 
 
 def use(server: SMTPServer, settings: Settings) -> None:
@@ -461,7 +461,7 @@ def test_it_is_kept_counted_and_mailed(
     for record in hostile:
         handler.handle(record)
     seconds = time.thread_time() - started
-    spool.rotate()
+    journal.rotate()
     summary = flush()
 
     assert summary.as_dict() | {"imported": 2, "sent": 1, "pending": 0, "failed": 0} == summary.as_dict()
@@ -477,7 +477,7 @@ def test_it_is_kept_counted_and_mailed(
 def test_a_hostile_buffer_name_changes_no_header(name: str, handler: Strict, server: SMTPServer) -> None:
     handler.name = TEXTS[name][:150]
     handler.handle(evil())
-    spool.rotate()
+    journal.rotate()
 
     assert flush().sent == 1
     [envelope] = server.envelopes
@@ -489,7 +489,7 @@ def test_a_hostile_buffer_name_changes_no_header(name: str, handler: Strict, ser
 def test_all_kinds_together_are_counted_in_one_bounded_mail(handler: Strict, server: SMTPServer) -> None:
     for make in KINDS.values():
         handler.handle(make())
-    spool.rotate()
+    journal.rotate()
 
     assert flush().imported == len(KINDS)
     [envelope] = server.envelopes
@@ -516,7 +516,7 @@ def test_any_records_are_counted_and_mailed(
     server.envelopes.clear()
     for record in made:
         handler.handle(record)
-    spool.rotate()
+    journal.rotate()
 
     assert flush().sent == 1
     [envelope] = server.envelopes

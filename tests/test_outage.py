@@ -225,7 +225,7 @@ def test_an_import_waits_while_a_mail_is_made_of_the_segment(site: Site, smtp: S
         "recipients": [],
         "text": "x",
     }
-    with SegmentFile(path) as segment, segment.mailing():
+    with SegmentFile.open(path) as segment, segment.mailing():
         flush = site.popen([sys.executable, "-m", "django", "flush_maillogs"])
         with pytest.raises(subprocess.TimeoutExpired):
             flush.wait(3)

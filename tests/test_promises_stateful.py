@@ -42,7 +42,7 @@ from django_maillog.outbox import delivery
 from django_maillog.outbox.batches import retry
 from django_maillog.outbox.options import FlushOptions
 from django_maillog.silences import end_silence, resolve, silence
-from django_maillog.spool.journal import spool
+from django_maillog.spool.journal import journal
 from django_maillog.spool.segment import SegmentFile
 from django_maillog.worker import outage
 
@@ -201,8 +201,8 @@ class Maillog(RuleBasedStateMachine):
             for _ in range(times):
                 self.handlers[buffer].handle(logging.makeLogRecord({"levelno": logging.ERROR, "msg": "lost"}))
                 self.emitted[buffer] += 1
-        spool.write_lost()
-        spool.rotate()  # how much room there is has been looked up under the small limit
+        journal.write_lost()
+        journal.rotate()  # how much room there is has been looked up under the small limit
 
     @rule()
     def bring_in(self) -> None:
@@ -340,7 +340,7 @@ class Maillog(RuleBasedStateMachine):
         """Whatever happened: with everything well again and time, all is mailed."""
         try:
             self.server.mood = "well"
-            spool.write_lost()
+            journal.write_lost()
             for _ in range(12):
                 self._flush(everything=False)
                 self.now += timedelta(hours=1)
@@ -376,7 +376,7 @@ def die(folder: Path, torn: bytes = b"") -> bool:
     if files and torn:
         with files[-1].open("ab") as segment:
             segment.write(torn)
-    spool.after_fork_in_child()
+    journal.after_fork_in_child()
     delivery._unsettled.clear()
     return bool(files)
 
@@ -390,7 +390,7 @@ def spooled(folder: Path, *, without_mailed: bool = False) -> int:
     offsets = dict(Segment.objects.values_list("pk", "offset"))
     number = 0
     for path in folder.glob("*.jsonl"):
-        with SegmentFile(path) as segment:
+        with SegmentFile.open(path) as segment:
             reports = segment.reports() if without_mailed else []
         position = 0
         for line in path.read_bytes().splitlines(keepends=True):
@@ -406,7 +406,7 @@ def spooled(folder: Path, *, without_mailed: bool = False) -> int:
                 )
                 if not mailed:
                     number += value.get("lost", "fingerprint" in value)
-    return number + sum(spool.lost().values())
+    return number + sum(journal.lost().values())
 
 
 @pytest.mark.django_db(transaction=True)

@@ -23,7 +23,7 @@ from django_maillog.outbox import batches
 from django_maillog.outbox.contents import report
 from django_maillog.plan import spooled
 from django_maillog.spool.folder import segment_paths
-from django_maillog.spool.journal import spool
+from django_maillog.spool.journal import journal
 from django_maillog.spool.segment import SegmentFile
 from django_maillog.transactions import Changed
 from tests.buffers import NOON, Buffer, totals
@@ -70,7 +70,7 @@ def test_records_become_rows_of_one_open_batch() -> None:
 def test_a_segment_without_an_owner_is_finished_when_its_file_is_gone() -> None:
     buffer = Buffer()
     buffer.log()
-    spool.rotate()
+    journal.rotate()
     buffer.log()
 
     buffer.import_all()
@@ -81,7 +81,7 @@ def test_a_segment_without_an_owner_is_finished_when_its_file_is_gone() -> None:
 def test_a_segment_that_ends_in_a_torn_line_is_finished_too(spool_dir: Path) -> None:
     buffer = Buffer()
     buffer.log()
-    spool.rotate()
+    journal.rotate()
     with segment(spool_dir).open("ab") as file:
         file.write(b'{"time": 1')
 
@@ -96,7 +96,7 @@ def test_nothing_is_imported_twice() -> None:
     buffer.log(times=3)
 
     first = buffer.import_all()
-    spool.imported.clear()  # as another process, which knows only what the database says
+    journal.imported.clear()  # as another process, which knows only what the database says
 
     assert [first, buffer.import_all()] == [3, 0]
     assert totals() == {"batches": 3, "groups": 3, "records": 3}
@@ -121,7 +121,7 @@ def test_a_process_folds_on_in_its_next_segment() -> None:
     buffer = Buffer()
     for _each in range(5):
         buffer.log(fingerprint="a", times=10)
-        spool.rotate()
+        journal.rotate()
         buffer.import_all()
 
     assert Segment.objects.count() == 5
@@ -196,7 +196,7 @@ def test_importers_and_sealers_at_once_lose_and_repeat_nothing() -> None:
     for number in range(8):
         for _each in range(40):
             buffer.log(fingerprint=str(number), times=5)
-        spool.rotate()
+        journal.rotate()
     over = threading.Event()
     errors: list[BaseException] = []
 
@@ -318,9 +318,9 @@ def silence(buffer: Buffer) -> None:
 
 def import_another_segment(buffer: Buffer) -> None:
     """What another importer's transaction does, from the lines to the commit."""
-    spool.rotate()
+    journal.rotate()
     buffer.log("three", fingerprint="a")
-    with SegmentFile(max(segment_paths(), key=lambda path: path.stat().st_mtime_ns)) as newest:
+    with SegmentFile.open(max(segment_paths(), key=lambda path: path.stat().st_mtime_ns)) as newest:
         assert [chunk.records for chunk in importer._Import(newest, buffer.clock).run(None)] == [1]
 
 

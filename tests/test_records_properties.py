@@ -17,7 +17,7 @@ from django_maillog.capture.prepare import encode, encode_repeat, fingerprint, p
 from django_maillog.capture.request import STARS, cleanse_urls
 from django_maillog.capture.text import one_line
 from django_maillog.spool import lines
-from django_maillog.spool.segment import MemorySegment
+from django_maillog.spool.memory import MemorySegment
 
 REQUIRED = {"time", "level", "logger", "message", "title", "fingerprint", "cause", "host", "process"}
 PROPERTIES = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -15,7 +15,7 @@ from django.db import connection
 
 from django_maillog.flush import flush
 from django_maillog.handlers import BufferingHandler, MemoryHandler, SMTPHandler
-from django_maillog.spool.journal import spool
+from django_maillog.spool.journal import journal
 from tests.log_records import make_record
 from tests.sites import LOGGING, Site
 from tests.smtp import SMTPServer
@@ -155,11 +155,11 @@ def root(
     settings.DATABASE_ROUTERS = ["tests.test_recursion.TalkativeRouter"]
     settings.MAILLOG_WORKER = "inline"
     connection.force_debug_cursor = True
-    spool.rotate()
+    journal.rotate()
     configure_logging({"version": 1, "disable_existing_loggers": False, "root": {"level": "DEBUG"}})
     yield logging.root.addHandler
     connection.force_debug_cursor = False
-    spool.rotate()
+    journal.rotate()
 
 
 class StrictBuffer(BufferingHandler):

@@ -16,9 +16,10 @@ from django_maillog import conf
 from django_maillog.handlers import BufferingHandler
 from django_maillog.intake.importer import import_all
 from django_maillog.models import Group
-from django_maillog.spool import journal, lines
-from django_maillog.spool.folder import UnsafeFolder, private_folder
-from django_maillog.spool.segment import MemorySegment
+from django_maillog.spool import lines, sources
+from django_maillog.spool.folder import UnsafeFolder, private_folder, spool_folder
+from django_maillog.spool.journal import journal
+from django_maillog.spool.memory import MemorySegment
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings  # an older pytest-django has it under another name
@@ -42,9 +43,9 @@ GOOD = {
 
 @pytest.fixture
 def folder(spool_dir: Path) -> Iterator[Path]:
-    journal.spool.after_fork_in_child()
+    journal.after_fork_in_child()
     yield private_folder(spool_dir)
-    journal.spool.after_fork_in_child()
+    journal.after_fork_in_child()
 
 
 def write(folder: Path, name: str, *values: object, header: object = None) -> Path:
@@ -62,7 +63,7 @@ def test_folder_and_files_are_for_this_user_only(spool_dir: Path) -> None:
         journal.append(BufferingHandler(), b"{}\n")
     finally:
         os.umask(before)
-        journal.spool.rotate()
+        journal.rotate()
 
     modes = [stat.S_IMODE(path.stat().st_mode) for path in (spool_dir, *spool_dir.iterdir())]
     assert modes == [0o700, 0o600]
@@ -87,17 +88,6 @@ def test_somebody_else_s_folder_is_refused(tmp_path: Path) -> None:
     os.chown(tmp_path / "theirs", 12345, 12345)
     with pytest.raises(UnsafeFolder, match="belongs to user 12345, not to this process's user 0"):
         private_folder(tmp_path / "theirs")
-
-
-def test_the_shared_temporary_folder_holds_the_spool_itself_and_no_folder_in_between(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
-    monkeypatch.setenv("HOME", "/nonexistent")
-    monkeypatch.setenv("TMPDIR", "/tmp")
-    monkeypatch.setattr("tempfile.tempdir", None)
-
-    assert conf._default_spool_dir("shop").parent == Path("/tmp")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -216,9 +206,9 @@ def test_a_segment_that_cannot_be_opened_for_now_is_not_set_aside(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", refuse)
-        assert list(journal.segments()) == []
+        assert list(sources.segments()) == []
 
-    assert len(list(journal.segments())) == 1
+    assert len(list(sources.segments())) == 1
 
 
 def test_a_huge_number_of_lost_records_is_cut() -> None:
@@ -239,4 +229,4 @@ def test_a_line_with_more_than_one_value_is_set_aside(folder: Path) -> None:
 
 def test_the_folder_of_a_test_run_goes_with_the_process(settings: Settings) -> None:
     assert conf.testing()
-    assert "django_maillog-tests-" in str(conf.spool_dir())
+    assert "django_maillog-tests-" in str(spool_folder())

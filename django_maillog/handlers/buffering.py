@@ -14,7 +14,7 @@ from django.utils.module_loading import import_string
 from .. import buffers, conf
 from ..capture import prepare
 from ..policy import Rules
-from ..spool import journal
+from ..spool.journal import journal
 from . import arguments, names
 from .incoming import Incoming
 from .lifecycle import is_reconfiguration, is_shutdown, process

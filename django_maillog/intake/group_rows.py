@@ -8,7 +8,7 @@ from datetime import datetime
 from operator import attrgetter
 
 from django.db import connections
-from django.db.models import Max
+from django.db.models import Exists, Max, OuterRef
 
 from .. import moments, policy
 from ..models import Batch, Group, Status, Tally
@@ -112,6 +112,8 @@ class GroupRows:
     def _causes_seen(self) -> dict[str, datetime]:
         causes = {self._cause(fingerprint) for fingerprint in self._scope.arrivals}
         found = Group.objects.filter(buffer=self._scope.batch.buffer, cause__in=causes)
+        # Of a group whose mail failed for good nobody was told.
+        found = found.filter(~Exists(Batch.objects.filter(pk=OuterRef("batch"), status=Status.FAILED)))
         return dict(found.order_by().values_list("cause").annotate(Max("last_seen_at")))
 
     def _make(self, fingerprint: str, arrived: Arrivals) -> Group:
@@ -145,7 +147,8 @@ class GroupRows:
 
     def _count(self, group: Group, sighting: policy.Sighting, *, is_news: bool) -> None:
         if is_news:
-            group.episode_at = sighting.first_at
+            never_told = sighting.untold and group.notified_at is None
+            group.episode_at = group.first_seen_at if never_told else sighting.first_at
             group.episode_count = 0
             group.episode_batch_id = self._scope.batch.pk
         group.episode_count += sighting.records
@@ -203,6 +206,7 @@ def _sighting(
         cause_seen_at=cause_seen_at,
         count_before=group.episode_count if group else 0,
         mailed_at=min(mailed_at, now) if mailed_at else None,
+        untold=latest is not None and latest.status == Status.FAILED,
         resolved=group is not None and group.resolved_at is not None,
         silenced=group is not None and group.is_silenced(now),
     )

@@ -9,6 +9,7 @@ from typing import Any
 from .. import buffers, policy
 from ..models import CLOCK_SKEW, Batch
 from ..policy import Reason
+from ..spool.configurations import Configuration
 from ..spool.segment import Source
 
 REMEMBERED = 100  # mails; the budget asks for those of an hour
@@ -55,5 +56,5 @@ class Configurations:
         }
 
     @cached_property
-    def _written(self) -> dict[str, dict[str, Any]]:
+    def _written(self) -> dict[str, Configuration]:
         return self._source.buffers()  # reads the whole segment

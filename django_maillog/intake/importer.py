@@ -14,9 +14,10 @@ from django.utils import timezone
 
 from .. import charset
 from ..models import Segment
-from ..spool import journal
 from ..spool.folder import segment_paths
+from ..spool.journal import journal
 from ..spool.segment import Mailed, Source
+from ..spool.sources import segments
 from ..transactions import Changed, Overtaken, is_refused, retrying, step_aside, write_alias
 from .history import Configurations
 from .reader import MAX_COST, MAX_LINES, SQLITE_COST, Chunk, Reader
@@ -52,7 +53,7 @@ def import_chunks(
     """
     failed: Exception | None = None
     offsets: dict[str, int] | None = None
-    for source in journal.segments(others=others):
+    for source in segments(others=others):
         if offsets is None:
             offsets = _offsets([path.stem for path in segment_paths()])
         try:
@@ -152,7 +153,7 @@ class _Import:
                 for part in ready:
                     part.write(check=check)
                 held.enter_context(self._source.committing(self._reports))
-            journal.spool.note_imported(self._source.id, chunk.end, removed=False)
+            journal.note_imported(self._source.id, chunk.end, removed=False)
 
     def _ensure_row(self) -> None:
         """In a transaction of its own: within a chunk's, MySQL's importers would be each other's deadlock."""
@@ -175,7 +176,7 @@ class _Import:
 
     def _finish(self, offset: int) -> None:
         removed = self._source.remove_if_done(offset)
-        journal.spool.note_imported(self._source.id, offset, removed=removed)
+        journal.note_imported(self._source.id, offset, removed=removed)
         if removed:
             # Again at each visit, should the file be there still: without its row it would be imported anew.
             Segment.objects.filter(pk=self._source.id).update(finished_at=self._clock())

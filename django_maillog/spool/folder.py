@@ -1,67 +1,84 @@
-"""The spool folder: private to one user, its files listed, opened without surprises and locked."""
+"""The spool folder: private to one user or group, made by who writes, and listed."""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
-import errno
-import logging
 import os
+import shutil
 import stat
+import tempfile
 import time
+from functools import cache
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
 from .. import conf
+from .files import group
+from .places import default_folder, is_writable
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
-STALE = 3600.0  # seconds after which a file that its process left half made is rubbish
-
-log = logging.getLogger("django_maillog")
+# After that time a file that its process left half made is rubbish.
+STALE_SECONDS = 3600.0
 
 
 class UnsafeFolder(OSError):
-    """The spool folder can't be used, or isn't private to this user."""
+    """The spool folder can't be used, or isn't private to this user or its group."""
+
+
+def spool_folder() -> Path:
+    """The folder of this project's segments; while tests run, one that goes with the process.
+
+    Raises ImproperlyConfigured where the setting is wrong, OSError where there is no place for a folder.
+    """
+    if conf.testing() and not conf.is_overridden("MAILLOG_SPOOL_DIR"):
+        return _testing_folder(os.getpid())
+    return conf.spool_dir() or default_folder()
 
 
 def private_folder(folder: Path) -> Path:
-    """Make the folder if it is missing; raise UnsafeFolder unless it is ours alone (0700, no symlink)."""
+    """Make the folder if it is missing; raise UnsafeFolder unless nobody else can enter it."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.lstat()
+        _share(folder)
     except OSError as error:
         raise UnsafeFolder(f"{folder} can't be made: {error}") from error
-    if not stat.S_ISDIR(found.st_mode):
-        raise UnsafeFolder(f"{folder} is a symbolic link or a file, not a folder.")
-    if os.name != "nt" and found.st_uid != os.geteuid():
-        raise UnsafeFolder(
-            f"{folder} belongs to user {found.st_uid}, not to this process's user {os.geteuid()}."
-        )
-    if os.name != "nt" and found.st_mode & 0o077:
-        raise UnsafeFolder(
-            f"{folder} is open to other users (mode {stat.S_IMODE(found.st_mode):04o}): chmod 700 it."
-        )
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UnsafeFolder(f"{folder} can't be written.")
+    verify(folder)
     return folder
 
 
-def set_aside(path: Path, why: str) -> None:
-    """Rename a file so that no import looks at it again; a person may."""
-    log.warning("segment set aside: path=%s error=%s", path, why)
-    with contextlib.suppress(OSError):
-        path.rename(path.with_suffix(".bad"))
+def verify(folder: Path) -> None:
+    """Raise UnsafeFolder unless the folder is there, and is ours or our group's alone."""
+    try:
+        found = folder.lstat()
+    except OSError as error:
+        raise UnsafeFolder(f"{folder} can't be read: {error}") from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise UnsafeFolder(f"{folder} is a symbolic link or a file, not a folder.")
+    if os.name != "nt":
+        _verify_owner(folder, found)
+    if not is_writable(folder):
+        raise UnsafeFolder(f"{folder} can't be written.")
+
+
+def verify_unmade(folder: Path) -> None:
+    """The same for a folder that needn't be there yet: then it must be possible to make it."""
+    if os.path.lexists(folder):
+        verify(folder)
+        return
+    nearest = next(parent for parent in folder.parents if os.path.lexists(parent))
+    if not (nearest.is_dir() and is_writable(nearest)):
+        raise UnsafeFolder(f"{folder} can't be made in {nearest}.")
 
 
 def segment_paths(folder: Path | None = None) -> list[Path]:
     """The segment files in the spool folder, oldest first; sweeps out what processes left half made."""
     found = []
     try:
-        with os.scandir(folder or private_folder(conf.spool_dir())) as entries:
+        if folder is None:
+            folder = spool_folder()
+            verify(folder)
+        with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.endswith(".jsonl"):
                     with contextlib.suppress(OSError):
@@ -84,62 +101,52 @@ def folder_bytes(folder: Path, *, without: str) -> int:
     return total
 
 
-def lock(fd: int) -> bool:
-    """Take the lock of a file; whether it was free."""
+def _share(folder: Path) -> None:
+    """Give our own folder to the group of MAILLOG_SPOOL_GROUP, whatever the umask; its files inherit that."""
+    gid = group()
+    if gid is None:
+        return
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        if fcntl is not None:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            _lock_far_byte(fd, take=True)
-    except OSError:
-        return False
-    return True
-
-
-def unlock(fd: int) -> None:
-    """Give the lock of a file back."""
-    if fcntl is not None:
-        fcntl.flock(fd, fcntl.LOCK_UN)
-    else:
-        _lock_far_byte(fd, take=False)
-
-
-def _lock_far_byte(fd: int, *, take: bool) -> None:
-    """Windows: lock one byte far behind the end, since its locks would keep readers out."""
-    import msvcrt  # only there
-
-    position = os.lseek(fd, 0, os.SEEK_CUR)
-    os.lseek(fd, 0x7FFF0000, os.SEEK_SET)
-    msvcrt.locking(fd, msvcrt.LK_NBLCK if take else msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
-    os.lseek(fd, position, os.SEEK_SET)
-
-
-def open_private(path: Path, flags: int) -> int:
-    """A file descriptor; never through a symbolic link."""
-    # O_NONBLOCK: a pipe in the folder must not hold us up.
-    extra = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
-    return os.open(path, flags | extra, 0o600)
-
-
-def append_private(path: Path, line: bytes) -> None:
-    """Append to a file that only this user may read."""
-    fd = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    try:
-        if os.write(fd, line) < len(line):
-            raise OSError(errno.ENOSPC, "the disk took only a part")
+        found = os.fstat(fd)
+        is_shared = found.st_gid == gid and stat.S_IMODE(found.st_mode) == 0o2770
+        if found.st_uid == os.geteuid() and not is_shared:
+            os.fchown(fd, -1, gid)
+            os.fchmod(fd, 0o2770)
     finally:
         os.close(fd)
 
 
+def _verify_owner(folder: Path, found: os.stat_result) -> None:
+    mode, gid = stat.S_IMODE(found.st_mode), group()
+    if gid is not None:
+        # Only a member of the group, or root, can have given a folder to it.
+        if found.st_gid != gid or mode != 0o2770:
+            raise UnsafeFolder(
+                f"{folder} isn't shared by group {gid} alone (group {found.st_gid}, mode {mode:04o}): "
+                f"chgrp {gid} it, then chmod 2770 it."
+            )
+    elif found.st_uid != os.geteuid():
+        raise UnsafeFolder(
+            f"{folder} belongs to user {found.st_uid}, not to this process's user {os.geteuid()}."
+        )
+    elif mode & 0o077:
+        raise UnsafeFolder(f"{folder} is open to other users (mode {mode:04o}): chmod 700 it.")
+
+
 def _sweep(path: Path) -> None:
     with contextlib.suppress(OSError):
-        if time.time() - path.stat().st_mtime > STALE and not path.with_suffix(".jsonl").exists():
+        if time.time() - path.stat().st_mtime > STALE_SECONDS and not path.with_suffix(".jsonl").exists():
             path.unlink()
 
 
-def pread(fd: int, length: int, offset: int) -> bytes:
-    """At most so many bytes from an offset."""
-    if hasattr(os, "pread"):
-        return os.pread(fd, length, offset)
-    os.lseek(fd, offset, os.SEEK_SET)  # Windows; only one thread reads through a SegmentFile
-    return os.read(fd, length)
+@cache
+def _testing_folder(pid: int) -> Path:
+    folder = tempfile.mkdtemp(prefix="django_maillog-tests-")
+    atexit.register(_remove, folder, pid)
+    return Path(folder)
+
+
+def _remove(folder: str, pid: int) -> None:
+    if os.getpid() == pid:  # a forked child's end is not the end of its parent
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,9 +1,4 @@
-"""The owner's end of a segment file: a locked descriptor that lines are appended to.
-
-A logging call must not give up the interpreter in the middle, as ``os.write`` and ``os.fstat`` do: a thread
-that is busy in Python may keep it for ``sys.getswitchinterval()``, 5 ms, each time. The C library's own
-functions are called here, which keep it; into the page cache they take a microsecond.
-"""
+"""The owner's end of a segment file: a locked descriptor that lines are appended to."""
 
 from __future__ import annotations
 
@@ -13,113 +8,95 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from .folder import lock
+from .. import conf
+from . import project
+from .files import lock, open_private
 from .segment import FORMAT, HOST
 
-VERIFIED_FOR = 0.001  # seconds in which only the position is asked for, at a third of the price
-SLOW = 0.01  # seconds of a write after which other threads may run meanwhile
-PATIENT_FOR = 60.0  # seconds in which they may then: the disk is slow, or the memory for its pages full
+# In between nobody asks the system whether the segment was deleted, which costs as much as the write.
+VERIFIED_SECONDS = 0.001
+# Beside a thread that computes without pause each system call takes 5 ms: at most a tenth is for asking.
+VERIFIED_SHARE = 10
 
 
-class Calls(NamedTuple):
-    """System calls on a descriptor."""
+class Owner(NamedTuple):
+    """Whose segment it is: a process that gives up root, or begins to run tests, needs another one."""
 
-    identify: Callable[[int], object]  # tells files apart, and one that was deleted
-    position: Callable[[int, int, int], int]
-    write: Callable[[int, bytes, int], int]
+    user: int
+    testing: bool
 
-
-def system_calls() -> Calls:
-    """The C library's, if they can be had; else Python's, which give up the interpreter."""
-    try:
-        import ctypes
-
-        libc = ctypes.PyDLL(None)
-        fstat, lseek, write = libc.fstat, libc.lseek, libc.write
-    except (ImportError, TypeError, OSError, AttributeError):  # Windows; a glibc before 2.33 has no fstat
-        return Calls(_identify, os.lseek, lambda fd, line, _length: os.write(fd, line))
-    buffer_type = ctypes.c_char * 512  # no system's "struct stat" is larger
-
-    def identify(fd: int) -> object:
-        # Wherever this C library is found, device, inode and number of links are the first that it says.
-        buffer = buffer_type()
-        return None if fstat(fd, buffer) else buffer[:24]
-
-    return Calls(identify, lseek, write)
-
-
-def _identify(fd: int) -> object:
-    try:
-        found = os.fstat(fd)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_nlink or os.name == "nt"
+    @classmethod
+    def now(cls) -> Owner:
+        return cls(os.geteuid() if os.name != "nt" else 0, conf.testing())
 
 
 class Writer:
     """Appends to a new segment in a folder; for one thread at a time."""
 
-    def __init__(self, folder: Path) -> None:
-        """Make the segment, with its header; raise OSError if that can't be."""
-        self.id = uuid.uuid4().hex
-        self.path = folder / f"{self.id}.jsonl"
+    def __init__(self, path: Path, fd: int, found: os.stat_result, owner: Owner) -> None:
+        self.path = path
+        self.owner = owner
         self.opened_at = time.monotonic()
         self.size = 0  # bytes; nobody else writes there
         self.configured: set[str] = set()  # buffers whose handlers are described in it
-        self._calls = system_calls()
-        self._patient_until = self._verified_at = 0.0
+        self._fd = fd
+        self._found = found
+        self._verified_until = 0.0
+
+    @property
+    def id(self) -> str:
+        return self.path.stem
+
+    @classmethod
+    def create(cls, folder: Path, owner: Owner) -> Writer:
+        """Make a segment, with its header; raise OSError if that can't be."""
+        path = folder / f"{uuid.uuid4().hex}.jsonl"
         # Locked before it gets its name: nobody sees it without its owner. Windows can't rename an open file.
-        first = self.path if os.name == "nt" else folder / f".{self.id}.tmp"
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
-        self._fd = os.open(first, flags, 0o600)
-        self._found = os.fstat(self._fd)
-        self._identity = self._calls.identify(self._fd)
+        first = path if os.name == "nt" else folder / f".{path.stem}.tmp"
+        fd = open_private(first, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND)
+        writer = cls(path, fd, os.fstat(fd), owner)
         try:
-            lock(self._fd)
-            header = {
-                "maillog": FORMAT,
-                "id": self.id,
-                "host": HOST,
-                "process": os.getpid(),
-                "time": time.time(),
-            }
-            self.append(json.dumps(header).encode() + b"\n")
-            if first != self.path:
-                first.rename(self.path)
+            lock(writer._fd)
+            header = {"maillog": FORMAT, "id": path.stem, "host": HOST, "process": os.getpid()}
+            header |= {"time": time.time(), **project.current()._asdict()}
+            writer.append(json.dumps(header).encode() + b"\n")
+            if first != path:
+                first.rename(path)
         except BaseException:
-            self.close()
+            writer.close()
             with contextlib.suppress(OSError):
                 first.unlink()
             raise
+        return writer
 
     def append(self, line: bytes) -> None:
         """One write(2); a line that the disk takes only in part is taken back, and OSError raised.
 
         OSError, too, if the segment was deleted, or its descriptor closed (daemons do that) and another's.
         """
-        began = time.monotonic()
-        if not self._is_ours(began):
+        if not self._is_ours():
             raise OSError(errno.EBADF, "the segment was taken away")
-        written = -1 if began < self._patient_until else self._calls.write(self._fd, line, len(line))
-        if written < 0:  # once more by Python's own function, which says what is wrong
-            written = os.write(self._fd, line)
-        if time.monotonic() - began > SLOW:
-            self._patient_until = began + PATIENT_FOR
+        written = os.write(self._fd, line)
         if written < len(line):
             os.ftruncate(self._fd, self.size)
-            os.lseek(self._fd, self.size, os.SEEK_SET)
             raise OSError(errno.ENOSPC, f"the disk took {written} of {len(line)} bytes")
         self.size += written
 
-    def _is_ours(self, now: float) -> bool:
-        if now - self._verified_at < VERIFIED_FOR:
-            return self._calls.position(self._fd, 0, os.SEEK_CUR) == self.size
-        self._verified_at = now
-        return self._calls.identify(self._fd) == self._identity
+    def _is_ours(self) -> bool:
+        # O_NONBLOCK means nothing to a file, so it marks ours: what takes over the descriptor hardly has
+        # it. To ask for it is the one call here that does not give up the interpreter.
+        if os.name != "nt" and os.get_blocking(self._fd):
+            return False
+        now = time.monotonic()
+        if now < self._verified_until:
+            return True
+        found = os.fstat(self._fd)
+        lasted = time.monotonic() - now
+        self._verified_until = now + max(VERIFIED_SECONDS, VERIFIED_SHARE * lasted)
+        return os.path.samestat(found, self._found) and (found.st_nlink > 0 or os.name == "nt")
 
     def is_in_place(self) -> bool:
         """Whether the segment still is where imports look for it."""

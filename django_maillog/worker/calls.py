@@ -12,7 +12,7 @@ from django.db import connections
 
 from .. import buffers, conf
 from ..outbox.options import FlushOptions
-from ..spool.journal import spool
+from ..spool.journal import journal
 from .thread import worker
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def notify(*, urgent: bool = False) -> None:
     if mode == "inline":
         with buffers.muted():
             # A segment of its own: a test that rolls back leaves nothing behind.
-            spool.rotate()
+            journal.rotate()
             worker.flush(FlushOptions(everything=False))
     elif mode == "thread" and worker.start():
         worker.notify(urgent=urgent)
@@ -64,13 +64,13 @@ def close(handler: BufferingHandler, *, everything: bool) -> None:
 
     What doesn't fit waits in spool and database.
     """
-    spool.write_lost()
+    journal.write_lost()
     if _mode() == "none":
         return
     seconds = worker.exit_deadline.seconds_left()
     give_up_at = time.monotonic() + seconds
     # So that what is imported now leaves no file behind.
-    spool.rotate()
+    journal.rotate()
     options = FlushOptions(
         buffers=[handler.buffer],
         everything=everything,

@@ -15,7 +15,7 @@ from .. import buffers, digest
 from ..outbox.connection import Mailers, message
 from ..policy import Reason
 from ..spool import lines
-from ..spool.journal import spool
+from ..spool.journal import journal
 from ..spool.segment import Source
 
 # In one mail; the rest waits for the next.
@@ -82,7 +82,7 @@ class Mailer:
             return 0
         with ExitStack() as held:
             harvest = _Harvest()
-            for source in spool.own():
+            for source in journal.own():
                 held.callback(source.close)
                 if not source.read(_start(source))[0]:
                     continue
@@ -119,7 +119,7 @@ class Mailer:
 
 def _start(source: Source) -> int:
     reported = [int(report["to"]) for report in source.reports(wait=False)]
-    return max([spool.imported.get(source.id, 0), *reported])
+    return max([journal.imported.get(source.id, 0), *reported])
 
 
 def _send(buffer: str, found: _Found, target: Any) -> dict[str, Any] | None:

@@ -25,8 +25,8 @@ from .. import flush as flushing
 from ..flush import next_event
 from ..outbox.options import FlushOptions
 from ..prune import prune
-from ..spool import journal
-from ..spool.journal import spool
+from ..spool import sources
+from ..spool.journal import journal
 from . import outage
 from .enqueuer import Enqueuer
 from .inbox import Inbox, Request
@@ -104,7 +104,7 @@ class Worker:
 
     def flush(self, options: FlushOptions) -> None:
         """``flush.flush`` as MAILLOG_DELIVERY wants it; in the thread that calls."""
-        spool.write_lost()
+        journal.write_lost()
         delivery = conf.delivery()
         options = replace(options, send=delivery == "worker", sending=self.heartbeat.resting)
         sealed = flushing.flush(options).sealed
@@ -162,9 +162,9 @@ class Worker:
     def _flush_and_prune(self) -> float:
         """One round's work; how many seconds later there is more."""
         began_at = timezone.now()
-        orphans = journal.orphans()
+        orphans = sources.orphans()
         self.flush(FlushOptions(everything=False, others=False))
-        spool.rotate_if_imported()
+        journal.rotate_if_imported()
         self._spool_watch.note_orphans(orphans)
         self._prune_if_time()
         moment = next_event(began_at)

@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..spool import journal
-from ..spool.journal import spool
+from ..spool import sources
+from ..spool.journal import journal
 
 
 class Heartbeat:
@@ -48,7 +48,7 @@ class Heartbeat:
     def silent_seconds(self) -> float:
         """How long the database has owed an answer; an import that gets on is one."""
         since = self._owed_since
-        return 0.0 if since is None else time.monotonic() - max(since, spool.progress_at)
+        return 0.0 if since is None else time.monotonic() - max(since, journal.progress_at)
 
 
 class SpoolWatch:
@@ -61,19 +61,19 @@ class SpoolWatch:
 
     def note_records(self) -> None:
         """What this process has appended up to now is about to be imported."""
-        self._appended = spool.appended
+        self._appended = journal.appended
 
     def has_come(self) -> bool:
         """Whether this process has appended anything since."""
-        return spool.appended != self._appended
+        return journal.appended != self._appended
 
     def note_orphans(self, before: set[Path]) -> None:
         """Of the segments without an owner these were there before the import: what is left stays so."""
-        self._orphans = before & journal.orphans()
+        self._orphans = before & sources.orphans()
 
     def has_orphans(self) -> bool:
         """Whether a process that ended has left something that the last import has not seen."""
-        return bool(journal.orphans() - self._orphans)
+        return bool(sources.orphans() - self._orphans)
 
 
 class Deadline:

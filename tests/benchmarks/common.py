@@ -86,7 +86,7 @@ def _set_up(url: str, folder: Path) -> None:
     from django.db import connections
     from django.test.utils import setup_test_environment
 
-    from django_maillog.spool.journal import spool
+    from django_maillog.spool.journal import journal
 
     if not settings.configured:
         django.setup()
@@ -99,7 +99,7 @@ def _set_up(url: str, folder: Path) -> None:
     with contextlib.suppress(AttributeError):  # not opened yet
         del connections["default"]
     settings.MAILLOG_SPOOL_DIR = str(folder / "spool")
-    spool.rotate()
+    journal.rotate()
     call_command("migrate", verbosity=0)
 
 
@@ -138,18 +138,18 @@ def fill_spool(records: int, groups: int) -> None:
     """Append so many records of so many fingerprints, the first of each captured in full."""
     from django_maillog import handlers
     from django_maillog.capture.prepare import encode, encode_repeat
-    from django_maillog.spool.journal import spool
+    from django_maillog.spool.journal import journal
 
     handler = handlers.BufferingHandler()
     handler.name = "mail"
-    spool.rotate()
+    journal.rotate()
     for number in range(records):
         if number < groups:
             line = encode(value(number, number, full=True))
         else:
             line = encode_repeat(*repeat(number, number % groups), "mail")
-        spool.append(handler, line)
-    spool.rotate()
+        journal.append(handler, line)
+    journal.rotate()
 
 
 def repeat(number: int, fingerprint: int) -> tuple[logging.LogRecord, Key]:

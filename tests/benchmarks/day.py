@@ -46,7 +46,7 @@ def run(events: Iterable[dict[str, Any]]) -> Result:
     from django_maillog import handlers
     from django_maillog.models import Batch
     from django_maillog.outbox.options import FlushOptions
-    from django_maillog.spool import journal
+    from django_maillog.spool.journal import journal
 
     handler = handlers.BufferingHandler()
     handler.name = "day"

@@ -136,14 +136,14 @@ from django_maillog.outbox.mails import make_mail
 from django_maillog.outbox.targets import target_of
 from tests.benchmarks.common import repeat, value
 from django_maillog.capture.prepare import encode
-from django_maillog.spool.journal import spool
+from django_maillog.spool.journal import journal
 kept = []
 for number in range(int(sys.argv[1])):
     handler = handlers.BufferingHandler()
     handler.name = f"buffer{number}"
     kept.append(handler)
     spool.append(handler, encode(value(number, number, full=True) | {"buffer": handler.name}))
-spool.rotate()
+journal.rotate()
 import_all()
 now = timezone.now()
 for batch in Batch.objects.open():

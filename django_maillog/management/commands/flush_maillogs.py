@@ -11,11 +11,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
-from ... import conf
 from ...buffers import muted
 from ...flush import Summary, flush
 from ...outbox.options import FlushOptions
 from ...plan import known_buffers, plan, problems, spooled
+from ...spool.folder import spool_folder
 
 INTERRUPTED = 130  # the shell's status for SIGINT
 
@@ -57,7 +57,7 @@ class Command(BaseCommand):
         except Error as error:
             raise CommandError(
                 f"The database can't be used: {error}\n"
-                f"Nothing is lost: the records stay in {conf.spool_dir()}. "
+                f"Nothing is lost: the records stay in {spool_folder()}. "
                 "If the tables are missing, run: manage.py migrate"
             ) from error
         except ImproperlyConfigured as error:

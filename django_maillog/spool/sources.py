@@ -1,0 +1,39 @@
+"""The segments of this host, for who imports them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+
+from .folder import segment_paths
+from .journal import journal
+from .segment import Source, open_segment
+
+
+def segments(*, others: bool = True) -> Generator[Source, None, None]:
+    """Every segment on this host that may hold something new: this process's, then others, oldest first.
+
+    Each file is open for its turn, and claimed if nobody has it. ``others=False`` leaves out those that a
+    living process has: its owner, or one that imports it just now.
+    """
+    if memory := journal.memory():
+        yield memory
+    for path in sorted(segment_paths(), key=lambda path: path.stem not in journal.imported):
+        segment = open_segment(path)
+        if segment is None:
+            continue
+        with segment:
+            is_mine = path.stem in journal.imported
+            if (segment.claim() or others or is_mine) and not journal.is_imported(segment):
+                yield segment
+
+
+def orphans() -> set[Path]:
+    """The segments on this host whose owner is gone: what a process that ended has left to be imported."""
+    found = set()
+    for path in segment_paths():
+        if segment := open_segment(path):
+            with segment:
+                if segment.is_orphan():
+                    found.add(path)
+    return found
