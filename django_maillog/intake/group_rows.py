@@ -8,7 +8,7 @@ from datetime import datetime
 from operator import attrgetter
 
 from django.db import connections
-from django.db.models import Exists, Max, OuterRef
+from django.db.models import Max
 
 from .. import moments, policy
 from ..models import Batch, Group, Status, Tally
@@ -107,13 +107,16 @@ class GroupRows:
 
     def _cause(self, fingerprint: str) -> str:
         group = self.stored.get(fingerprint)
-        return group.cause if group else str(self._scope.arrivals[fingerprint].best_value()["cause"])
+        return group.cause if group else str(self._scope.arrivals[fingerprint].first_value["cause"])
 
     def _causes_seen(self) -> dict[str, datetime]:
         causes = {self._cause(fingerprint) for fingerprint in self._scope.arrivals}
         found = Group.objects.filter(buffer=self._scope.batch.buffer, cause__in=causes)
-        # Of a group whose mail failed for good nobody was told.
-        found = found.filter(~Exists(Batch.objects.filter(pk=OuterRef("batch"), status=Status.FAILED)))
+        # Of a group whose mail failed for good nobody was told. They are few: a subquery would look each
+        # group's batch up.
+        failed = Batch.objects.filter(buffer=self._scope.batch.buffer, status=Status.FAILED)
+        if untold := list(failed.values_list("pk", flat=True)):
+            found = found.exclude(batch__in=untold)
         return dict(found.order_by().values_list("cause").annotate(Max("last_seen_at")))
 
     def _make(self, fingerprint: str, arrived: Arrivals) -> Group:
@@ -121,7 +124,7 @@ class GroupRows:
         row = {
             "buffer": self._scope.batch.buffer,
             "fingerprint": fingerprint,
-            "cause": value["cause"],
+            "cause": self._cause(fingerprint),
             "title": value["title"][:255],
             "level": arrived.level,
             "logger": value["logger"][:255],
