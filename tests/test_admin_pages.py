@@ -64,6 +64,44 @@ def test_the_page_of_a_batch_tells_each_attempt(admin_client: Client, showcase: 
     assert "Next try" in page
 
 
+@pytest.mark.parametrize(
+    ("status", "outcome", "title"),
+    [
+        (Status.SENT, Outcome.UNCONFIRMED, "Handed over, but not confirmed: it may not have been sent"),
+        (Status.READY, Outcome.UNKNOWN, "Tried, and cut off before it was known how it ended"),
+        (Status.SENDING, Outcome.UNKNOWN, "Being sent right now"),
+    ],
+)
+def test_an_attempt_whose_end_is_not_known_is_told(
+    admin_client: Client, showcase: Showcase, status: Status, outcome: Outcome, title: str
+) -> None:
+    batch = Batch.objects.get(status=Status.READY)
+    Batch.objects.filter(pk=batch.pk).update(status=status, last_error="the backend sent 0")
+    Attempt.objects.create(batch=batch, tried_at=timezone.now(), outcome=outcome)
+
+    page = text(admin_client, f"{BASE}/batch/{batch.pk}/change/")
+
+    assert page.count(title) == 1
+    assert "the backend sent 0" in page
+
+
+def test_mails_that_no_backend_confirmed_are_warned_of(showcase: Showcase) -> None:
+    now = timezone.now()
+    batch = Batch.objects.filter(status=Status.SENT).latest("sent_at")
+    before = overview(now).warnings
+    Attempt.objects.filter(batch=batch).update(outcome=Outcome.UNCONFIRMED)
+
+    (warning,) = set(overview(now).warnings) - set(before)
+
+    assert warning.startswith("1 mail of the last 24 hours may not have been sent")
+
+
+def test_a_mail_that_failed_for_good_says_what_follows(admin_client: Client, showcase: Showcase) -> None:
+    batch = Batch.objects.get(status=Status.FAILED)
+
+    assert "Nobody was told" in text(admin_client, f"{BASE}/batch/{batch.pk}/change/")
+
+
 def test_records_that_the_mail_only_counts_are_told(admin_client: Client, showcase: Showcase) -> None:
     batch = Batch.objects.filter(status=Status.SENT)[0]
     Batch.objects.filter(pk=batch.pk).update(silenced_count=7, lost_count=3)

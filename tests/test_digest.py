@@ -939,7 +939,6 @@ def test_chains_and_groups_keep_their_frames_apart() -> None:
     assert [part.text for part in short.parts if part.kind == "app"] == [
         '  |   File "/srv/b.py", line 2, in b\n  |     b()\n'
     ]
-    assert excerpts.where(text) == "srv/b.py:2 in b".replace("srv", "/srv")
 
 
 @given(
@@ -957,15 +956,13 @@ def test_a_shortened_traceback_fits(lines: list[str], room: int) -> None:
         assert "".join(part.text for part in short.parts) == text
 
 
-def test_a_crash_in_a_library_is_located_in_the_project() -> None:
-    text = traceback("Error") + f'  File "{mail_samples.SITE}/redis/client.py", line 3, in send\n    x\n'
+@pytest.mark.parametrize("library", [mail_samples.SITE, "/usr/lib64/python3.9/json"])
+def test_a_crash_in_a_library_is_located_in_the_project(library: str) -> None:
+    text = traceback("Error") + f'  File "{library}/client.py", line 3, in send\n    x\n'
 
-    assert excerpts.where(text) == "shop/orders/models.py:112 in price_per_item"
-    assert (
-        excerpts.where(f'  File "{mail_samples.SITE}/redis/client.py", line 3, in send')
-        == "site-packages/redis/client.py:3 in send"
+    assert samples.Sample({"traceback": text}, everything=True).where == (
+        "shop/orders/models.py:112 in price_per_item"
     )
-    assert excerpts.where("Error: no frames") == ""
 
 
 @given(st.lists(st.integers(0, 5000), max_size=30), st.integers(0, 60_000))

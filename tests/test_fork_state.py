@@ -43,6 +43,7 @@ KEPT = {
     "capture.fingerprint._patterns": "patterns are the same",
     "capture.fingerprint._sites": "the code is the same",
     "capture.prepare._host": "the host is the same",
+    "charset._known": "the databases are the same",
     "conf._tested": "the child of a test is one",
     "conf._group_id": "the groups are the same",
     "digest.templating._own_engine": "the templates are the same",

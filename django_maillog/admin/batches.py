@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from itertools import product
+from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db import connections, transaction
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.defaultfilters import truncatechars
@@ -18,16 +18,13 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from .. import buffers
-from ..models import Batch, Outcome, Status
-from ..outbox.mails import eml, preview
-from . import words
+from ..models import Batch, Status
+from ..outbox.mails import eml
+from . import batch_page, words
 from .base import Response, RowsAdmin, framed
 from .filters import BufferFilter, LevelFilter
+from .overview import overview
 from .steps import STEPS, Told
-
-if TYPE_CHECKING:
-    from .. import digest
 
 # One request sends no more mails than this.
 MOST_AT_ONCE = 20
@@ -80,16 +77,18 @@ class BatchAdmin(RowsAdmin[Batch]):
 
     def get_urls(self) -> list[URLPattern]:
         each = {"mail.html": self.html_view, "mail.txt": self.text_view, "mail.eml": self.eml_view}
-        views = [self.row_url(name, view) for name, view in each.items()]
-        return [*views, *super().get_urls()]
+        urls = [*(self.row_url(name, view) for name, view in each.items()), *super().get_urls()]
+        # Buttons and actions send mail. In the request's transaction (ATOMIC_REQUESTS) whatever failed later
+        # would undo that it was sent, and other writers would wait for the mail server, too.
+        for url, alias in product(urls, connections):
+            transaction.non_atomic_requests(using=alias)(url.callback)
+        return urls
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Response:
         now = timezone.now()
         context: dict[str, Any] = {"now": now, "may_flush": self.has_flush_permission(request)}
         # Whoever filters, searches or leafs has seen the strip.
         if request.method == "GET" and not request.GET:
-            from .overview import overview
-
             context["overview"] = overview(now)
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
@@ -184,35 +183,23 @@ class BatchAdmin(RowsAdmin[Batch]):
         self.message_user(request, told.text, told.level)
         self.log_change(request, batch, f"{STEPS[name].label}: {told.text}")
 
-    # The page of one batch
+    # The page of one batch, and its mail
 
     def page_context(self, request: HttpRequest, row: Batch) -> dict[str, Any]:
-        from .contents import GROUPS_SHOWN, groups_of
-
-        now = timezone.now()
         fitting = {name: step.label for name, step in STEPS.items() if step.fits(row)}
         return {
-            "title": words.subject(row),
-            "state": words.status_badge(row, now),
             "buttons": fitting if self.has_flush_permission(request) else {},
-            "orphaned": row.status in _WAITING and buffers.find(row.buffer) is None,
-            "facts": list(_facts(row, now)),
-            "timeline": list(_timeline(row, now)),
-            "groups": groups_of(row, now),
-            "groups_shown": GROUPS_SHOWN,
-            "has_mail": _is_rendered(row) or _can_be_rendered(row),
-            "is_preview": not _is_rendered(row),
-            "headers": _headers(row, now),
+            **batch_page.context(row, timezone.now()),
         }
 
     def html_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The mail's HTML, for the frame on the page."""
-        mail, problem = _mail(self.visible(request, pk))
+        mail, problem = batch_page.mail_of(self.visible(request, pk))
         return framed(mail.html if mail else format_html("<pre>{}</pre>", problem))
 
     def text_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The mail's subject and text."""
-        mail, problem = _mail(self.visible(request, pk))
+        mail, problem = batch_page.mail_of(self.visible(request, pk))
         response = framed(f"{mail.subject}\n\n{mail.text}" if mail else problem)
         response["Content-Type"] = "text/plain; charset=utf-8"
         return response
@@ -221,7 +208,7 @@ class BatchAdmin(RowsAdmin[Batch]):
         """The whole message, for a mail client."""
 
         batch = self.visible(request, pk)
-        if not _is_rendered(batch) and not _can_be_rendered(batch):
+        if not batch_page.has_mail(batch):
             raise Http404
         response = HttpResponse(eml(batch), content_type="message/rfc822")
         response["Content-Disposition"] = f'attachment; filename="maillog-{batch.pk}.eml"'
@@ -235,101 +222,3 @@ class BatchAdmin(RowsAdmin[Batch]):
         if batch is None:
             raise Http404
         return batch
-
-
-_WAITING = (Status.OPEN, Status.READY, Status.SENDING)
-
-
-def _is_rendered(batch: Batch) -> bool:
-    return bool(batch.text or batch.html)
-
-
-def _can_be_rendered(batch: Batch) -> bool:
-    return batch.status in _WAITING and batch.record_count > 0
-
-
-def _mail(batch: Batch) -> tuple[digest.Digest | None, str]:
-    """The mail exactly as it was sent, or as it would be sent now; else what is wrong with it."""
-    from .. import digest
-
-    if _is_rendered(batch):
-        return digest.Digest(subject=batch.subject, text=batch.text, html=batch.html), ""
-    if not _can_be_rendered(batch):
-        raise Http404
-    try:
-        return preview(batch), ""
-    except (
-        Exception
-    ) as error:  # the project's templates may raise anything, and the reader wants to know what
-        return None, _("The mail can’t be rendered: %(problem)s") % {
-            "problem": f"{type(error).__name__}: {error}"
-        }
-
-
-def _facts(batch: Batch, now: datetime) -> Iterable[tuple[str, Any]]:
-    """(label, value) of what the timeline doesn't tell."""
-    yield _("Buffer"), batch.buffer
-    yield _("Highest level"), words.level_badge(batch.level)
-    yield _("Records"), words.number(batch.record_count)
-    if batch.silenced_count:
-        yield _("Of silenced groups"), batch.silenced_count
-    if batch.lost_count:
-        yield _("Only counted"), batch.lost_count
-    yield _("Groups"), batch.group_count
-    if batch.first_at and batch.last_at:
-        yield (
-            _("Covers"),
-            format_html("{} – {}", words.when(batch.first_at, now), words.when(batch.last_at, now)),
-        )
-    if batch.using:
-        yield _("Mailer"), batch.using
-    yield _("Recipients"), ", ".join(batch.recipients) or _("chosen when it is sealed")
-
-
-def _timeline(batch: Batch, now: datetime) -> Iterable[tuple[str, SafeString, str, str]]:
-    """(kind, time, what happened, details) from the first record to the last try, and what comes next."""
-    yield "open", words.when(batch.opened_at, now), _("Opened"), ""
-    if batch.status == Status.OPEN and batch.due_at:
-        yield "due", words.when(batch.due_at, now), _("Due"), words.reason(batch.reason)
-    if batch.sealed_at:
-        yield "ready", words.when(batch.sealed_at, now), _("Sealed"), words.reason(batch.reason)
-    for attempt in batch.attempt_set.order_by("tried_at", "pk"):
-        kind = {Outcome.SENT: "sent", Outcome.RETRY: "retrying"}.get(Outcome(attempt.outcome), "failed")
-        title = {
-            Outcome.SENT: _("Sent"),
-            Outcome.RETRY: _("Tried, to be tried again"),
-            Outcome.FAILED: _("Tried, failed for good"),
-        }[Outcome(attempt.outcome)]
-        yield kind, words.when(attempt.tried_at, now), title, attempt.error
-    if batch.status == Status.READY and batch.next_attempt_at:
-        yield "due", words.when(batch.next_attempt_at, now), _("Next try"), ""
-    if batch.status == Status.CANCELLED:
-        yield "cancelled", words.when(None, now), _("Cancelled"), ""
-
-
-def _headers(batch: Batch, now: datetime) -> dict[str, str]:
-    """The mail's headers, without building what is attached to it."""
-    from .. import digest
-
-    sealed_at = batch.sealed_at or now
-    report = digest.Report(
-        buffer=batch.buffer,
-        reason=batch.reason,
-        groups=[],
-        record_count=batch.record_count,
-        group_count=batch.group_count,
-        level=batch.level,
-        opened_at=batch.opened_at,
-        first_at=batch.first_at or batch.opened_at,
-        last_at=batch.last_at or sealed_at,
-        sealed_at=sealed_at,
-        message_id=batch.message_id,
-        batch_id=batch.pk,
-    )
-    addressed = {
-        "From": batch.sender,
-        "To": ", ".join(batch.recipients),
-        "Subject": batch.subject,
-    }
-    headers = {**addressed, **digest.headers(report)}
-    return {name: value for name, value in headers.items() if value}

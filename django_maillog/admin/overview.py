@@ -16,13 +16,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from .. import moments
-from ..models import Batch, Status, Tally
+from ..models import Batch, Outcome, Status, Tally
 from . import charts, words
 
 HOURS = 24
 HOUR = timedelta(hours=1)
 # A worker looks every second or so, a cron job perhaps every few minutes.
-PATIENCE = timedelta(minutes=10)
+OVERDUE_AFTER = timedelta(minutes=10)
 ERRORS_SHOWN = 3
 MOST_FAILED = 500
 
@@ -52,7 +52,7 @@ class Overview(NamedTuple):
 
 
 def overview(now: datetime) -> Overview:
-    """Six queries, none of which reads a record."""
+    """Seven queries, none of which reads a record."""
     start = last_hours(now, HOURS)
     tallies = (
         Tally.objects.filter(hour_at__gte=start)
@@ -77,7 +77,7 @@ def overview(now: datetime) -> Overview:
         .only("sent_at", "subject", "buffer")
         .order_by("-sent_at")
         .first(),
-        warnings=[*_failures(failed), *_overdue(pending, now)],
+        warnings=[*_failures(failed), *_unconfirmed(start), *_overdue(pending, now)],
         cards=_cards(now),
     )
 
@@ -161,9 +161,23 @@ def _failures(failed: Counter[str]) -> list[str]:
     ]
 
 
+def _unconfirmed(since: datetime) -> list[str]:
+    """What a mail backend took and said that it had not sent: nobody tries it again."""
+    recent = Batch.objects.filter(status=Status.SENT, sent_at__gte=since)
+    number = recent.filter(attempt_set__outcome=Outcome.UNCONFIRMED).count()
+    if not number:
+        return []
+    said = ngettext(
+        "%(number)d mail of the last 24 hours may not have been sent: its backend said that it sent 0.",
+        "%(number)d mails of the last 24 hours may not have been sent: their backend said that it sent 0.",
+        number,
+    )
+    return [said % {"number": number}]
+
+
 def _overdue(pending: dict[str, Any], now: datetime) -> list[str]:
     since, number = pending["late_since"], pending["late_records"] or 0
-    if since is None or now - since < PATIENCE:
+    if since is None or now - since < OVERDUE_AFTER:
         return []
     said = ngettext(
         "Nothing was flushed for %(time)s although %(number)s record is due: "

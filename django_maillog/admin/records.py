@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby, pairwise
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -18,6 +20,7 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from ..frames import Section, sections
 from ..models import Record
 from . import words
 from .base import WINDOW, BoundedPaginator, RowsAdmin, framed
@@ -123,8 +126,6 @@ class RecordAdmin(RowsAdmin[Record]):
 
 def record_context(record: Record) -> dict[str, Any]:
     """What the template of one record in full shows."""
-    from .frames import sections  # its patterns cost each start of the project half a millisecond
-
     now = timezone.now()
     details = dict(record.details or {})
     request = dict(record.request or {})
@@ -137,7 +138,7 @@ def record_context(record: Record) -> dict[str, Any]:
         "record": record,
         "level": words.level_badge(record.level),
         "facts": [(label, value) for label, value in _facts(record, details, now) if value not in ("", None)],
-        "sections": sections(record.traceback) if record.traceback else [],
+        "sections": folded(record.traceback),
         "stack": details.get("stack_info", ""),
         "formatted": details.get("formatted", ""),
         "request": _pairs(request),
@@ -148,11 +149,23 @@ def record_context(record: Record) -> dict[str, Any]:
     }
 
 
+def folded(traceback: str) -> list[tuple[str, int]]:
+    """A traceback in stretches, each with the number of library frames in it if it is to be folded.
+
+    The frame in which an exception was raised is never folded.
+    """
+    followed = pairwise([*sections(traceback), Section("")])
+    marked = ((each.kind == "library" and then.frame is not None, each.text) for each, then in followed)
+    stretches = [(fold, [text for _fold, text in run]) for fold, run in groupby(marked, key=itemgetter(0))]
+    return [("".join(texts).rstrip("\n"), len(texts) if fold else 0) for fold, texts in stretches]
+
+
 def _facts(record: Record, details: dict[str, Any], now: Any) -> list[tuple[str, Any]]:
     """(label, value) of where a record came from."""
-    moment = words.when(record.first_at, now)
-    if record.last_at != record.first_at:
-        moment = format_html("{} – {}", moment, words.when(record.last_at, now))
+    one_moment = record.last_at == record.first_at
+    moment = (
+        words.when(record.first_at, now) if one_moment else words.span(record.first_at, record.last_at, now)
+    )
     thread, task = details.get("thread"), details.get("task")
     return [
         (_("Time"), moment),

@@ -57,6 +57,11 @@ def when(moment: datetime | None, now: datetime) -> SafeString:
     )
 
 
+def span(first_at: datetime, last_at: datetime, now: datetime) -> SafeString:
+    """From when to when."""
+    return format_html("{} – {}", when(first_at, now), when(last_at, now))
+
+
 def status_badge(batch: Batch, now: datetime) -> SafeString:
     """The state of a batch, "retrying at 14:05" included."""
     if batch.status == Status.READY and batch.attempts and batch.next_attempt_at:

@@ -12,12 +12,12 @@ import functools
 import logging
 import os
 import re
-import sysconfig
 from collections.abc import Iterator
 from hashlib import blake2b
 from types import CodeType, FrameType, ModuleType, TracebackType
 from typing import NamedTuple
 
+from ..frames import is_library
 from .text import exception_of, message_of, next_link, text_of
 
 _MAX_LINKS = 10
@@ -124,26 +124,9 @@ def _module(frame: FrameType) -> str:
 
 
 def _is_library(filename: str, frame: FrameType) -> bool:
-    if filename.startswith("<frozen "):
-        return True
-    if filename.startswith("<"):  # made by exec: who made it?
+    if filename.startswith("<") and not filename.startswith("<frozen "):  # made by exec: who made it?
         filename = text_of(frame.f_globals.get("__file__", ""))
-    return _in_library(filename)
-
-
-@functools.lru_cache(maxsize=4096)
-def _in_library(filename: str) -> bool:
-    path = os.path.normcase(filename).replace("\\", "/")
-    return "/site-packages/" in path or "/dist-packages/" in path or path.startswith(_library_roots())
-
-
-@functools.cache
-def _library_roots() -> tuple[str, ...]:
-    paths = sysconfig.get_paths()
-    roots = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")} | {
-        os.path.dirname(os.__file__)
-    }
-    return tuple(os.path.normcase(root).replace("\\", "/").rstrip("/") + "/" for root in roots)
+    return is_library(filename)
 
 
 def _describe(frame: FrameType) -> _Code:

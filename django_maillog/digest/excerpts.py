@@ -5,8 +5,11 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
-from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
+
+from ..frames import Section, sections
 
 # Controls but tab and newline, soft hyphen, bidi controls, line separators, invisible operators, surrogates,
 # tags.
@@ -31,10 +34,6 @@ class _Escapes(dict[int, str]):
 
 ESCAPES = _Escapes()
 BREAKS = re.compile(r"[\s\x1c-\x1f\x85\u2028\u2029]+")
-FRAME = re.compile(r'^[ |+]*File "(?P<path>[^"]*)", line (?P<line>\d+)(?:, in (?P<function>.*))?$')
-LIBRARY = re.compile(
-    r"[\\/](?:site|dist)-packages[\\/]|[\\/]lib[\\/]python\d|[\\/]Python\d+[\\/]Lib[\\/]|^<frozen "
-)
 
 
 def visible(text: str) -> str:
@@ -98,35 +97,9 @@ class Excerpt(NamedTuple):
     characters_cut: int
 
 
-@lru_cache(maxsize=200)
-def is_library(path: str) -> bool:
-    """Whether a file is no part of the project; tracebacks name the same few again and again."""
-    return LIBRARY.search(path) is not None
-
-
-def where(traceback: str) -> str:
-    """The innermost frame of the project's own code, as ``shop/views.py:12 in divide``."""
-    innermost = None
-    for line in reversed(traceback.splitlines()):
-        if match := FRAME.match(line):
-            innermost = innermost or match
-            if not is_library(match["path"]):
-                innermost = match
-                break
-    if innermost is None:
-        return ""
-    return location(innermost["path"], innermost["line"], innermost["function"])
-
-
-def location(path: str, line: object, function: str | None) -> str:
-    """A place in the code, its path cut to the last three components."""
-    short = "/".join(re.split(r"[\\/]", path)[-3:])
-    return one_line(f"{short}:{line} in {function}" if function else f"{short}:{line}", 160)
-
-
 def shorten(traceback: str, room: int) -> Excerpt:
     """The traceback in ``room`` bytes of HTML: library frames go first, from the middle, then others."""
-    units = list(_units(traceback))
+    units = list(sections(traceback))
     excess = weight(traceback) - room
     if excess <= 0:
         return Excerpt(list(_joined(units, set())), 0, 0)
@@ -155,48 +128,21 @@ def shorten(traceback: str, room: int) -> Excerpt:
     return Excerpt(parts, len(dropped), gone)
 
 
-def _units(traceback: str) -> Iterator[Part]:
-    """Frames with their source lines, and single other lines."""
-    kind, lines, indent = "", list[str](), 0
-    for line in traceback.splitlines(keepends=True):
-        match = FRAME.match(line.rstrip("\n")) if 'File "' in line else None
-        depth = len(line) - len(line.lstrip(" |"))
-        if not match and lines and depth > indent:
-            lines.append(line)
-            continue
-        if lines:
-            yield Part(kind, "".join(lines))
-            lines = []
-        if match:
-            kind, lines, indent = "library" if is_library(match["path"]) else "app", [line], depth
-        else:
-            yield Part("", line)
-    if lines:
-        yield Part(kind, "".join(lines))
-
-
 def _from_the_middle(indexes: list[int]) -> list[int]:
     middle = (len(indexes) - 1) / 2
     return [indexes[place] for place in sorted(range(len(indexes)), key=lambda place: abs(place - middle))]
 
 
-def _joined(units: list[Part], dropped: set[int]) -> Iterator[Part]:
-    """The units with neighbours of one kind joined and a remark for each run that was dropped."""
-    kind, texts, gone = "", list[str](), list[Part]()
-
-    def pending() -> Iterator[Part]:
-        if texts:
-            yield Part(kind, "".join(texts))
-        if gone:
-            what = "library frame" if all(unit.kind == "library" for unit in gone) else "frame"
-            yield Part("cut", f"  … {len(gone):,} {what}{'s' if len(gone) > 1 else ''} left out …\n")
-
-    for index, unit in enumerate(units):
-        if index in dropped:
-            gone.append(unit)
-            continue
-        if gone or unit.kind != kind:
-            yield from pending()
-            kind, texts, gone = unit.kind, [], []
-        texts.append(unit.text)
-    yield from pending()
+def _joined(sections: list[Section], dropped: set[int]) -> Iterator[Part]:
+    """Neighbours of one kind as one part, and for each run that was dropped a remark."""
+    marked = (
+        ("cut" if number in dropped else section.kind, section) for number, section in enumerate(sections)
+    )
+    for kind, run in groupby(marked, key=itemgetter(0)):
+        members = [section for _kind, section in run]
+        if kind == "cut":
+            what = "library frame" if all(member.kind == "library" for member in members) else "frame"
+            remark = f"  … {len(members):,} {what}{'s' if len(members) > 1 else ''} left out …\n"
+            yield Part("cut", remark)
+        else:
+            yield Part(kind, "".join(member.text for member in members))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from .excerpts import clip, cut_middle, location, one_line, shorten, visible, weight, where
+from ..frames import Frame, innermost
+from .excerpts import clip, cut_middle, one_line, shorten, visible, weight
 
 TEXTS = ("formatted", "traceback", "stack_info")
 META_SHOWN = ("HTTP_HOST", "HTTP_REFERER", "HTTP_USER_AGENT", "REMOTE_ADDR")
@@ -140,10 +141,11 @@ def _tables(sample: Mapping[str, Any], *, everything: bool) -> Iterator[tuple[st
 
 def _where(value: Mapping[str, Any]) -> str:
     if text := _string(value.get("traceback")):
-        return visible(where(text[-TEXT_LIMIT:]))
-    if path := _string(value.get("pathname")):
-        return location(path, value.get("lineno", "?"), _string(value.get("function")))
-    return ""
+        frame = innermost(text[-TEXT_LIMIT:])
+    else:
+        path, function = _string(value.get("pathname")), _string(value.get("function"))
+        frame = Frame(path, _string(value.get("lineno", "?")), function) if path else None
+    return visible(one_line(frame.place, 160)) if frame else ""
 
 
 def _pair_weight(pair: tuple[str, str]) -> int:

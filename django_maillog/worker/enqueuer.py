@@ -38,6 +38,8 @@ class Enqueuer:
     def deliver(self, *, sealed: bool) -> None:
         """Have delivered what was ``sealed`` just now, or else what waits, at most once a minute."""
         if not sealed and not self._is_time():
+            # What had failed has been delivered meanwhile.
+            self._failed_at = None
             return
         if not self.retry_seconds():
             self._enqueue()
