@@ -1,8 +1,8 @@
 """The handler tests of the standard library and of Django, with our classes in place of theirs.
 
 The standard library's run where Python ships its tests. Django's run where MAILLOG_TEST_DJANGO_SOURCES names
-a folder in which Django's source distributions lie unpacked, as ``.ci/run`` gets them. A test that is expected
-to fail here asks for something that is better otherwise: what it is stands beside its name.
+a folder in which Django's source distributions lie unpacked, as ``.ci/run`` gets them. A test that is
+expected to fail here asks for something that is better otherwise: what it is stands beside its name.
 """
 
 from __future__ import annotations
