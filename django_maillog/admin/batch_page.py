@@ -163,14 +163,12 @@ def _bars(records: QuerySet[Record], rows: Sequence[Mapping[str, Any]]) -> dict[
 
 def _bar(spans: Iterable[Span], starts: Sequence[datetime], size: timedelta) -> SafeString:
     end = starts[-1] + size
-    counts = charts.whole(spread(spans, starts[0], end, width=len(starts)))
-    return charts.chart(
-        [
-            charts.Column(f"{words.clock(at, end)} – {number}", {"bar": number})
-            for at, number in zip(starts, counts, strict=True)
-        ],
-        label=_("its records over the time of this batch"),
-    )
+    columns = spread(spans, starts[0], end, width=len(starts))
+    bars = [
+        charts.Column(f"{words.clock(at, end)} – {number}", {"bar": column})
+        for at, column, number in zip(starts, columns, charts.whole(columns), strict=True)
+    ]
+    return charts.chart(bars, label=_("its records over the time of this batch"))
 
 
 def _moments(records: QuerySet[Record], length: timedelta) -> Iterable[tuple[int, datetime, int]]:

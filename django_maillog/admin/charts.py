@@ -19,10 +19,10 @@ class Column(NamedTuple):
     """One bar: what it covers in words, and its counts by colour (a CSS class), drawn from the ground up."""
 
     label: str
-    parts: dict[str, int]
+    parts: Mapping[str, float]
 
     @property
-    def total(self) -> int:
+    def total(self) -> float:
         return sum(self.parts.values())
 
 
@@ -53,7 +53,7 @@ def whole(columns: Iterable[float]) -> list[int]:
     return [after - before for before, after in pairwise(ends)]
 
 
-def _bar(column: Column, left: float, step: float, height: float, highest: int) -> SafeString:
+def _bar(column: Column, left: float, step: float, height: float, highest: float) -> SafeString:
     total = column.total
     # A rectangle without colour carries the tooltip of an empty column, too.
     empty = format_html(
@@ -69,7 +69,7 @@ def _bar(column: Column, left: float, step: float, height: float, highest: int) 
 
 
 def _stack(
-    parts: Mapping[str, int], total: int, left: float, step: float, height: float, drawn: float
+    parts: Mapping[str, float], total: float, left: float, step: float, height: float, drawn: float
 ) -> SafeString:
     pieces = []
     top = height

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.contrib import messages
-from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -15,6 +14,9 @@ from ..flush import flush_batch
 from ..models import Batch, Status
 from ..outbox.batches import cancel, retry, send_again
 from . import words
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrOrPromise
 
 
 class Told(NamedTuple):
@@ -27,7 +29,7 @@ class Told(NamedTuple):
 class Step(NamedTuple):
     """One thing that a person can do with a batch in one of ``statuses``."""
 
-    label: str | Promise
+    label: _StrOrPromise
     statuses: frozenset[str]
     run: Callable[[Batch, datetime], Told]
 
