@@ -85,7 +85,7 @@ def group_badge(group: Group, now: datetime) -> SafeString:
 
 def reason(code: str) -> str:
     """Why a batch is due, in words."""
-    return _(WHY[Reason(code)].clause) if code in list(Reason) else code
+    return str(WHY[Reason(code)].clause) if code in list(Reason) else code
 
 
 def subject(batch: Batch) -> str:

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from django.utils.translation import gettext_noop
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from ..policy import Reason
 from .clock import Clock
@@ -15,48 +16,48 @@ from .report import GroupReport, Report
 
 
 class Why(NamedTuple):
-    """Why a mail is sent: a sentence for the mail, and a clause that the admin translates."""
+    """Why a mail is sent: a sentence for the mail, which is in English, and a clause for the admin."""
 
     sentence: str
-    clause: str
+    clause: str | Promise
 
 
 WHY = {
     Reason.LEVEL: Why(
         "Sent at once, because of {a_level} record.",
-        gettext_noop("a record at the flush level"),
+        _("a record at the flush level"),
     ),
     Reason.CAPACITY: Why(
         "Sent now, because the buffer is full.",
-        gettext_noop("the batch is full"),
+        _("the batch is full"),
     ),
     Reason.NEW: Why(
         "Sent because something broke that was not seen before.",
-        gettext_noop("something new broke"),
+        _("something new broke"),
     ),
     Reason.REGRESSED: Why(
         "Sent because something is back that had been quiet.",
-        gettext_noop("something broke again"),
+        _("something broke again"),
     ),
     Reason.VARIANT: Why(
         "Sent because a known problem now shows in another place.",
-        gettext_noop("a new variant of a known error"),
+        _("a new variant of a known error"),
     ),
     Reason.VOLUME: Why(
         "Sent because a known problem has become much more frequent.",
-        gettext_noop("an error became frequent"),
+        _("an error became frequent"),
     ),
     Reason.REPEAT: Why(
         "A reminder: known problems go on.",
-        gettext_noop("a reminder of known errors"),
+        _("a reminder of known errors"),
     ),
     Reason.FLUSH: Why(
         "Sent because everything that was pending was asked for.",
-        gettext_noop("somebody asked for it"),
+        _("somebody asked for it"),
     ),
     Reason.OUTAGE: Why(
         "Sent straight from the spool, because the database could not be reached.",
-        gettext_noop("the database was away"),
+        _("the database was away"),
     ),
 }
 STATES = {"regressed": "back after a quiet time", "variant": "a known problem in another place"}
