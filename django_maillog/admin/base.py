@@ -92,8 +92,8 @@ class RowsAdmin(ModelAdmin[M]):
         self, name: str, view: Callable[..., Any], arguments: dict[str, Any] | None = None
     ) -> URLPattern:
         """A URL of this admin below a row's: ``<pk>/<name>/``."""
-        full_name = f"{self.opts.app_label}_{self.opts.model_name}_{name.replace('.', '_')}"
-        return path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), arguments, name=full_name)
+        url_name = f"{self.opts.app_label}_{self.opts.model_name}_{name.replace('.', '_')}"
+        return path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), arguments, name=url_name)
 
     def button_view(self, request: HttpRequest, pk: int, button: str) -> HttpResponse:
         if request.method != "POST":
@@ -154,8 +154,8 @@ class RowsAdmin(ModelAdmin[M]):
         return self.url("change", row.pk)
 
     def url(self, name: str, *args: object) -> str:
-        full_name = f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}"
-        return reverse(full_name, args=args, current_app=self.admin_site.name)
+        url_name = f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}"
+        return reverse(url_name, args=args, current_app=self.admin_site.name)
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # can't be subscripted at run time

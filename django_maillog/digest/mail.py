@@ -17,10 +17,12 @@ from .report import Attachment, Digest, Report
 from .templating import render as render_templates
 from .words import counted
 
-HTML_LIMIT = 90_000  # Gmail clips at about 102 kB
+# Bytes. Gmail clips HTML at about 102 kB.
+HTML_LIMIT = 90_000
 TEXT_LIMIT = 200_000
-PARTS_LIMIT = 380_000  # text and HTML as they are encoded in the mail
-ATTACHMENTS_LIMIT = 590_000  # the same; with the parts and the headers below 1 MB
+# Text and HTML, and what is attached, as they are encoded in the mail: with the headers below 1 MB.
+PARTS_LIMIT = 380_000
+ATTACHMENTS_LIMIT = 590_000
 LADDER = (
     Size(detailed=20, rows=100, sample_bytes=56_000),
     Size(detailed=20, rows=60, sample_bytes=33_000),
