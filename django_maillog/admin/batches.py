@@ -22,8 +22,8 @@ from django.utils.translation import gettext_lazy, ngettext
 from ..models import Batch, Status
 from ..outbox.mails import eml
 from . import batch_page, words
-from .base import Response, RowsAdmin, framed
-from .filters import BufferFilter, LevelFilter
+from .base import Response, RowsAdmin, framed, time_column
+from .filters import BatchBufferFilter, LevelFilter
 from .overview import overview
 from .steps import STEPS, Told
 
@@ -59,7 +59,7 @@ class BatchAdmin(RowsAdmin[Batch]):
         "due_or_sent",
         "recipient_list",
     )
-    list_filter = ("status", BufferFilter, LevelFilter, "opened_at")
+    list_filter = ("status", BatchBufferFilter, LevelFilter, "opened_at")
     search_fields = ("subject",)
     search_help_text = gettext_lazy("Searches the subjects.")
     date_hierarchy = "opened_at"
@@ -113,13 +113,7 @@ class BatchAdmin(RowsAdmin[Batch]):
     def subject_line(self, batch: Batch) -> str:
         return truncatechars(words.subject(batch), 90)
 
-    @admin.display(description=gettext_lazy("level"), ordering="level")
-    def level_badge(self, batch: Batch) -> SafeString:
-        return words.level_badge(batch.level)
-
-    @admin.display(description=gettext_lazy("opened"), ordering="opened_at")
-    def opened(self, batch: Batch) -> SafeString:
-        return words.when(batch.opened_at, timezone.now())
+    opened = time_column("opened_at", gettext_lazy("opened"))
 
     @admin.display(description=gettext_lazy("due or sent"))
     def due_or_sent(self, batch: Batch) -> SafeString:

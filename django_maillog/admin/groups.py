@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from ..models import Group
 from ..silences import end_silence, resolve, silence
 from . import group_page, words
-from .base import RowsAdmin
+from .base import RowsAdmin, time_column
 from .filters import GroupBufferFilter, LevelFilter, LoggerFilter, StateFilter
 from .history import hour_chart, hourly
 
@@ -122,10 +122,6 @@ class GroupAdmin(RowsAdmin[Group]):
     def title_line(self, group: Group) -> str:
         return truncatechars(group.title, 120)
 
-    @admin.display(description=gettext_lazy("level"), ordering="level")
-    def level_badge(self, group: Group) -> SafeString:
-        return words.level_badge(group.level)
-
     @admin.display(description=gettext_lazy("records"), ordering="count")
     def records(self, group: Group) -> str:
         return words.number(group.count)
@@ -134,17 +130,9 @@ class GroupAdmin(RowsAdmin[Group]):
     def last_day(self, group: Group) -> SafeString:
         return hour_chart(group.hours, group.level, timezone.now())  # type: ignore[attr-defined]
 
-    @admin.display(description=gettext_lazy("first seen"), ordering="first_seen_at")
-    def first_seen(self, group: Group) -> SafeString:
-        return words.when(group.first_seen_at, timezone.now())
-
-    @admin.display(description=gettext_lazy("last seen"), ordering="last_seen_at")
-    def last_seen(self, group: Group) -> SafeString:
-        return words.when(group.last_seen_at, timezone.now())
-
-    @admin.display(description=gettext_lazy("last mailed"))
-    def last_mailed(self, group: Group) -> SafeString:
-        return words.when(group.notified_at, timezone.now())
+    first_seen = time_column("first_seen_at", gettext_lazy("first seen"))
+    last_seen = time_column("last_seen_at", gettext_lazy("last seen"))
+    last_mailed = time_column("notified_at", gettext_lazy("last mailed"))
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, group: Group) -> SafeString:

@@ -24,15 +24,15 @@ from django.utils.translation import gettext_lazy
 from ..frames import Section, sections
 from ..models import Record
 from . import words
-from .base import WINDOW, BoundedPaginator, RowsAdmin, framed
+from .base import WINDOW, BoundedPaginator, RowsAdmin, framed, time_column
 from .changelist import RecordChangeList
 from .filters import (
     HostFilter,
     LevelFilter,
+    LoggerFilter,
     RecordBatchFilter,
     RecordBufferFilter,
     RecordGroupFilter,
-    RecordLoggerFilter,
     TimeFilter,
 )
 
@@ -53,7 +53,7 @@ class RecordAdmin(RowsAdmin[Record]):
         TimeFilter,
         LevelFilter,
         RecordBufferFilter,
-        RecordLoggerFilter,
+        LoggerFilter,
         HostFilter,
     )
     search_help_text = format_lazy(
@@ -93,13 +93,7 @@ class RecordAdmin(RowsAdmin[Record]):
 
     # The columns of the list
 
-    @admin.display(description=gettext_lazy("level"))
-    def level_badge(self, record: Record) -> SafeString:
-        return words.level_badge(record.level)
-
-    @admin.display(description=gettext_lazy("time"))
-    def time(self, record: Record) -> SafeString:
-        return words.when(record.last_at, timezone.now())
+    time = time_column("last_at", gettext_lazy("time"))
 
     @admin.display(description=gettext_lazy("message"))
     def line(self, record: Record) -> SafeString:
