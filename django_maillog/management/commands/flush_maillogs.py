@@ -108,7 +108,7 @@ class Command(BaseCommand):
         )
         if summary.set_aside:
             lines = f"{counted(summary.set_aside, 'line', 'lines')} of the spool can't be imported"
-            where = f"kept in *.lines.bad in {conf.spool_dir()}"
+            where = f"kept in *.lines.bad in {spool_folder()}"
             self.stderr.write(self.style.WARNING(f"{lines}: {where}, and counted as lost."))
         if summary.held_back:
             waiting = counted(summary.held_back, "batch waits", "batches wait")
