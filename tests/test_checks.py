@@ -166,6 +166,25 @@ def test_an_unknown_backend(configure_logging: Configure) -> None:
     assert "email_backend='no.such.Backend'" in text
 
 
+def test_a_target_that_only_an_earlier_configuration_has(configure_logging: Configure) -> None:
+    configure_logging(logging_of(mail=MAIL, errors=BUFFER))
+    earlier = logging.getLogger("shop").handlers[:]
+    configure_logging(logging_of(mail=MAIL, errors=BUFFER))
+    assert ids() == []
+
+    # Nobody is mailed less for it, so that it is a warning.
+    configure_logging(logging_of(errors=BUFFER))
+
+    number, text, hint = only()
+    assert number == "django_maillog.W018"
+    assert text == (
+        "The handler 'errors' mails as 'mail' of an earlier logging configuration says; "
+        "the present one has no such handler."
+    )
+    assert hint == 'Configure "mail" together with "errors".'
+    assert len(earlier) == 2
+
+
 @pytest.mark.parametrize(
     ("target", "what"),
     [("nowhere", "there is no handler of that name"), ("console", "a logging.StreamHandler")],

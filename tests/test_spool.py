@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.utils.functional import lazystr
 
 from django_maillog import conf
-from django_maillog.handlers import BufferingHandler
+from django_maillog.handlers import BufferingHandler, SMTPHandler
 from django_maillog.spool import journal as journal_module
 from django_maillog.spool import memory, reported, segment, sources, writer
 from django_maillog.spool.folder import private_folder
@@ -505,3 +507,42 @@ def test_a_child_writes_a_segment_of_its_own_and_leaves_its_parent_s_locked(
 
     assert sorted(everything()) == ["child", "parent"]
     assert len(sources.orphans()) == 1
+
+
+class AsksTheDatabase(SMTPHandler):
+    def get_recipients(self) -> list[str]:
+        return [user.email for user in get_user_model().objects.all()]
+
+
+class Lazy(SMTPHandler):
+    def get_recipients(self) -> Any:
+        return (address for address in [lazystr("you@example.com")])
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("target", "expected"), [(AsksTheDatabase, None), (Lazy, ["you@example.com"])], ids=["query", "lazy"]
+)
+def test_what_a_target_s_own_recipients_are_is_written_unless_they_ask_the_database(
+    handler: BufferingHandler, target: type[SMTPHandler], expected: list[str] | None
+) -> None:
+    handler.target = target()
+
+    put(handler, "one")
+
+    with SegmentFile.open(current().path) as segment:
+        configuration = segment.buffers()["maillog"]
+    assert configuration.get("recipients") == expected
+    assert configuration["rules"]["group_wait"] == 30
+    assert everything() == ["one"]
+
+
+def test_where_the_spool_may_hold_little_its_segments_are_small(
+    handler: BufferingHandler, spool_dir: Path, settings: Settings
+) -> None:
+    settings.MAILLOG_SPOOL_MAX_BYTES = 40_000
+
+    put(handler, *["x" * 1000] * 30)
+
+    assert max(path.stat().st_size for path in spool_dir.glob("*.jsonl")) < 12_000
+    assert len(everything()) == 30

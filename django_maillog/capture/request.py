@@ -52,8 +52,9 @@ _HARMLESS = (
     BaseException,
 )
 
-# What a LogRecord has by itself, on any Python, and what is captured elsewhere.
-_OWN = frozenset(vars(logging.makeLogRecord({}))) | {
+# What a LogRecord has by itself, on any Python, and what is captured elsewhere. Never by makeLogRecord, which
+# calls the project's factory: what that adds (trace and request ids) is extra.
+_OWN = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {
     *("message", "asctime", "taskName", "request", "fingerprint"),
 }
 

@@ -1,16 +1,16 @@
 """The templates of the mail: the package's own on a private engine, or those of the project, if they work.
 
 The private engine needs neither ``TEMPLATES`` nor the app registry, so a mail can be made while Django is
-still starting.
+still starting. The package's own templates are read when this module is imported, from a zip as well: a
+deployment may remove the release's folder while its processes still have something to report.
 """
 
 from __future__ import annotations
 
-import os
+import pkgutil
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from django.apps import apps
 from django.template import Context, Engine, engines
@@ -18,9 +18,16 @@ from django.template.backends.django import DjangoTemplates
 
 from .excerpts import one_line
 
-HERE = Path(__file__).parent.parent / "templates"
 TEXT = "django_maillog/digest.txt"
 HTML = "django_maillog/digest.html"
+
+
+def _read(name: str) -> str:
+    return cast(bytes, pkgutil.get_data("django_maillog", f"templates/{name}")).decode()
+
+
+_OWN = {name: _read(name) for name in (TEXT, HTML)}
+_OWN_LOADER = ("django.template.loaders.cached.Loader", [("django.template.loaders.locmem.Loader", _OWN)])
 
 
 def render(make_context: Callable[[list[str]], dict[str, Any]], *, project: bool = True) -> tuple[str, str]:
@@ -62,14 +69,14 @@ def _engine(name: str) -> Engine:
         for backend in engines.all():
             if isinstance(backend, DjangoTemplates):
                 engine = _with_own_templates(backend)
-                if not engine.get_template(name).origin.name.startswith(f"{HERE}{os.sep}"):
+                if str(engine.get_template(name).source) != _OWN[name]:
                     return engine
     return _own_engine()
 
 
 @cache
 def _own_engine() -> Engine:
-    return Engine(dirs=[str(HERE)])
+    return Engine(loaders=[_OWN_LOADER])
 
 
 def _with_own_templates(backend: DjangoTemplates) -> Engine:
@@ -79,13 +86,9 @@ def _with_own_templates(backend: DjangoTemplates) -> Engine:
     except AttributeError:
         pass
     theirs = backend.engine
-    ours = (
-        "django.template.loaders.cached.Loader",
-        [("django.template.loaders.filesystem.Loader", [str(HERE)])],
-    )
     engine = Engine(
         dirs=theirs.dirs,
-        loaders=[*theirs.loaders, ours],
+        loaders=[*theirs.loaders, _OWN_LOADER],
         libraries=theirs.libraries,
         builtins=theirs.builtins[len(Engine.default_builtins) :],
     )

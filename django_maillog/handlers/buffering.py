@@ -119,6 +119,10 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
             )
         self._target = SMTPHandler() if target is None else target
 
+    def has_stale_target(self) -> bool:
+        """Whether the target was taken away by the logging configuration that made this handler."""
+        return names.is_stale(self.target, of=self)
+
     def setTarget(self, target: SMTPHandler | str | None) -> None:
         """Set the target, as the standard library's MemoryHandler does."""
         self.target = target
@@ -157,7 +161,10 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         """
         frame = sys._getframe(1)
         try:
-            if is_reconfiguration(frame) or (process.ending and conf.tested()):
+            if is_reconfiguration(frame):
+                names.take_away(self)
+                return
+            if process.ending and conf.tested():
                 return
             if self.flushOnClose and not process.ending and not is_shutdown(frame):
                 self.flush()

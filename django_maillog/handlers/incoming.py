@@ -5,13 +5,12 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import buffers
+from ..capture.request import cleanse_urls, cleanser
 from ..capture.text import message_of
-
-if TYPE_CHECKING:
-    from ..digest import Report
+from ..digest import Report
 
 PACKAGE = "django_maillog"
 DEEPEST = 8  # of handlers at work in one thread, one within another, when a record is still taken
@@ -48,8 +47,6 @@ class Incoming(logging.Handler):
 
 def url_cleanser(record: logging.LogRecord) -> Callable[[str], str]:
     """Replaces the values of secret query parameters, by the filter of the project's technical reports."""
-    from ..capture.request import cleanse_urls, cleanser
-
     cleanse = cleanser(getattr(record, "request", None))
     return lambda text: cleanse_urls(text, cleanse)
 
@@ -75,15 +72,16 @@ def worst_of(report: Report) -> logging.LogRecord:
     """A record with what is known of the worst group, for code that makes subjects of records."""
     worst = max(report.groups, key=lambda group: group.level)
     sample: dict[str, Any] = worst.sample or {}
-    return logging.makeLogRecord(
-        {
-            "name": worst.logger,
-            "levelno": worst.level,
-            "levelname": logging.getLevelName(worst.level),
-            "msg": sample.get("message", worst.title),
-            "pathname": sample.get("pathname", ""),
-            "lineno": sample.get("lineno", 0),
-            "funcName": sample.get("function"),
-            "created": worst.last_at.timestamp(),
-        }
+    # No makeLogRecord: it calls the project's record factory, which may expect a logging call's arguments.
+    record = logging.LogRecord(
+        worst.logger,
+        worst.level,
+        sample.get("pathname", ""),
+        sample.get("lineno", 0),
+        sample.get("message", worst.title),
+        None,
+        None,
+        sample.get("function"),
     )
+    record.created = worst.last_at.timestamp()
+    return record

@@ -7,16 +7,14 @@ import logging.handlers
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+from .. import digest, policy
 from ..capture import prepare
 from . import arguments, names
 from .incoming import Incoming, is_ours
 from .lifecycle import is_shutdown
 from .smtp import SMTPHandler
-
-if TYPE_CHECKING:
-    from ..digest import Report
 
 
 @runtime_checkable
@@ -26,7 +24,7 @@ class DigestTarget(Protocol):
     include_html: bool
 
     def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord: ...
-    def send_digest(self, report: Report) -> None: ...
+    def send_digest(self, report: digest.Report) -> None: ...
     def get_html_report(self, record: logging.LogRecord) -> str: ...
 
 
@@ -97,8 +95,6 @@ class MemoryHandler(Incoming, logging.handlers.MemoryHandler):
         return None
 
     def _deliver_digest(self, target: DigestTarget, kept: Sequence[logging.LogRecord]) -> None:
-        from .. import digest, policy
-
         try:
             values = [
                 self._value(target, passed)

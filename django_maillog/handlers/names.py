@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from typing import TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
@@ -12,11 +13,23 @@ Kind = TypeVar("Kind", bound=logging.Handler)
 # The newest of each name. logging holds its handlers by weak references only, and nobody else holds one that
 # is named as a target but attached to no logger.
 _named: dict[str, logging.Handler] = {}
+# A new configuration has closed them. They go on working, some of them on loggers that it doesn't name.
+_taken_away: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
 
 
 def remember(name: str, handler: logging.Handler) -> None:
     """Keep a handler that others may name."""
     _named[name] = handler
+
+
+def take_away(handler: logging.Handler) -> None:
+    """A new configuration has closed this handler."""
+    _taken_away.add(handler)
+
+
+def is_stale(target: logging.Handler, *, of: logging.Handler) -> bool:
+    """Whether the target of a handler was taken away by the configuration that made the handler."""
+    return target in _taken_away and of not in _taken_away
 
 
 def find_any(name: str) -> logging.Handler | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+import sys
 from collections.abc import Sequence
 from email.utils import getaddresses
 from functools import cached_property
@@ -12,15 +13,16 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 
-from .. import buffers, compat
+from .. import buffers, compat, digest
 from ..capture.text import header_text, message_of, safe_text
-from . import arguments, incoming, names
+from ..outbox import connection as outgoing
+from . import arguments, incoming, names, technical
+from .lifecycle import is_reconfiguration
+from .smtp_backend import smtp_connection
 
 if TYPE_CHECKING:
     from django.core.mail.backends.base import BaseEmailBackend
     from django.views.debug import ExceptionReporter
-
-    from ..digest import Report
 
 STDLIB_TIMEOUT = 5.0  # seconds; what logging.handlers.SMTPHandler really waits, whatever its docstring says
 SUBJECT_LIMIT = 400  # characters; folding a header takes far more than linear time
@@ -105,6 +107,11 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
     # The inherited property knows the inherited set_name only.
     name = property(logging.Handler.get_name, set_name)
 
+    def close(self) -> None:
+        if is_reconfiguration(sys._getframe(1)):
+            names.take_away(self)
+        super().close()
+
     # Where mail goes.
 
     def get_recipients(self) -> list[str]:
@@ -127,8 +134,6 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
         """A new connection, not opened yet, whose errors are raised."""
         if self.mailhost is None:
             return self._project_connection() if compat.HAS_MAILERS else self.connection()
-        from .smtp_backend import smtp_connection  # and smtplib, when there is something to send
-
         return smtp_connection(
             host=self.mailhost,
             port=self.mailport,
@@ -222,20 +227,14 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
     @cached_property
     def reporter_class(self) -> type[ExceptionReporter]:
         """The class that makes the technical report: the argument's, else ``DEFAULT_EXCEPTION_REPORTER``."""
-        from . import technical  # here, because it takes the ORM along, which LOGGING should not have to load
-
         return technical.find_class(self._reporter_path)
 
     def get_html_report(self, record: logging.LogRecord) -> str:
         """The technical report as HTML."""
-        from . import technical
-
         return technical.make(self._report_class(), record, message_of(record)).get_traceback_html()
 
     def get_offline_report(self, record: logging.LogRecord) -> str:
         """The same for use in a logging call: no query, and the request's body and user as far as read."""
-        from . import technical
-
         return technical.offline_html(self._report_class(), record, message_of(record))
 
     def _html_report(self, record: logging.LogRecord) -> str | None:
@@ -245,8 +244,6 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
             return None
 
     def _text_report(self, record: logging.LogRecord) -> str:
-        from . import technical
-
         try:
             return technical.make(self._report_class(), record, record.getMessage()).get_traceback_text()
         except Exception as error:  # a strange request or exception must not cost the mail that tells of it
@@ -254,34 +251,27 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
             return f"{plain}\n(The technical report could not be made: {safe_text(repr(error), 500)})"
 
     def _report_class(self) -> type[ExceptionReporter]:
-        from . import technical
-
         is_default = self._reporter_path is None and self.reporter_class is technical.DEFAULT_REPORTER
         return technical.BriefReporter if is_default else self.reporter_class
 
     # A digest's mail.
 
-    def get_digest_subject(self, report: Report) -> str:
+    def get_digest_subject(self, report: digest.Report) -> str:
         """A digest's subject: what an overridden ``getSubject`` says of its worst record, else the counts."""
-        from .. import digest
-
         if report.groups and type(self).getSubject is not SMTPHandler.getSubject:
             return self.format_subject(f"{self._prefix()}{self.getSubject(incoming.worst_of(report))}")
         own = f"{self.subject}: " if self.subject else ""
         return self.format_subject(digest.subject(report, prefix=f"{self._prefix()}{own}"))
 
-    def send_digest(self, report: Report) -> None:
+    def send_digest(self, report: digest.Report) -> None:
         """Render and send one digest; an error is raised."""
-        from .. import digest
-        from ..outbox import connection
-
         recipients = self.get_recipients()
         if not recipients:
             return
         report.include_html = self.include_html
         with buffers.muted():
             rendered = digest.render(report, subject=self.get_digest_subject(report))
-            mail = connection.message(
+            mail = outgoing.message(
                 rendered, digest.headers(report), sender=self.get_sender(), recipients=recipients
             )
             self.get_connection().send_messages([mail])

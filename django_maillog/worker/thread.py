@@ -24,6 +24,7 @@ from .. import buffers, conf
 from .. import flush as flushing
 from ..flush import next_event
 from ..outbox.options import FlushOptions
+from ..outbox.preload import preload
 from ..prune import prune
 from ..spool import sources
 from ..spool.journal import journal
@@ -198,6 +199,7 @@ class Worker:
     # The clock's thread
 
     def _watch(self) -> None:
+        preload()
         mailer = outage.Mailer()
         while not self.inbox.ending:
             try:

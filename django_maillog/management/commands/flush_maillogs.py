@@ -15,7 +15,7 @@ from ...buffers import muted
 from ...flush import Summary, flush
 from ...outbox.options import FlushOptions
 from ...plan import known_buffers, plan, problems, spooled
-from ...spool.folder import spool_folder
+from ...spool.folder import UnsafeFolder, spool_folder
 
 INTERRUPTED = 130  # the shell's status for SIGINT
 
@@ -60,7 +60,7 @@ class Command(BaseCommand):
                 f"Nothing is lost: the records stay in {spool_folder()}. "
                 "If the tables are missing, run: manage.py migrate"
             ) from error
-        except ImproperlyConfigured as error:
+        except (ImproperlyConfigured, UnsafeFolder) as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
             raise CommandError(
