@@ -18,7 +18,7 @@ from ..spool.folder import segment_paths
 from ..spool.journal import journal
 from ..spool.segment import Mailed, Source
 from ..spool.sources import segments
-from ..transactions import Changed, Overtaken, is_refused, retrying, step_aside, write_alias
+from ..transactions import Changed, Overtaken, is_refused, lacks_character, retrying, step_aside, write_alias
 from .history import Configurations
 from .reader import MAX_COST, MAX_LINES, SQLITE_COST, Chunk, Reader
 from .store import Mails, Part, parts
@@ -95,7 +95,7 @@ class _Import:
                 if not is_refused(error):
                     raise
                 reader.seek(chunk.start)
-                if reader.escape_more():  # characters that the database didn't say it has no place for
+                if lacks_character(error) and reader.escape_more():  # it didn't say so when it was asked
                     continue
                 # One of these lines is poison: halve until it is alone, then keep it for a person to look at.
                 if chunk.lines > 1:
