@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 from django_maillog import conf
 from django_maillog.checks import check_settings
@@ -180,3 +180,20 @@ def test_a_wrong_name_keeps_records_in_memory(homes: Path, settings: Settings) -
 
     assert [source.read(0)[0] for source in segments()] == [[b"{}"]]
     assert [message.id for message in check_settings(spooling=True)] == ["django_maillog.E007"]
+
+
+@pytest.mark.django_db
+def test_where_there_is_no_place_for_a_folder_records_are_kept_in_memory(
+    homes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    (homes / "home").rmdir()
+    monkeypatch.setattr("tempfile.gettempdir", nowhere)
+
+    journal.append(BufferingHandler(), b"{}\n")
+
+    assert [source.read(0)[0] for source in segments()] == [[b"{}"]]
+    with pytest.raises(CommandError, match="there is no place for it: No usable temporary directory"):
+        call_command("flush_maillogs", "--dry-run")
