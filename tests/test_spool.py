@@ -189,8 +189,8 @@ def test_a_deleted_folder_is_made_again(
 def test_a_descriptor_that_was_closed_and_given_to_another_file_is_not_written_to(
     handler: BufferingHandler, seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(handler, "one")
     monkeypatch.setattr(writer, "VERIFIED_SECONDS", seconds)
+    put(handler, "one")
     fd = current()._fd
     with (tmp_path / "precious").open("wb") as precious:
         os.dup2(precious.fileno(), fd)  # what a daemon does that closes all and opens its own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -276,7 +277,11 @@ def test_a_wrong_configuration_fails_alone_with_one_warning(
     ids=repr,
 )
 def test_a_strange_header_stops_nobody_else_s_segment(folder: Path, header: dict[str, object]) -> None:
-    write(folder, "odd", GOOD, header=header)
+    path = write(folder, "odd", GOOD, header=header)
+    with contextlib.suppress(ValueError), SegmentFile.open(path) as segment:
+        assert segment.host.encode().isascii() or "\ufffd" in segment.host
+        assert 0 < len(segment.host) <= 255
+        assert 0 <= segment.process < 2**31
     write(folder, "x" * 200, GOOD)
     write(folder, "good", GOOD)
 
