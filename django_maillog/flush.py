@@ -64,7 +64,7 @@ class Summary:
         return self._batches().undelivered().aggregate(total=Sum("record_count"))["total"] or 0
 
     def as_dict(self) -> dict[str, int]:
-        names = ("imported", "sealed", "sent", "retrying", "failed", "pending")
+        names = ("imported", "set_aside", "sealed", "sent", "retrying", "failed", "pending")
         return {name: getattr(self, name) for name in names}
 
     def _batches(self) -> BatchQuerySet:

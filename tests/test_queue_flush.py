@@ -35,6 +35,7 @@ def test_everything_goes_out_when_it_is_asked_for(smtp: SMTPServer) -> None:
 
     assert buffer.flush().as_dict() == {
         "imported": 1,
+        "set_aside": 0,
         "sealed": 1,
         "sent": 1,
         "retrying": 0,

@@ -411,6 +411,32 @@ def test_row_level_security_keeps_nothing_out() -> None:
     assert totals() == {"batches": 3, "groups": 3, "records": 3}
 
 
+@pytest.mark.parametrize(
+    ("line", "owner"),
+    [
+        (b'{"time": 1, "buffer": "audit"', "audit"),
+        (b'{"buffer": "nobody\'s", "mess', "mail"),
+        (b"\xff\xfe", "mail"),
+        (b'{"time": 1e400, "message": "", "fingerprint": "a", "level": 40, "buffer": "audit"}', "audit"),
+    ],
+)
+def test_a_broken_line_counts_as_a_lost_record_of_its_buffer_else_of_one_of_the_segments(
+    line: bytes, owner: str, spool_dir: Path
+) -> None:
+    for name in ("mail", "audit"):
+        Buffer(name).log()
+    with segment(spool_dir).open("ab") as file:
+        file.write(line + b"\n")
+
+    imported = list(importer.import_chunks())
+
+    assert [(chunk.records, chunk.set_aside) for chunk in imported] == [(3, 1)]
+    assert set(Batch.objects.values_list("buffer", "record_count", "lost_count")) == {
+        (name, 1 + (name == owner), int(name == owner)) for name in ("mail", "audit")
+    }
+    assert segment(spool_dir).with_suffix(".lines.bad").read_bytes() == line + b"\n"
+
+
 def test_a_torn_last_line_waits_for_its_end(spool_dir: Path) -> None:
     buffer = Buffer()
     buffer.log("whole")

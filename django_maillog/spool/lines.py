@@ -82,11 +82,11 @@ def _checked(value: dict[str, Any], source: Source) -> Line:
     if "cause" not in value:
         value["cause"] = value["fingerprint"]
     for name in TEXTS:
-        if not isinstance(value[name], str):
+        if type(value[name]) is not str:
             raise TypeError(f"{name} isn't text")
-    for name, kind in OPTIONAL.items():
-        if name in value and not isinstance(value[name], kind):
-            raise TypeError(f"{name} isn't a {kind.__name__}")
+    for name in OPTIONAL.keys() & value.keys():
+        if type(value[name]) is not OPTIONAL[name]:
+            raise TypeError(f"{name} isn't a {OPTIONAL[name].__name__}")
     time = float(value["time"])
     if not 0 <= time < MAX_TIME:
         raise ValueError(f"time {time} is out of range")
