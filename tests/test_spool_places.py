@@ -20,7 +20,7 @@ from django_maillog.spool.folder import private_folder, spool_folder
 from django_maillog.spool.journal import journal
 from django_maillog.spool.places import default_folder, folder_name
 from django_maillog.spool.sources import segments
-from django_maillog.spool.writer import Owner, Writer
+from django_maillog.spool.writer import Writer, owner_now
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings  # an older pytest-django has it under another name
@@ -47,7 +47,7 @@ def homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings) -
 
 def leave(folder: Path, *, living: bool = False) -> Writer:
     """A segment that a process left in a folder."""
-    writer = Writer.create(private_folder(folder), Owner.now())
+    writer = Writer.create(private_folder(folder), owner_now())
     if not living:
         writer.close()
     return writer
