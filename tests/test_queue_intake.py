@@ -364,7 +364,7 @@ def test_what_changes_between_reading_and_writing_is_read_again(
 def test_the_line_that_a_database_refuses_is_set_aside_and_all_others_arrive(spool_dir: Path) -> None:
     buffer = Buffer()
     for number in range(10):
-        buffer.log(f"order {number}", fingerprint=str(number))
+        buffer.log(f"order {number} für Grete", fingerprint=str(number))
     path = segment(spool_dir)
     lines = path.read_text().splitlines()
     poison = json.loads(lines[5]) | {"extra": {"limit": float("inf")}}  # JSON in no database
@@ -378,6 +378,9 @@ def test_the_line_that_a_database_refuses_is_set_aside_and_all_others_arrive(spo
     assert json.loads(path.with_suffix(".lines.bad").read_text()) == poison
     assert totals() == {"batches": 10, "groups": 9, "records": 9}
     assert Batch.objects.get().lost_count == 1
+    assert (
+        Record.objects.filter(message__endswith="für Grete").count() == 9
+    )  # no other line is escaped for it
 
 
 @pytest.fixture

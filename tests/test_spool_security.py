@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -20,7 +21,7 @@ from django_maillog.spool import lines, sources
 from django_maillog.spool.folder import UnsafeFolder, private_folder, spool_folder
 from django_maillog.spool.journal import journal
 from django_maillog.spool.memory import MemorySegment
-from django_maillog.spool.segment import SegmentFile
+from django_maillog.spool.segment import BadSegment, NotOurs, SegmentFile
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings  # an older pytest-django has it under another name
@@ -276,7 +277,11 @@ def test_a_wrong_configuration_fails_alone_with_one_warning(
     ids=repr,
 )
 def test_a_strange_header_stops_nobody_else_s_segment(folder: Path, header: dict[str, object]) -> None:
-    write(folder, "odd", GOOD, header=header)
+    path = write(folder, "odd", GOOD, header=header)
+    with contextlib.suppress(BadSegment, NotOurs), SegmentFile.open(path) as segment:
+        assert segment.host.isprintable()  # no surrogate is
+        assert 0 < len(segment.host) <= 255
+        assert 0 <= segment.process < 2**31
     write(folder, "x" * 200, GOOD)
     write(folder, "good", GOOD)
 

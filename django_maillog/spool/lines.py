@@ -17,6 +17,7 @@ from .segment import Source
 
 TEXTS = ("logger", "message", "title", "fingerprint", "cause", "host", "buffer")
 OPTIONAL = {"traceback": str, "html": str, "pathname": str, "request": dict, "extra": dict}
+NUMBERS = (("level", -(2**31), 2**31 - 1), ("process", 0, 2**63 - 1))
 MAX_TIME = 32_503_680_000  # the year 3000: a time beyond it is nonsense, and databases refuse some
 
 _decode = json.JSONDecoder().raw_decode  # without what json.loads adds: a storm is read here, line by line
@@ -91,8 +92,10 @@ def _checked(value: dict[str, Any], source: Source) -> Line:
     if not 0 <= time < MAX_TIME:
         raise ValueError(f"time {time} is out of range")
     value["time"] = time
-    value["level"] = _within(int(value["level"]), -(2**31), 2**31 - 1)
-    value["process"] = _within(int(value["process"]), 0, 2**63 - 1)
+    for name, low, high in NUMBERS:
+        number = value[name]
+        if type(number) is not int or not low <= number <= high:
+            value[name] = _within(int(number), low, high)
     value["fingerprint"] = value["fingerprint"][:64]
     value["cause"] = value["cause"][:64]
     return Line(buffer, value)

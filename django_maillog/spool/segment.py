@@ -106,6 +106,7 @@ class SegmentFile(ReportedFile):
         self.id, self.host, self.process = header
         self.size = size
         self._claimed = False
+        self._configured: tuple[dict[str, Configuration], int] = {}, 0  # by buffer, and read up to where
 
     @classmethod
     def open(cls, path: Path) -> SegmentFile:
@@ -180,9 +181,9 @@ class SegmentFile(ReportedFile):
         return True
 
     def buffers(self) -> dict[str, Configuration]:
-        """How the buffers in this segment were configured by its owner, by name; reads all of it."""
-        found: dict[str, Configuration] = {}
-        lines, offset = self.read(0)
+        """How the buffers in this segment were configured by its owner, by name; reads on to its end."""
+        found, offset = self._configured
+        lines, offset = self.read(offset)
         while lines:
             for line in lines:
                 if line.startswith(configurations.START):
@@ -193,6 +194,7 @@ class SegmentFile(ReportedFile):
                     else:
                         found[name] = configuration
             lines, offset = self.read(offset)
+        self._configured = found, offset
         return found
 
     def set_aside(self, line: bytes) -> bool:
