@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from django.utils.timezone import get_default_timezone, get_default_timezone_name
@@ -32,17 +33,17 @@ class Clock:
         return self.exact(moment)[:-3]
 
     def range(self, first_at: datetime, last_at: datetime) -> str:
-        first, last = self.minute(first_at), self.minute(last_at)
-        if first == last:
-            return first
-        if self.date(first_at) == self.date(last_at):
-            return f"{first}–{last_at.astimezone(self.tz):%H:%M}"
-        return f"{first} – {last}"
+        return self._range(first_at, last_at, self.minute, "%H:%M")
 
     def exact_range(self, first_at: datetime, last_at: datetime) -> str:
-        first, last = self.exact(first_at), self.exact(last_at)
+        return self._range(first_at, last_at, self.exact, "%H:%M:%S")
+
+    def _range(
+        self, first_at: datetime, last_at: datetime, said: Callable[[datetime], str], time: str
+    ) -> str:
+        first, last = said(first_at), said(last_at)
         if first == last:
             return first
         if self.date(first_at) == self.date(last_at):
-            return f"{first}–{last_at.astimezone(self.tz):%H:%M:%S}"
+            return f"{first}–{last_at.astimezone(self.tz):{time}}"
         return f"{first} – {last}"
