@@ -76,7 +76,7 @@ def test_mails_go_out_after_the_release_was_removed(
     process = site.popen(
         [sys.executable, "-P", "-c", CODE],
         env={"PYTHONPATH": f"{path}:{ROOT}"},
-        stderr=subprocess.PIPE,  # type: ignore[arg-type]
+        stderr=subprocess.PIPE,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == f"{path}/django_maillog/__init__.py True\n"

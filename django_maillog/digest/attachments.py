@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..capture.prepare import encode
+from ..capture.plain import json_line
 
 
 @dataclass(kw_only=True)
@@ -40,7 +40,7 @@ def compress(records: Iterable[dict[str, Any]], room: int) -> tuple[bytes | None
     with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, compresslevel=6, mtime=0) as lines:
         for record in records:
             number += 1
-            lines.write(encode({key: value for key, value in record.items() if key != "html"}))
+            lines.write(json_line({key: value for key, value in record.items() if key != "html"}))
             if buffer.tell() > room:
                 return None, number
     content = buffer.getvalue()
