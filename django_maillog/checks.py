@@ -15,7 +15,7 @@ from django.utils.module_loading import import_string
 
 from . import buffers, charset, compat, conf
 from .spool import unattended
-from .spool.folder import spool_folder, verify_unmade
+from .spool.folder import UnsafeFolder, spool_folder, verify_unmade
 from .transactions import write_alias
 
 ADMINS_HINT = 'Set ADMINS = ["ada@example.com"] (up to Django 5.2: [("Ada", "ada@example.com")])'
@@ -161,7 +161,7 @@ def _check_spool() -> Iterator[CheckMessage]:
     try:
         folder = spool_folder()
         verify_unmade(folder)
-    except OSError as error:
+    except UnsafeFolder as error:
         yield Warning(
             f"The spool folder can't be used, so records are kept in memory: {error}",
             hint="Set MAILLOG_SPOOL_DIR to a folder of this user's own, with mode 0700, "

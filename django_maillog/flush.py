@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 
+from django.db import Error
 from django.db.models import Max, Min, Sum
 from django.utils import timezone
 
@@ -63,7 +64,7 @@ class Summary:
         return self._batches().undelivered().aggregate(total=Sum("record_count"))["total"] or 0
 
     def as_dict(self) -> dict[str, int]:
-        names = ("imported", "sealed", "sent", "retrying", "failed", "pending")
+        names = ("imported", "set_aside", "sealed", "sent", "retrying", "failed", "pending")
         return {name: getattr(self, name) for name in names}
 
     def _batches(self) -> BatchQuerySet:
@@ -73,20 +74,29 @@ class Summary:
 def flush(options: FlushOptions = FlushOptions()) -> Summary:  # noqa: B008  # it is frozen
     """Import every segment on this host; seal open batches; deliver.
 
-    Raises django.db.Error if the database can't be used.
+    Raises django.db.Error if the database can't be used, and in the end what an import raised: something that
+    is wrong with one segment holds no mail back.
     """
     done = Summary(options.buffers)
+    failed = None
     look_at = time.monotonic() + NEWS_EVERY_SECONDS
-    with closing(import_chunks(options.clock, others=options.others)) as chunks:
-        for chunk in chunks:
-            done.imported += chunk.records
-            done.set_aside += chunk.set_aside
-            if options.stop():
-                break
-            if time.monotonic() > look_at:
-                _send_news(done, options)
-                look_at = time.monotonic() + NEWS_EVERY_SECONDS
+    try:
+        with closing(import_chunks(options.clock, others=options.others)) as chunks:
+            for chunk in chunks:
+                done.imported += chunk.records
+                done.set_aside += chunk.set_aside
+                if options.stop():
+                    break
+                if time.monotonic() > look_at:
+                    _send_news(done, options)
+                    look_at = time.monotonic() + NEWS_EVERY_SECONDS
+    except Error:
+        raise
+    except Exception as error:  # whatever is wrong with a segment: it is logged, and raised below
+        failed = error
     _seal_and_deliver(done, options)
+    if failed is not None:
+        raise failed
     return done
 
 

@@ -19,7 +19,7 @@ from .outbox.options import FlushOptions
 from .outbox.targets import target_of
 from .policy import Reason
 from .spool import unattended
-from .spool.folder import segment_paths
+from .spool.folder import segment_paths, spool_folder
 from .spool.segment import BadSegment, NotOurs, SegmentFile
 
 SHOWN_PROBLEMS = 10
@@ -54,7 +54,7 @@ def plan(
 def spooled() -> Counter[str]:
     """The records that wait in the spool to be imported, by buffer; a buffer may be there with none."""
     found: Counter[str] = Counter()
-    paths = segment_paths()
+    paths = segment_paths(spool_folder())
     offsets = Segment.objects.in_bulk([path.stem for path in paths])
     for path in paths:
         with contextlib.suppress(OSError, BadSegment, NotOurs), SegmentFile.open(path) as segment:

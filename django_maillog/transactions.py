@@ -19,6 +19,7 @@ AGAIN = frozenset({"40001", "40P01", 1205, 1213})  # serialization failure, dead
 # A character that the database's character set lacks: MySQL twice, PostgreSQL in JSON and in text.
 CHARACTERS = frozenset({1366, 3988, "22P05", "22021"})
 REFUSED = CHARACTERS | {1153, 1264, 1406}  # MySQL: packet, range, length
+HUNG_UP = frozenset({2006, 2013})  # MySQL's client: the server closed the connection
 # No room: MySQL's table or disk is full; PostgreSQL's disk; SQLite's disk, or its max_page_count.
 FULL = frozenset({1021, 1114, "53100", "SQLITE_FULL"})
 
@@ -79,6 +80,19 @@ def is_refused(error: Exception) -> bool:
 def lacks_character(error: Exception) -> bool:
     """Whether the database, or its driver, refused a character."""
     return isinstance(error, UnicodeError) or (isinstance(error, Error) and bool(_code(error) & CHARACTERS))
+
+
+def is_too_large(error: Exception, alias: str, size: int) -> bool:
+    """Whether MySQL hung up since a statement with so many bytes of content exceeds ``max_allowed_packet``.
+
+    It answers 1153 only if the client has sent everything before. Raises if it can't be reached at all.
+    """
+    if not isinstance(error, Error) or not _code(error) & HUNG_UP:
+        return False
+    connections[alias].close()
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT @@max_allowed_packet")
+        return 2 * size > int(cursor.fetchone()[0])
 
 
 def is_full(error: Exception) -> bool:

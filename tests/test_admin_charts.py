@@ -8,6 +8,7 @@ import pytest
 
 from django_maillog.admin import charts, words
 from django_maillog.admin.records import folded
+from django_maillog.digest.timebar import spread
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -43,16 +44,15 @@ def test_one_record_beside_a_million_is_still_visible() -> None:
     assert 'height="1.5"' in svg
 
 
-def test_spans_are_spread_over_their_stretches_and_nothing_is_lost() -> None:
-    starts = charts.buckets(NOON, MINUTE, 4)
+def test_spans_are_spread_over_whole_columns_and_nothing_is_lost() -> None:
     spans = [
         (NOON, NOON, 1),
-        (NOON + MINUTE, NOON + 3 * MINUTE, 8),
+        (NOON + MINUTE, NOON + 3.5 * MINUTE, 8),
         (NOON - MINUTE, NOON - MINUTE, 2),
         (NOON + 99 * MINUTE, NOON + 99 * MINUTE, 4),
     ]
 
-    assert charts.place(spans, starts, MINUTE) == [3, 3, 3, 6]
+    assert charts.whole(spread(spans, NOON, NOON + 4 * MINUTE, width=4)) == [3, 3, 3, 6]
 
 
 @pytest.mark.parametrize(

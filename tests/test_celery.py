@@ -87,6 +87,8 @@ def project(site: Site, tmp_path: Path) -> Iterator[Site]:
     }
     site.configure_logging(readme_logging(group_wait=1))
     yield site
+    # A worker that a failed test left would make its keys again.
+    site.stop()
     with redis.Redis.from_url(os.environ[BROKER]) as broker:
         for key in broker.scan_iter(f"{site.env['PROJ_QUEUE']}*"):
             broker.delete(key)

@@ -11,6 +11,7 @@ import sys
 import termios
 from datetime import timedelta
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from tests.buffers import Buffer
 from tests.sites import Site
 from tests.smtp import SMTPServer
 
-KEYS = ["imported", "sealed", "sent", "retrying", "failed", "pending"]
+KEYS = ["imported", "set_aside", "sealed", "sent", "retrying", "failed", "pending"]
 THREE_KINDS = """
 import logging
 log = logging.getLogger("shop")
@@ -59,7 +60,7 @@ def test_25_errors_of_3_kinds_are_one_mail(site: Site, smtp: SMTPServer) -> None
 
     done = site.manage("flush_maillogs", "--json")
 
-    assert json.loads(done.stdout) == dict(zip(KEYS, [25, 1, 1, 0, 0, 0], strict=True))
+    assert json.loads(done.stdout) == dict(zip(KEYS, [25, 0, 1, 1, 0, 0, 0], strict=True))
     (message,) = smtp.messages
     assert (message["X-Maillog-Count"], message["X-Maillog-Groups"]) == ("25", "3")
 
@@ -75,6 +76,24 @@ def test_people_are_told_in_a_sentence(smtp: SMTPServer) -> None:
     assert run("flush_maillogs") == (
         "2 records imported, 1 batch sealed, 1 sent, 0 to be tried again, 0 failed; 0 records pending.\n"
     )
+
+
+def test_a_line_that_nobody_can_read_is_told_of_and_counts_as_lost(spool_dir: Path, smtp: SMTPServer) -> None:
+    live_buffer().log(times=2)
+    (path,) = spool_dir.glob("*.jsonl")
+    with path.open("ab") as file:
+        file.write(b'{"time": 1, "message": "cut sh')
+        file.write(b'rt", "buffer": "mail"\n')
+
+    output = StringIO()
+    with pytest.raises(SystemExit, match="1"):
+        call_command("flush_maillogs", stdout=output, stderr=output)
+
+    (message,) = smtp.messages
+    assert output.getvalue().startswith("3 records imported, 1 batch sealed, 1 sent")
+    assert f"1 line of the spool can't be imported: kept in *.lines.bad in {spool_dir}" in output.getvalue()
+    assert message["X-Maillog-Count"] == "3"
+    assert "1 record could not be kept" in message.as_string()
 
 
 def test_what_is_not_due_stays_for_cron(smtp: SMTPServer) -> None:

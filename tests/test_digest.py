@@ -24,7 +24,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from django_maillog import digest
-from django_maillog.digest import excerpts, page, samples, timebar
+from django_maillog.digest import excerpts, samples, timebar, words
 from django_maillog.outbox import connection
 from django_maillog.policy import Reason
 from tests import mail_samples
@@ -226,9 +226,9 @@ def test_text_and_html_tell_the_same_groups_counts_and_links() -> None:
 
 @pytest.mark.parametrize("reason", [*Reason, "something else"])
 def test_every_reason_is_said_in_words_of_its_own(reason: str) -> None:
-    others = {page.why(report(group(), reason=other)) for other in Reason if other != reason}
+    others = {words.why(report(group(), reason=other)) for other in Reason if other != reason}
 
-    sentence = page.why(report(group(), reason=reason))
+    sentence = words.why(report(group(), reason=reason))
 
     assert sentence not in others
     assert sentence.endswith(".")
@@ -246,7 +246,7 @@ def test_every_reason_is_said_in_words_of_its_own(reason: str) -> None:
     ],
 )
 def test_records_are_called_what_they_all_are(levels: list[int], noun: str) -> None:
-    assert page.noun(report(*(group(level=level) for level in levels))) == noun
+    assert words.noun(report(*(group(level=level) for level in levels))) == noun
 
 
 def test_the_summary_names_regressions_and_spans_of_days() -> None:

@@ -1,8 +1,8 @@
 """The handler tests of the standard library and of Django, with our classes in place of theirs.
 
-The standard library's run where Python ships its tests. Django's run where MAILLOG_TEST_DJANGO_SOURCES names a
-folder in which Django's source distributions lie unpacked, as ``.ci/run`` gets them. A test that is expected
-to fail here asks for something that is better otherwise: what it is stands beside its name.
+The standard library's run where Python ships its tests. Django's run where MAILLOG_TEST_DJANGO_SOURCES names
+a folder in which Django's source distributions lie unpacked, as ``.ci/run`` gets them. A test that is
+expected to fail here asks for something that is better otherwise: what it is stands beside its name.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ IS_OLD = django.VERSION < (6, 1)
 DIFFERENCES = {
     # It asks that the connection swallow mail errors (fail_silently): ours go to handleError.
     "test_fail_silently" if IS_OLD else "test_sends_using_fail_silently",
-    # Before 6.1 it asks the same; since then that email_backend be deprecated, which works here wherever Django
-    # lets it.
+    # Before 6.1 it asks the same; since then that email_backend be deprecated, which works here wherever
+    # Django lets it.
     "test_uses_custom_email_backend",
 }
 

@@ -109,6 +109,7 @@ def test_flush_reports_25_errors_of_3_kinds_in_one_mail(site: Site, smtp: SMTPSe
 
     assert json.loads(done.stdout) == {
         "imported": 25,
+        "set_aside": 0,
         "sealed": 1,
         "sent": 1,
         "retrying": 0,

@@ -10,6 +10,9 @@ from django.test import override_settings
 
 from django_maillog.models import Batch, Status
 from django_maillog.outbox.mails import eml, preview
+from django_maillog.spool import lines
+from django_maillog.spool.journal import journal
+from django_maillog.spool.segment import Source
 from tests.buffers import Buffer
 from tests.smtp import SMTPServer
 
@@ -32,6 +35,7 @@ def test_everything_goes_out_when_it_is_asked_for(smtp: SMTPServer) -> None:
 
     assert buffer.flush().as_dict() == {
         "imported": 1,
+        "set_aside": 0,
         "sealed": 1,
         "sent": 1,
         "retrying": 0,
@@ -133,3 +137,24 @@ def test_a_flush_reads_nothing_from_a_replica(smtp: SMTPServer) -> None:
 
     assert summary.sent == 1
     assert smtp.messages[0]["X-Maillog-Count"] == "5"
+
+
+def test_a_segment_that_nobody_foresaw_holds_no_mail_back(
+    smtp: SMTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer = Buffer()
+    buffer.log("before")
+    journal.rotate()
+    buffer.log("strange")
+    real = lines.parse
+
+    def parse(raw: bytes, source: Source) -> lines.Line:
+        if b"strange" in raw:
+            raise LookupError("nobody foresaw this")
+        return real(raw, source)
+
+    monkeypatch.setattr("django_maillog.intake.reader.parse", parse)
+    with pytest.raises(LookupError):
+        buffer.flush()
+
+    assert "before" in smtp.wait_for(1)[0]["Subject"]

@@ -364,7 +364,7 @@ def test_what_changes_between_reading_and_writing_is_read_again(
 def test_the_line_that_a_database_refuses_is_set_aside_and_all_others_arrive(spool_dir: Path) -> None:
     buffer = Buffer()
     for number in range(10):
-        buffer.log(f"order {number}", fingerprint=str(number))
+        buffer.log(f"order {number} für Grete", fingerprint=str(number))
     path = segment(spool_dir)
     lines = path.read_text().splitlines()
     poison = json.loads(lines[5]) | {"extra": {"limit": float("inf")}}  # JSON in no database
@@ -378,6 +378,9 @@ def test_the_line_that_a_database_refuses_is_set_aside_and_all_others_arrive(spo
     assert json.loads(path.with_suffix(".lines.bad").read_text()) == poison
     assert totals() == {"batches": 10, "groups": 9, "records": 9}
     assert Batch.objects.get().lost_count == 1
+    assert (
+        Record.objects.filter(message__endswith="für Grete").count() == 9
+    )  # no other line is escaped for it
 
 
 @pytest.fixture
@@ -409,6 +412,32 @@ def test_row_level_security_keeps_nothing_out() -> None:
 
     assert buffer.import_all() == 3
     assert totals() == {"batches": 3, "groups": 3, "records": 3}
+
+
+@pytest.mark.parametrize(
+    ("line", "owner"),
+    [
+        (b'{"time": 1, "buffer": "audit"', "audit"),
+        (b'{"buffer": "nobody\'s", "mess', "mail"),
+        (b"\xff\xfe", "mail"),
+        (b'{"time": 1e400, "message": "", "fingerprint": "a", "level": 40, "buffer": "audit"}', "audit"),
+    ],
+)
+def test_a_broken_line_counts_as_a_lost_record_of_its_buffer_else_of_one_of_the_segments(
+    line: bytes, owner: str, spool_dir: Path
+) -> None:
+    for name in ("mail", "audit"):
+        Buffer(name).log()
+    with segment(spool_dir).open("ab") as file:
+        file.write(line + b"\n")
+
+    imported = list(importer.import_chunks())
+
+    assert [(chunk.records, chunk.set_aside) for chunk in imported] == [(3, 1)]
+    assert set(Batch.objects.values_list("buffer", "record_count", "lost_count")) == {
+        (name, 1 + (name == owner), int(name == owner)) for name in ("mail", "audit")
+    }
+    assert segment(spool_dir).with_suffix(".lines.bad").read_bytes() == line + b"\n"
 
 
 def test_a_torn_last_line_waits_for_its_end(spool_dir: Path) -> None:

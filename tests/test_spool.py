@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.utils.functional import lazystr
 
 from django_maillog import conf
-from django_maillog.handlers import BufferingHandler
+from django_maillog.handlers import BufferingHandler, SMTPHandler
 from django_maillog.spool import journal as journal_module
 from django_maillog.spool import memory, reported, segment, sources, writer
 from django_maillog.spool.folder import private_folder
@@ -182,8 +189,8 @@ def test_a_deleted_folder_is_made_again(
 def test_a_descriptor_that_was_closed_and_given_to_another_file_is_not_written_to(
     handler: BufferingHandler, seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(handler, "one")
     monkeypatch.setattr(writer, "VERIFIED_SECONDS", seconds)
+    put(handler, "one")
     fd = current()._fd
     with (tmp_path / "precious").open("wb") as precious:
         os.dup2(precious.fileno(), fd)  # what a daemon does that closes all and opens its own
@@ -505,3 +512,76 @@ def test_a_child_writes_a_segment_of_its_own_and_leaves_its_parent_s_locked(
 
     assert sorted(everything()) == ["child", "parent"]
     assert len(sources.orphans()) == 1
+
+
+class AsksTheDatabase(SMTPHandler):
+    def get_recipients(self) -> list[str]:
+        return [user.email for user in get_user_model().objects.all()]
+
+
+class Lazy(SMTPHandler):
+    def get_recipients(self) -> Any:
+        return (address for address in [lazystr("you@example.com")])
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("target", "expected"), [(AsksTheDatabase, None), (Lazy, ["you@example.com"])], ids=["query", "lazy"]
+)
+def test_what_a_target_s_own_recipients_are_is_written_unless_they_ask_the_database(
+    handler: BufferingHandler, target: type[SMTPHandler], expected: list[str] | None
+) -> None:
+    handler.target = target()
+
+    put(handler, "one")
+
+    with SegmentFile.open(current().path) as segment:
+        configuration = segment.buffers()["maillog"]
+    assert configuration.get("recipients") == expected
+    assert configuration["rules"]["group_wait"] == 30
+    assert everything() == ["one"]
+
+
+def test_where_the_spool_may_hold_little_its_segments_are_small(
+    handler: BufferingHandler, spool_dir: Path, settings: Settings
+) -> None:
+    settings.MAILLOG_SPOOL_MAX_BYTES = 40_000
+
+    put(handler, *["x" * 1000] * 30)
+
+    assert max(path.stat().st_size for path in spool_dir.glob("*.jsonl")) < 12_000
+    assert len(everything()) == 30
+
+
+def test_beside_a_thread_that_computes_a_call_waits_no_longer_than_a_file_handler_s(
+    handler: BufferingHandler, tmp_path: Path
+) -> None:
+    file = logging.FileHandler(tmp_path / "peer.log")
+    record = logging.makeLogRecord({"msg": "x" * 300})
+    calls: dict[str, Callable[[], None]] = {
+        "ours": lambda: put(handler, "x" * 300),
+        "theirs": lambda: file.emit(record),
+    }
+    lasted: dict[str, list[float]] = {name: [] for name in calls}
+    ending = False
+
+    def compute() -> None:
+        while not ending:
+            pass
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    try:
+        for name, call in [*calls.items()] * 200:
+            time.sleep(0.0005)  # so that the other thread has the interpreter
+            start = time.perf_counter()
+            call()
+            lasted[name].append(time.perf_counter() - start)
+    finally:
+        ending = True
+        thread.join()
+        file.close()
+
+    ours, theirs = (statistics.quantiles(lasted[name], n=10)[-1] for name in ("ours", "theirs"))
+    # One interval in which a thread may keep the interpreter, on a machine that does other things, too.
+    assert ours < 3 * theirs + sys.getswitchinterval()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 from django_maillog import conf
 from django_maillog.checks import check_settings
@@ -20,7 +20,7 @@ from django_maillog.spool.folder import private_folder, spool_folder
 from django_maillog.spool.journal import journal
 from django_maillog.spool.places import default_folder, folder_name
 from django_maillog.spool.sources import segments
-from django_maillog.spool.writer import Owner, Writer
+from django_maillog.spool.writer import Writer, owner_now
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings  # an older pytest-django has it under another name
@@ -47,7 +47,7 @@ def homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings) -
 
 def leave(folder: Path, *, living: bool = False) -> Writer:
     """A segment that a process left in a folder."""
-    writer = Writer.create(private_folder(folder), Owner.now())
+    writer = Writer.create(private_folder(folder), owner_now())
     if not living:
         writer.close()
     return writer
@@ -180,3 +180,20 @@ def test_a_wrong_name_keeps_records_in_memory(homes: Path, settings: Settings) -
 
     assert [source.read(0)[0] for source in segments()] == [[b"{}"]]
     assert [message.id for message in check_settings(spooling=True)] == ["django_maillog.E007"]
+
+
+@pytest.mark.django_db
+def test_where_there_is_no_place_for_a_folder_records_are_kept_in_memory(
+    homes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    (homes / "home").rmdir()
+    monkeypatch.setattr("tempfile.gettempdir", nowhere)
+
+    journal.append(BufferingHandler(), b"{}\n")
+
+    assert [source.read(0)[0] for source in segments()] == [[b"{}"]]
+    with pytest.raises(CommandError, match="there is no place for it: No usable temporary directory"):
+        call_command("flush_maillogs", "--dry-run")

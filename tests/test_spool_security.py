@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -20,6 +21,7 @@ from django_maillog.spool import lines, sources
 from django_maillog.spool.folder import UnsafeFolder, private_folder, spool_folder
 from django_maillog.spool.journal import journal
 from django_maillog.spool.memory import MemorySegment
+from django_maillog.spool.segment import BadSegment, NotOurs, SegmentFile
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings  # an older pytest-django has it under another name
@@ -230,3 +232,60 @@ def test_a_line_with_more_than_one_value_is_set_aside(folder: Path) -> None:
 def test_the_folder_of_a_test_run_goes_with_the_process(settings: Settings) -> None:
     assert conf.testing()
     assert "django_maillog-tests-" in str(spool_folder())
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        {"configures": "other", "recipients": 5},
+        {"configures": "other", "recipients": [5]},
+        {"configures": "other", "rules": [1]},
+        {"configures": "other", "rules": {"group_wait": "soon"}},
+        {"configures": "other", "rules": {"no such rule": 1}},
+        {"configures": "other", "sender": {}},
+        {"configures": 7},
+        {"configures": ["other"], "using": "\ud800"},
+    ],
+    ids=repr,
+)
+def test_a_wrong_configuration_fails_alone_with_one_warning(
+    folder: Path, configuration: dict[str, object], caplog: pytest.LogCaptureFixture
+) -> None:
+    known = {"configures": "known", "recipients": ["a\ud800@example.com"], "sender": "b@example.com"}
+    path = write(folder, "some", configuration, known, GOOD, GOOD | {"buffer": "other"})
+
+    for _try in range(2):
+        with SegmentFile.open(path) as segment:
+            found = segment.buffers()
+    import_all()
+
+    assert found == {"known": {"recipients": ["a\ufffd@example.com"], "sender": "b@example.com"}}
+    assert len([r for r in caplog.records if "configuration ignored" in r.getMessage()]) == 1
+    assert sum(Group.objects.values_list("count", flat=True)) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"maillog": 1, "id": "odd", "host": "web\ud800\0", "process": 1},
+        {"maillog": 1, "id": "odd", "host": ["x" * 300], "process": 2**70},
+        {"maillog": 1, "id": "odd", "host": "x", "process": float("inf")},
+        {"maillog": 1, "id": "odd", "host": "x", "process": 1, "project": ["x"]},
+    ],
+    ids=repr,
+)
+def test_a_strange_header_stops_nobody_else_s_segment(folder: Path, header: dict[str, object]) -> None:
+    path = write(folder, "odd", GOOD, header=header)
+    with contextlib.suppress(BadSegment, NotOurs), SegmentFile.open(path) as segment:
+        assert segment.host.isprintable()  # no surrogate is
+        assert 0 < len(segment.host) <= 255
+        assert 0 <= segment.process < 2**31
+    write(folder, "x" * 200, GOOD)
+    write(folder, "good", GOOD)
+
+    import_all()
+
+    assert Group.objects.get().count >= 1
+    assert not (folder / "good.jsonl").exists()

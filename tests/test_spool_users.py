@@ -135,15 +135,22 @@ folder = os.environ["MAILLOG_SPOOL_DIR"]
 def check():
     print([message.id for message in checks.run_checks(tags=["django_maillog"])], flush=True)
 run({WEB}, work=check)
-run({WEB}, work=lambda: log.error("as web"))
+log.error("not imported yet")
+theirs = journal._writer.path
+journal.rotate()
+os.chown(theirs, {WEB}, {WEB})
+os.symlink(theirs, os.path.join(folder, "link.jsonl"))
+os.chown(os.path.join(folder, "link.jsonl"), {WEB}, {WEB}, follow_symlinks=False)
+print(flush().imported)
 os.chown(folder, {WEB}, {WEB})
-run({WEB}, work=flush)
-print([name for name in os.listdir(folder) if name.endswith(".bad")])
+log.error("in memory")
+run({CRON}, work=flush)
+print(theirs.exists(), [name for name in os.listdir(folder) if name.endswith(".bad")])
 """
 
     done = shared_site.run(code)
 
-    assert done.stdout.splitlines() == ["['django_maillog.W020']", "[]"]
+    assert done.stdout.splitlines() == ["['django_maillog.W020']", "0", "True []"]
 
 
 def test_check_and_commands_of_another_user_end_well_and_make_nothing(shared_site: Site) -> None:

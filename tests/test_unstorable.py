@@ -103,6 +103,20 @@ def test_a_mail_larger_than_a_packet_goes_out_once(smtp: SMTPServer) -> None:
     )
 
 
+@pytest.mark.skipif(connections["default"].vendor != "mysql", reason="MySQL's limit")
+def test_records_larger_together_than_a_packet_are_imported_and_one_that_is_larger_counts_as_lost() -> None:
+    buffer = Buffer()
+    for number in range(40):
+        buffer.log("x" * 7_000, fingerprint=str(number))
+    buffer.log("short", fingerprint="large", error=ValueError("y" * 60_000))
+
+    with small_packets():
+        buffer.import_all()
+
+    batch = Batch.objects.get()
+    assert (batch.record_count, batch.lost_count, batch.records.count()) == (41, 1, 40)
+
+
 @pytest.mark.parametrize("answer", ["550 no\0such user", "451 later \0 😀"])
 def test_a_servers_words_that_no_database_takes_are_kept_escaped(smtp: SMTPServer, answer: str) -> None:
     buffer = Buffer()

@@ -1,7 +1,12 @@
 """The admin: what is broken, since when, did the mail go out, and one click to do something about it.
 
-Every process loads these modules at its start, and few ever show a page, render or flush: what a page shows
-beyond columns and filters, ``digest`` and ``queue`` are imported where they are used.
+It reads the tables, steers through ``flush``, ``outbox.batches`` and ``silences``, and adds or edits no row.
+
+* ``base`` is what the three admins share: pages to read, buttons that are POSTs. ``batches``, ``groups`` and
+  ``records`` hold columns, filters and actions; ``batch_page`` and ``group_page`` what a row's page shows.
+* ``steps`` does what a batch's buttons say and tells how it ended, outside of the request's transaction.
+* ``overview`` is the strip on top, ``history`` the past of a group; ``charts`` draws them.
+* ``filters`` and ``changelist`` keep the lists on indexes; ``words`` writes levels, times and states.
 """
 
 from .batches import BatchAdmin

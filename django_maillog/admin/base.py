@@ -13,7 +13,12 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from . import words
 
 M = TypeVar("M", bound=Model)
 Response = HttpResponse | TemplateResponse
@@ -36,6 +41,16 @@ else:
             return cls
 
 
+def time_column(field: str, said: Any) -> Callable[[Any, Model], SafeString]:
+    """A column that shows when; the list is sorted by it where ``sortable_by`` names it."""
+
+    @admin.display(description=said, ordering=field)
+    def column(_admin: Any, row: Model) -> SafeString:
+        return words.when(getattr(row, field), timezone.now())
+
+    return column
+
+
 class RowsAdmin(ModelAdmin[M]):
     """An admin of rows that only the pipeline writes: people look, and press buttons if they may."""
 
@@ -47,6 +62,10 @@ class RowsAdmin(ModelAdmin[M]):
 
     class Media:
         css = {"all": ["django_maillog/admin.css"]}
+
+    @admin.display(description=gettext_lazy("level"), ordering="level")
+    def level_badge(self, row: Any) -> SafeString:
+        return words.level_badge(row.level)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Only what the filters ask for: Django would let an address compare any column with anything."""
@@ -92,8 +111,8 @@ class RowsAdmin(ModelAdmin[M]):
         self, name: str, view: Callable[..., Any], arguments: dict[str, Any] | None = None
     ) -> URLPattern:
         """A URL of this admin below a row's: ``<pk>/<name>/``."""
-        full_name = f"{self.opts.app_label}_{self.opts.model_name}_{name.replace('.', '_')}"
-        return path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), arguments, name=full_name)
+        url_name = f"{self.opts.app_label}_{self.opts.model_name}_{name.replace('.', '_')}"
+        return path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), arguments, name=url_name)
 
     def button_view(self, request: HttpRequest, pk: int, button: str) -> HttpResponse:
         if request.method != "POST":
@@ -154,8 +173,8 @@ class RowsAdmin(ModelAdmin[M]):
         return self.url("change", row.pk)
 
     def url(self, name: str, *args: object) -> str:
-        full_name = f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}"
-        return reverse(full_name, args=args, current_app=self.admin_site.name)
+        url_name = f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}"
+        return reverse(url_name, args=args, current_app=self.admin_site.name)
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # can't be subscripted at run time

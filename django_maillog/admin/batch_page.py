@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from .. import buffers, digest
+from ..digest.timebar import Span, spread
 from ..models import Batch, Group, Outcome, Record, Status
 from ..outbox.mails import preview
 from . import charts, words
@@ -149,7 +150,7 @@ def _bars(records: QuerySet[Record], rows: Sequence[Mapping[str, Any]]) -> dict[
     start, end = min(row["first"] for row in rows), max(row["last"] for row in rows)
     size = max((end - start) / BARS, timedelta(seconds=1))
     starts = charts.buckets(start, size, BARS)
-    spans: dict[int, list[tuple[datetime, datetime, int]]] = {row["group"]: [] for row in rows}
+    spans: dict[int, list[Span]] = {row["group"]: [] for row in rows}
     for group, moment, number in _moments(records.filter(folded=False), end - start):
         spans[group].append((moment, moment, number))
     folded = (
@@ -157,16 +158,17 @@ def _bars(records: QuerySet[Record], rows: Sequence[Mapping[str, Any]]) -> dict[
     )
     for group, first, last, number in folded[:FOLDS_READ]:
         spans[group].append((first, last, number))
-    return {
-        group: charts.chart(
-            [
-                charts.Column(f"{words.clock(at, end)} – {number}", {"bar": number})
-                for at, number in zip(starts, charts.place(found, starts, size), strict=True)
-            ],
-            label=_("its records over the time of this batch"),
-        )
-        for group, found in spans.items()
-    }
+    return {group: _bar(found, starts, size) for group, found in spans.items()}
+
+
+def _bar(spans: Iterable[Span], starts: Sequence[datetime], size: timedelta) -> SafeString:
+    end = starts[-1] + size
+    columns = spread(spans, starts[0], end, width=len(starts))
+    bars = [
+        charts.Column(f"{words.clock(at, end)} – {number}", {"bar": column})
+        for at, column, number in zip(starts, columns, charts.whole(columns), strict=True)
+    ]
+    return charts.chart(bars, label=_("its records over the time of this batch"))
 
 
 def _moments(records: QuerySet[Record], length: timedelta) -> Iterable[tuple[int, datetime, int]]:

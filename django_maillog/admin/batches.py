@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -21,13 +22,23 @@ from django.utils.translation import gettext_lazy, ngettext
 from ..models import Batch, Status
 from ..outbox.mails import eml
 from . import batch_page, words
-from .base import Response, RowsAdmin, framed
-from .filters import BufferFilter, LevelFilter
+from .base import Response, RowsAdmin, framed, time_column
+from .filters import BatchBufferFilter, LevelFilter
 from .overview import overview
 from .steps import STEPS, Told
 
 # One request sends no more mails than this.
 MOST_AT_ONCE = 20
+
+
+def _action(name: str) -> Callable[[BatchAdmin, HttpRequest, QuerySet[Batch]], None]:
+    """The list's action for one of the steps."""
+
+    @admin.action(permissions=["flush"], description=STEPS[name].label)
+    def act(admin: BatchAdmin, request: HttpRequest, batches: QuerySet[Batch]) -> None:
+        admin.take(request, batches, name)
+
+    return act
 
 
 @admin.register(Batch)
@@ -48,7 +59,7 @@ class BatchAdmin(RowsAdmin[Batch]):
         "due_or_sent",
         "recipient_list",
     )
-    list_filter = ("status", BufferFilter, LevelFilter, "opened_at")
+    list_filter = ("status", BatchBufferFilter, LevelFilter, "opened_at")
     search_fields = ("subject",)
     search_help_text = gettext_lazy("Searches the subjects.")
     date_hierarchy = "opened_at"
@@ -102,13 +113,7 @@ class BatchAdmin(RowsAdmin[Batch]):
     def subject_line(self, batch: Batch) -> str:
         return truncatechars(words.subject(batch), 90)
 
-    @admin.display(description=gettext_lazy("level"), ordering="level")
-    def level_badge(self, batch: Batch) -> SafeString:
-        return words.level_badge(batch.level)
-
-    @admin.display(description=gettext_lazy("opened"), ordering="opened_at")
-    def opened(self, batch: Batch) -> SafeString:
-        return words.when(batch.opened_at, timezone.now())
+    opened = time_column("opened_at", gettext_lazy("opened"))
 
     @admin.display(description=gettext_lazy("due or sent"))
     def due_or_sent(self, batch: Batch) -> SafeString:
@@ -139,21 +144,10 @@ class BatchAdmin(RowsAdmin[Batch]):
     def press(self, request: HttpRequest, row: Batch, button: str) -> None:
         self.tell(request, row, button, STEPS[button].take(row, timezone.now()))
 
-    @admin.action(permissions=["flush"], description=gettext_lazy("Flush now"))
-    def flush_now(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
-        self.take(request, queryset, "flush")
-
-    @admin.action(permissions=["flush"], description=gettext_lazy("Retry now"))
-    def retry_now(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
-        self.take(request, queryset, "retry")
-
-    @admin.action(permissions=["flush"], description=gettext_lazy("Cancel"))
-    def cancel(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
-        self.take(request, queryset, "cancel")
-
-    @admin.action(permissions=["flush"], description=gettext_lazy("Send again"))
-    def send_again(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
-        self.take(request, queryset, "again")
+    flush_now = _action("flush")
+    retry_now = _action("retry")
+    cancel = _action("cancel")
+    send_again = _action("again")
 
     def take(self, request: HttpRequest, queryset: QuerySet[Batch], name: str) -> None:
         """One step for each chosen batch that it fits; the others are counted."""
@@ -206,7 +200,6 @@ class BatchAdmin(RowsAdmin[Batch]):
 
     def eml_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The whole message, for a mail client."""
-
         batch = self.visible(request, pk)
         if not batch_page.has_mail(batch):
             raise Http404

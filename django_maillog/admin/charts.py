@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from django.utils.html import format_html, format_html_join
@@ -18,10 +19,10 @@ class Column(NamedTuple):
     """One bar: what it covers in words, and its counts by colour (a CSS class), drawn from the ground up."""
 
     label: str
-    parts: dict[str, int]
+    parts: Mapping[str, float]
 
     @property
-    def total(self) -> int:
+    def total(self) -> float:
         return sum(self.parts.values())
 
 
@@ -46,24 +47,13 @@ def buckets(start: datetime, size: timedelta, count: int) -> list[datetime]:
     return [start + size * index for index in range(count)]
 
 
-def place(
-    spans: Iterable[tuple[datetime, datetime, int]], starts: Sequence[datetime], size: timedelta
-) -> list[int]:
-    """How many records fall into each stretch, each span spread evenly; what lies outside goes to an end."""
-    counts = [0] * len(starts)
-    for first, last, number in spans:
-        low, high = _index(first, starts, size), _index(last, starts, size)
-        each, rest = divmod(number, high - low + 1)
-        for index in range(low, high + 1):
-            counts[index] += each + (index - low < rest)
-    return counts
+def whole(columns: Iterable[float]) -> list[int]:
+    """The columns as whole numbers whose sum is theirs."""
+    ends = [0, *(round(total) for total in accumulate(columns))]
+    return [after - before for before, after in pairwise(ends)]
 
 
-def _index(moment: datetime, starts: Sequence[datetime], size: timedelta) -> int:
-    return min(max(int((moment - starts[0]) / size), 0), len(starts) - 1)
-
-
-def _bar(column: Column, left: float, step: float, height: float, highest: int) -> SafeString:
+def _bar(column: Column, left: float, step: float, height: float, highest: float) -> SafeString:
     total = column.total
     # A rectangle without colour carries the tooltip of an empty column, too.
     empty = format_html(
@@ -79,7 +69,7 @@ def _bar(column: Column, left: float, step: float, height: float, highest: int) 
 
 
 def _stack(
-    parts: Mapping[str, int], total: int, left: float, step: float, height: float, drawn: float
+    parts: Mapping[str, float], total: float, left: float, step: float, height: float, drawn: float
 ) -> SafeString:
     pieces = []
     top = height

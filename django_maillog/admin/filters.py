@@ -61,37 +61,19 @@ class DistinctFilter(admin.SimpleListFilter):
         return queryset.filter(**{self.column: value}) if value and "\0" not in value else queryset
 
 
-class BufferFilter(DistinctFilter):
-    """Batches by buffer."""
-
-    title = gettext_lazy("buffer")
-    parameter_name = "buffer"
-    source = Batch
-    field = column = "buffer"
+def _distinct(
+    title: Any, field: str, source: type[Batch] | type[Group] | type[Segment], *, column: str = ""
+) -> type[DistinctFilter]:
+    fields = {"title": title, "parameter_name": field, "source": source, "field": field}
+    return type("Filter", (DistinctFilter,), {**fields, "column": column or field})
 
 
-class GroupBufferFilter(DistinctFilter):
-    """Groups by buffer."""
-
-    title = gettext_lazy("buffer")
-    parameter_name = "buffer"
-    source = Group
-    field = column = "buffer"
-
-
-class LoggerFilter(DistinctFilter):
-    """Groups by logger."""
-
-    title = gettext_lazy("logger")
-    parameter_name = "logger"
-    source = Group
-    field = column = "logger"
-
-
-class RecordBufferFilter(GroupBufferFilter):
-    """Records by the buffer of their group."""
-
-    column = "group__buffer"
+BatchBufferFilter = _distinct(gettext_lazy("buffer"), "buffer", Batch)
+GroupBufferFilter = _distinct(gettext_lazy("buffer"), "buffer", Group)
+RecordBufferFilter = _distinct(gettext_lazy("buffer"), "buffer", Group, column="group__buffer")
+# Of records, too: the names come from the groups, and those of hosts from the spool segments.
+LoggerFilter = _distinct(gettext_lazy("logger"), "logger", Group)
+HostFilter = _distinct(gettext_lazy("host"), "host", Segment)
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -145,19 +127,6 @@ class TimeFilter(admin.SimpleListFilter):
         if value not in self.hours:
             return queryset
         return queryset.filter(last_at__gte=timezone.now() - timedelta(hours=int(value)))
-
-
-class RecordLoggerFilter(LoggerFilter):
-    """Records by logger; the names come from the groups."""
-
-
-class HostFilter(DistinctFilter):
-    """Records by host; the names come from the spool segments."""
-
-    title = gettext_lazy("host")
-    parameter_name = "host"
-    source = Segment
-    field = column = "host"
 
 
 class RowFilter(admin.SimpleListFilter):

@@ -117,7 +117,7 @@ def _strip(tallies: list[tuple[datetime, int, int]], start: datetime) -> tuple[S
     return charts.chart(columns, label=label, step=10, height=40), peak, totals
 
 
-def rate(per_hour: int) -> str:
+def rate(per_hour: float) -> str:
     """Records an hour as records a minute, in words."""
     per_minute = per_hour / 60
     digits = 0 if per_minute >= 10 or not per_hour else 1 if per_minute >= 0.1 else 2

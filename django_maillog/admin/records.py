@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from itertools import groupby, pairwise
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
@@ -23,19 +24,17 @@ from django.utils.translation import gettext_lazy
 from ..frames import Section, sections
 from ..models import Record
 from . import words
-from .base import WINDOW, BoundedPaginator, RowsAdmin, framed
+from .base import WINDOW, BoundedPaginator, RowsAdmin, framed, time_column
+from .changelist import RecordChangeList
 from .filters import (
     HostFilter,
     LevelFilter,
+    LoggerFilter,
     RecordBatchFilter,
     RecordBufferFilter,
     RecordGroupFilter,
-    RecordLoggerFilter,
     TimeFilter,
 )
-
-if TYPE_CHECKING:
-    from django.contrib.admin.views.main import ChangeList
 
 LISTED = ("level", "logger", "message", "count", "host", "last_at", "group__title")
 
@@ -54,7 +53,7 @@ class RecordAdmin(RowsAdmin[Record]):
         TimeFilter,
         LevelFilter,
         RecordBufferFilter,
-        RecordLoggerFilter,
+        LoggerFilter,
         HostFilter,
     )
     search_help_text = format_lazy(
@@ -78,8 +77,6 @@ class RecordAdmin(RowsAdmin[Record]):
         )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        from .changelist import RecordChangeList
-
         return RecordChangeList
 
     def get_urls(self) -> list[URLPattern]:
@@ -96,13 +93,7 @@ class RecordAdmin(RowsAdmin[Record]):
 
     # The columns of the list
 
-    @admin.display(description=gettext_lazy("level"))
-    def level_badge(self, record: Record) -> SafeString:
-        return words.level_badge(record.level)
-
-    @admin.display(description=gettext_lazy("time"))
-    def time(self, record: Record) -> SafeString:
-        return words.when(record.last_at, timezone.now())
+    time = time_column("last_at", gettext_lazy("time"))
 
     @admin.display(description=gettext_lazy("message"))
     def line(self, record: Record) -> SafeString:

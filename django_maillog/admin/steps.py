@@ -1,13 +1,12 @@
-"""What the buttons of a batch do, and how the outcome is told; all of it happens in ``queue``."""
+"""What the buttons of a batch do, and how the outcome is told; it happens in ``flush`` and ``outbox``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.contrib import messages
-from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -15,6 +14,9 @@ from ..flush import flush_batch
 from ..models import Batch, Status
 from ..outbox.batches import cancel, retry, send_again
 from . import words
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrOrPromise
 
 
 class Told(NamedTuple):
@@ -27,7 +29,7 @@ class Told(NamedTuple):
 class Step(NamedTuple):
     """One thing that a person can do with a batch in one of ``statuses``."""
 
-    label: str | Promise
+    label: _StrOrPromise
     statuses: frozenset[str]
     run: Callable[[Batch, datetime], Told]
 
@@ -65,7 +67,6 @@ def outcome(batch: Batch, now: datetime) -> Told:
 
 
 def _flush(batch: Batch, now: datetime) -> Told:
-
     flushed = flush_batch(batch)
     if flushed.status == Status.OPEN:
         facts = {"subject": words.subject(batch)}
@@ -74,14 +75,12 @@ def _flush(batch: Batch, now: datetime) -> Told:
 
 
 def _retry(batch: Batch, now: datetime) -> Told:
-
     retry(batch, now)
     batch.refresh_from_db()
     return outcome(flush_batch(batch), now)
 
 
 def _cancel(batch: Batch, now: datetime) -> Told:
-
     facts = {"subject": words.subject(batch)}
     if cancel(batch, now):
         return Told(messages.SUCCESS, _("“%(subject)s” was cancelled: it will not be sent.") % facts)
@@ -89,7 +88,6 @@ def _cancel(batch: Batch, now: datetime) -> Told:
 
 
 def _send_again(batch: Batch, now: datetime) -> Told:
-
     copy = send_again(batch, now)
     if copy is None:
         facts = {"subject": words.subject(batch)}

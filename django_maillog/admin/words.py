@@ -11,7 +11,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from .. import moments
+from ..digest.words import WHY
 from ..models import Batch, Group, Status
+from ..policy import Reason
 
 LEVELS = [logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG]
 
@@ -83,18 +85,7 @@ def group_badge(group: Group, now: datetime) -> SafeString:
 
 def reason(code: str) -> str:
     """Why a batch is due, in words."""
-    known = {
-        "level": _("a record at the flush level"),
-        "capacity": _("the batch is full"),
-        "new": _("something new broke"),
-        "regressed": _("something broke again"),
-        "variant": _("a new variant of a known error"),
-        "volume": _("an error became frequent"),
-        "repeat": _("a reminder of known errors"),
-        "flush": _("somebody asked for it"),
-        "outage": _("the database was away"),
-    }
-    return known.get(code, code)
+    return str(WHY[Reason(code)].clause) if code in list(Reason) else code
 
 
 def subject(batch: Batch) -> str:

@@ -1,9 +1,20 @@
-"""The mail: a report of groups and samples becomes a subject, text, HTML and attachments.
+"""The mail: a report becomes a subject, text, HTML and attachments. Pure: no SQL, no clock, no network.
 
-Pure: no SQL, no clock, no network.
+In comes a ``Report`` (``report``): the groups of one mail with their counts, times and one sample each; the
+outbox reads it from the tables, ``summary`` makes it of values that no table has seen. Out come a ``Digest``
+and the headers, which ``outbox.connection`` puts into a message. The order, in ``mail.render``:
+
+1. ``headers`` makes the subject; ``mail`` compresses what is attached.
+2. ``page`` composes the plain strings that the templates lay out, for a size from the ladder: ``words`` says
+   them, ``samples`` fits each group's sample into its room, ``excerpts`` cleans and cuts the texts,
+   ``timebar`` draws when the records came, ``clock`` writes times.
+3. ``templating`` renders text and HTML; what is too large is composed again in the next smaller size.
 """
 
-from .attachments import Attachment
-from .mail import Digest, GroupReport, Report, headers, render, subject, summarize
+from .headers import headers
+from .headers import subject_of as subject
+from .mail import render
+from .report import Attachment, Digest, GroupReport, Report
+from .summary import summarize
 
 __all__ = ["Attachment", "Digest", "GroupReport", "Report", "headers", "render", "subject", "summarize"]

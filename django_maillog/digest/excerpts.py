@@ -35,6 +35,10 @@ class _Escapes(dict[int, str]):
 ESCAPES = _Escapes()
 BREAKS = re.compile(r"[\s\x1c-\x1f\x85\u2028\u2029]+")
 
+# Bytes of HTML: what a remark about what was left out takes, and the least that a text is cut to.
+REMARK_WEIGHT = 60
+SHORTEST = 200
+
 
 def visible(text: str) -> str:
     """The text with what a mail client would act on, or hide, written as escapes; never a SafeString."""
@@ -48,7 +52,8 @@ def visible(text: str) -> str:
 def one_line(text: str, limit: int) -> str:
     """The text on one line of at most ``limit`` characters."""
     line = text[: limit * 4]
-    if "  " in line or not line.isprintable():  # what is printable has nothing else to replace
+    # What is printable and holds no two blanks has nothing to replace.
+    if "  " in line or not line.isprintable():
         line = UNPRINTABLE.sub("", BREAKS.sub(" ", line))
     line = line.strip()
     return line if len(line) <= limit and len(text) <= limit * 4 else line[: limit - 1].rstrip() + "…"
@@ -82,7 +87,7 @@ def cut_middle(text: str, room: int) -> tuple[str, int]:
     return clip(text, low)
 
 
-class Part(NamedTuple):
+class Passage(NamedTuple):
     """A run of a traceback: ``kind`` is "app", "library", "cut" or "" for what is no frame."""
 
     kind: str
@@ -92,40 +97,46 @@ class Part(NamedTuple):
 class Excerpt(NamedTuple):
     """A traceback as its parts, and what is missing."""
 
-    parts: list[Part]
+    parts: list[Passage]
     frames_cut: int
     characters_cut: int
 
 
 def shorten(traceback: str, room: int) -> Excerpt:
     """The traceback in ``room`` bytes of HTML: library frames go first, from the middle, then others."""
-    units = list(sections(traceback))
-    excess = weight(traceback) - room
-    if excess <= 0:
-        return Excerpt(list(_joined(units, set())), 0, 0)
-    weights = [weight(unit.text) for unit in units]
-    dropped: set[int] = set()
-    spare = 60  # what the remark about what was dropped takes
-    for kind, keep in (("library", 0), ("app", 4)):
-        frames = [index for index, unit in enumerate(units) if unit.kind == kind]
-        for index in _from_the_middle(frames)[: max(0, len(frames) - keep)]:
-            if excess + spare <= 0:
-                break
-            dropped.add(index)
-            excess -= weights[index]
-    parts = list(_joined(units, dropped))
+    found = list(sections(traceback))
+    dropped = _dropped(found, weight(traceback) - room)
+    parts = list(_joined(found, dropped))
     excess = sum(weight(part.text) for part in parts) - room
     if excess <= 0:
         return Excerpt(parts, len(dropped), 0)
+    # Most of it is one text, such as a message of megabytes: frames around it stay.
     longest = max(range(len(parts)), key=lambda index: weight(parts[index].text))
     kind, text = parts[longest]
-    spared = weight(text) - excess - 60
-    if spared < 200:
-        text, gone = cut_middle("".join(part.text for part in parts), max(room - 60, 60))
-        return Excerpt([Part("", text)], len(dropped), gone)
-    text, gone = cut_middle(text, spared)
-    parts[longest] = Part(kind, text)
+    left = weight(text) - excess - REMARK_WEIGHT
+    if left >= SHORTEST:
+        text, gone = cut_middle(text, left)
+        parts[longest] = Passage(kind, text)
+    else:
+        left = max(room - REMARK_WEIGHT, REMARK_WEIGHT)
+        text, gone = cut_middle("".join(part.text for part in parts), left)
+        parts = [Passage("", text)]
     return Excerpt(parts, len(dropped), gone)
+
+
+def _dropped(found: list[Section], excess: int) -> set[int]:
+    """Which frames to leave out so that so many bytes go; four of the project's own always stay."""
+    dropped: set[int] = set()
+    if excess <= 0:
+        return dropped
+    for kind, keep in (("library", 0), ("app", 4)):
+        frames = [index for index, section in enumerate(found) if section.kind == kind]
+        for index in _from_the_middle(frames)[: max(0, len(frames) - keep)]:
+            if excess + REMARK_WEIGHT <= 0:
+                return dropped
+            dropped.add(index)
+            excess -= weight(found[index].text)
+    return dropped
 
 
 def _from_the_middle(indexes: list[int]) -> list[int]:
@@ -133,16 +144,14 @@ def _from_the_middle(indexes: list[int]) -> list[int]:
     return [indexes[place] for place in sorted(range(len(indexes)), key=lambda place: abs(place - middle))]
 
 
-def _joined(sections: list[Section], dropped: set[int]) -> Iterator[Part]:
+def _joined(found: list[Section], dropped: set[int]) -> Iterator[Passage]:
     """Neighbours of one kind as one part, and for each run that was dropped a remark."""
-    marked = (
-        ("cut" if number in dropped else section.kind, section) for number, section in enumerate(sections)
-    )
+    marked = (("cut" if number in dropped else section.kind, section) for number, section in enumerate(found))
     for kind, run in groupby(marked, key=itemgetter(0)):
         members = [section for _kind, section in run]
         if kind == "cut":
             what = "library frame" if all(member.kind == "library" for member in members) else "frame"
             remark = f"  … {len(members):,} {what}{'s' if len(members) > 1 else ''} left out …\n"
-            yield Part("cut", remark)
+            yield Passage("cut", remark)
         else:
-            yield Part(kind, "".join(member.text for member in members))
+            yield Passage(kind, "".join(member.text for member in members))

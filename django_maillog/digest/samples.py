@@ -13,7 +13,8 @@ META_SHOWN = ("HTTP_HOST", "HTTP_REFERER", "HTTP_USER_AGENT", "REMOTE_ADDR")
 TEXT_LIMIT = 64_000
 TEXT_LIMIT_OF_MANY = 32_000
 VALUE_LIMIT = 2_000
-PAIR_WEIGHT = 250  # bytes of HTML around a name and its value
+# Bytes of HTML around a name and its value.
+PAIR_WEIGHT = 250
 
 
 class Table(NamedTuple):

@@ -8,12 +8,12 @@ from itertools import groupby
 
 BLOCKS = "·▁▂▃▄▅▆▇█"
 TALLEST = len(BLOCKS) - 1
+# Records that lie evenly between two times, and how many.
+Span = tuple[datetime, datetime, int]
 
 
-def heights(
-    spans: Iterable[tuple[datetime, datetime, int]], first_at: datetime, last_at: datetime, *, width: int
-) -> list[int]:
-    """How tall each of ``width`` columns between the two times is, from 0 (nothing) to 8."""
+def spread(spans: Iterable[Span], first_at: datetime, last_at: datetime, *, width: int) -> list[float]:
+    """How many records fall into each of ``width`` columns between the two times; each span is even."""
     length = (last_at - first_at).total_seconds()
     if length <= 0:
         return []
@@ -25,7 +25,13 @@ def heights(
         for column in range(first, last + 1):
             covered = min(right, column + 1) - max(left, column)
             columns[column] += count * covered / (right - left) if last > first else count
-    most = max(columns)
+    return columns
+
+
+def heights(spans: Iterable[Span], first_at: datetime, last_at: datetime, *, width: int) -> list[int]:
+    """How tall each column is, from 0 (nothing) to 8."""
+    columns = spread(spans, first_at, last_at, width=width)
+    most = max(columns, default=0)
     return [-int(-column * TALLEST // most) if column > 0 else 0 for column in columns] if most > 0 else []
 
 

@@ -90,8 +90,9 @@ class Arrivals:
                     count_hour(self.hours, hour, level, number)
         self.count = sum(self.hours.values())
         self.level = max(level for _hour, level in self.hours)
-        self.first_at = moments.at(min(times))
-        self.last_at = moments.at(max(times))
+        first, last = min(times), max(times)
+        self.first_at = moments.at(first)
+        self.last_at = self.first_at if first == last else moments.at(last)
 
     def best_value(self) -> Value:
         """The value that describes the group best: the first that was captured in full, else the first."""

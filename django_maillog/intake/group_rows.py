@@ -8,13 +8,13 @@ from datetime import datetime
 from operator import attrgetter
 
 from django.db import connections
-from django.db.models import Exists, Max, OuterRef
+from django.db.models import Max
 
 from .. import moments, policy
 from ..models import Batch, Group, Status, Tally
 from ..policy import Reason
 from ..transactions import Changed, write_alias
-from .additions import Row, add
+from .additions import Row, add, instance
 from .counts import Arrivals, Scope
 
 # Whoever changes a group changes some of these: importers its count, people the others.
@@ -96,8 +96,8 @@ class GroupRows:
     def add_tallies(self) -> None:
         """Add to the hourly counts: insert what is missing, then add; new groups have all to be inserted."""
         stored = list(self._tallies(self.stored))
-        fresh = [Tally(**row) for row in self._tallies(self.new)]
-        empty = [Tally(**{**row, "count": 0}) for row in stored]
+        fresh = [instance(Tally, row) for row in self._tallies(self.new)]
+        empty = [instance(Tally, row | {"count": 0}) for row in stored]
         Tally.objects.bulk_create(empty + fresh, ignore_conflicts=True)
         add(Tally, stored, counters=["count"], keys=["group_id", "hour_at", "level"])
 
@@ -107,32 +107,38 @@ class GroupRows:
 
     def _cause(self, fingerprint: str) -> str:
         group = self.stored.get(fingerprint)
-        return group.cause if group else str(self._scope.arrivals[fingerprint].best_value()["cause"])
+        return group.cause if group else str(self._scope.arrivals[fingerprint].first_value["cause"])
 
     def _causes_seen(self) -> dict[str, datetime]:
         causes = {self._cause(fingerprint) for fingerprint in self._scope.arrivals}
         found = Group.objects.filter(buffer=self._scope.batch.buffer, cause__in=causes)
-        # Of a group whose mail failed for good nobody was told.
-        found = found.filter(~Exists(Batch.objects.filter(pk=OuterRef("batch"), status=Status.FAILED)))
+        # Of a group whose mail failed for good nobody was told. They are few: a subquery would look each
+        # group's batch up.
+        failed = Batch.objects.filter(buffer=self._scope.batch.buffer, status=Status.FAILED)
+        if untold := list(failed.values_list("pk", flat=True)):
+            found = found.exclude(batch__in=untold)
         return dict(found.order_by().values_list("cause").annotate(Max("last_seen_at")))
 
     def _make(self, fingerprint: str, arrived: Arrivals) -> Group:
         value = arrived.best_value()
-        return Group(
-            buffer=self._scope.batch.buffer,
-            fingerprint=fingerprint,
-            cause=value["cause"],
-            title=value["title"][:255],
-            level=arrived.level,
-            logger=value["logger"][:255],
-            first_seen_at=arrived.first_at,
-            last_seen_at=arrived.last_at,
-            count=arrived.count,
-            episode_at=arrived.first_at,
-            episode_count=arrived.count,
-            episode_batch_id=self._scope.batch.pk,
-            batch_id=self._scope.batch.pk,
-        )
+        row = {
+            "buffer": self._scope.batch.buffer,
+            "fingerprint": fingerprint,
+            "cause": self._cause(fingerprint),
+            "title": value["title"][:255],
+            "level": arrived.level,
+            "logger": value["logger"][:255],
+            "first_seen_at": arrived.first_at,
+            "last_seen_at": arrived.last_at,
+            "count": arrived.count,
+            "episode_at": arrived.first_at,
+            "episode_count": arrived.count,
+            "episode_batch_id": self._scope.batch.pk,
+            "batch_id": self._scope.batch.pk,
+            "silenced_by": "",
+            "silence_note": "",
+        }
+        return instance(Group, row)
 
     def _enter(self, group: Group, latest: Batch | None) -> None:
         """Note that a mail will show the group."""

@@ -18,7 +18,16 @@ from ..spool.folder import segment_paths
 from ..spool.journal import journal
 from ..spool.segment import Mailed, Source
 from ..spool.sources import segments
-from ..transactions import Changed, Overtaken, is_refused, retrying, step_aside, write_alias
+from ..transactions import (
+    Changed,
+    Overtaken,
+    is_refused,
+    is_too_large,
+    lacks_character,
+    retrying,
+    step_aside,
+    write_alias,
+)
 from .history import Configurations
 from .reader import MAX_COST, MAX_LINES, SQLITE_COST, Chunk, Reader
 from .store import Mails, Part, parts
@@ -92,10 +101,11 @@ class _Import:
                 reader.seek(_offsets([self._source.id]).get(self._source.id, 0))
                 continue
             except Exception as error:
-                if not is_refused(error):
+                is_large = is_too_large(error, write_alias(), chunk.end - chunk.start)
+                if not (is_large or is_refused(error)):
                     raise
                 reader.seek(chunk.start)
-                if reader.escape_more():  # characters that the database didn't say it has no place for
+                if lacks_character(error) and reader.escape_more():  # it didn't say so when it was asked
                     continue
                 # One of these lines is poison: halve until it is alone, then keep it for a person to look at.
                 if chunk.lines > 1:

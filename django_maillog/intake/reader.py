@@ -45,15 +45,22 @@ class Chunk:
         self.lines += 1
         self.end += len(raw) + 1
         line = parse(raw, self.source)
-        if line.lost:
+        buffer, value = line.buffer, line.value
+        if value is None:
             self.lose(line)
-        if line.value is not None:
-            self._count(*self._storable(line.buffer, line.value), len(raw))
+            return
+        if self.codec:
+            buffer, value = self._storable(buffer, value)
+        key = buffer, value["fingerprint"], value["host"], value["process"]
+        occurrences = self._places.get(key) or self._new_place(key, value)
+        if occurrences.add(value):
+            self.cost += ROW_COST
+            self.size += len(raw)
 
     def lose(self, line: Line) -> None:
         """Count the records that a line stands for as lost, if it can be told whose they were."""
         self.set_aside += line.is_bad
-        if line.buffer:
+        if line.buffer and line.lost:
             self.lost[charset.escaped(self.codec, line.buffer)[:200]] += line.lost
 
     def sum_up(self) -> None:
@@ -70,18 +77,9 @@ class Chunk:
 
     def _storable(self, buffer: str, value: Value) -> tuple[str, Value]:
         """Both as the database takes them: now, since groups are looked for by what is stored."""
-        if not self.codec:
-            return buffer, value
         value = charset.escaped(self.codec, value)
         value |= {name: value[name][:64] for name in ("fingerprint", "cause")}
         return charset.escaped(self.codec, buffer)[:200], value
-
-    def _count(self, buffer: str, value: Value, size: int) -> None:
-        key = buffer, value["fingerprint"], value["host"], value["process"]
-        occurrences = self._places.get(key) or self._new_place(key, value)
-        if occurrences.add(value):
-            self.cost += ROW_COST
-            self.size += size
 
     def _new_place(self, key: Key, value: Value) -> Occurrences:
         buffer, fingerprint, host, process = key

@@ -9,7 +9,7 @@ from django.db.models import Max
 
 from .. import moments
 from ..models import Batch, Group, Record
-from .additions import Row, add
+from .additions import Row, add, instance
 from .counts import KEEP, Fold, Occurrences, Scope, Value, count_message
 from .group_rows import GroupRows
 
@@ -65,7 +65,7 @@ class RecordRows:
                     self._grown.append(_grow(stored.fold, fold))
                 elif fold is not None:
                     rows.append(make_row(self._scope.batch, fold.value) | _folded(fold))
-                self._fresh += [(group, Record(**row, silenced=is_silenced)) for row in rows]
+                self._fresh += [(group, instance(Record, row | {"silenced": is_silenced})) for row in rows]
 
     def write(self) -> None:
         """Insert and update them; the groups have been written."""

@@ -11,7 +11,7 @@ from django.db import Error, transaction
 
 from ..charset import storable, storable_row
 from ..models import CLOCK_SKEW, Attempt, Batch, BatchQuerySet, Outcome, Status
-from ..transactions import is_full, is_refused, retrying, write_alias
+from ..transactions import is_full, is_refused, is_too_large, retrying, write_alias
 from .connection import Verdict
 
 # Longer than any mail takes: the time-outs of a connection, its greeting and its answers together.
@@ -67,7 +67,8 @@ def store(batch: Batch) -> bool:
     changes = storable_row(Batch, {name: getattr(batch, name) for name in names})
     for name, value in changes.items():
         setattr(batch, name, value)
-    return _attempt_to_store(lambda: _mine(batch).update(**changes))
+    size = sum(len(str(value).encode()) for value in changes.values())
+    return _attempt_to_store(lambda: _mine(batch).update(**changes), size=size)
 
 
 def settle(batch: Batch, attempt: Attempt, verdict: Verdict, now: datetime) -> Outcome:
@@ -129,13 +130,14 @@ def _mine(batch: Batch) -> BatchQuerySet:
     return rows
 
 
-def _attempt_to_store(write: Callable[[], object]) -> bool:
+def _attempt_to_store(write: Callable[[], object], *, size: int = 0) -> bool:
     """Write it; False if the database will never take it (its values, or any more of anything)."""
     try:
         with transaction.atomic(using=write_alias()):
             write()
     except (Error, ValueError) as error:
-        if not (is_refused(error) or is_full(error)):
+        too_large = is_too_large(error, write_alias(), size)
+        if not (too_large or is_refused(error) or is_full(error)):
             raise
         return False
     return True

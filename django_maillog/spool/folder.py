@@ -29,11 +29,14 @@ class UnsafeFolder(OSError):
 def spool_folder() -> Path:
     """The folder of this project's segments; while tests run, one that goes with the process.
 
-    Raises ImproperlyConfigured where the setting is wrong, OSError where there is no place for a folder.
+    Raises ImproperlyConfigured where the setting is wrong, UnsafeFolder where there is no place for one.
     """
-    if conf.testing() and not conf.is_overridden("MAILLOG_SPOOL_DIR"):
-        return _testing_folder(os.getpid())
-    return conf.spool_dir() or default_folder()
+    try:
+        if conf.testing() and not conf.is_overridden("MAILLOG_SPOOL_DIR"):
+            return _testing_folder(os.getpid())
+        return conf.spool_dir() or default_folder()
+    except OSError as error:  # no folder for temporary files
+        raise UnsafeFolder(f"there is no place for it: {error}") from error
 
 
 def private_folder(folder: Path) -> Path:

@@ -25,7 +25,7 @@ from .folder import folder_bytes, private_folder, segment_paths, spool_folder
 from .lines import encode_lost
 from .memory import MemorySegment
 from .segment import MAX_LINE_BYTES, SegmentFile, Source, close_inherited, open_segment
-from .writer import Owner, Writer
+from .writer import Owner, Writer, owner_now
 
 if TYPE_CHECKING:
     from ..handlers import BufferingHandler
@@ -47,19 +47,19 @@ class _Folder:
     """What was seen of the spool folder at the last look."""
 
     def __init__(self) -> None:
-        self.limit = int(conf.DEFAULTS["MAILLOG_SPOOL_MAX_BYTES"])
-        self.free_bytes = 0  # what our segment may take beside the others
+        self.segment_bytes = 0  # the size from which our segment is followed by a new one
+        self._free_bytes = 0  # what it may take beside the others
         self._look_at = 0.0  # monotonic
         self._unusable: tuple[Owner, float] | None = None  # for whom, and until when nobody tries again
 
-    def has_room(self, writer: Writer, length: int) -> bool:
+    def has_room(self, writer: Writer, length: int, now: float) -> bool:
         """Whether the spool takes so many bytes more."""
-        now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
-            self.limit = _limit()
-            self.free_bytes = self.limit - folder_bytes(writer.path.parent, without=writer.path.name)
-        return writer.size + length <= self.free_bytes
+            limit = _limit()
+            self.segment_bytes = min(SEGMENT_BYTES, limit // 4)
+            self._free_bytes = limit - folder_bytes(writer.path.parent, without=writer.path.name)
+        return writer.size + length <= self._free_bytes
 
     def start_segment(self, owner: Owner) -> Writer | None:
         """A new segment; None where the folder can't be used."""
@@ -111,8 +111,10 @@ class Journal:
                 self.appended += 1  # afterwards: who has seen the number finds the line
 
     def _append(self, handler: BufferingHandler, line: bytes) -> None:
-        writer = self._current()
-        if len(line) > MAX_LINE_BYTES or (writer and not self._folder.has_room(writer, len(line))):
+        now, writer = time.monotonic(), self._writer
+        if writer is None or not self._serves(writer, now):
+            writer = self._next()
+        if len(line) > MAX_LINE_BYTES or (writer and not self._folder.has_room(writer, len(line), now)):
             raise OSError(errno.ENOSPC, "the spool is full, or the line too long")
         try:
             self._write(writer, handler, line)
@@ -120,7 +122,7 @@ class Journal:
             if writer is None or error.errno in FULL_DISK:
                 raise
             # The file is broken, not the disk full: try another, or memory.
-            self._write(self._next(writer.owner), handler, line)
+            self._write(self._next(), handler, line)
 
     def _write(self, writer: Writer | None, handler: BufferingHandler, line: bytes) -> None:
         if writer is None:
@@ -132,21 +134,18 @@ class Journal:
             writer.configured.add(buffer)
         writer.append(line)
 
-    def _current(self) -> Writer | None:
-        """The segment to append to; None if memory must take over."""
-        writer, owner = self._writer, Owner.now()
-        if (
-            writer is not None
-            and writer.owner == owner
-            and writer.size <= min(SEGMENT_BYTES, self._folder.limit // 4)
-            and time.monotonic() - writer.opened_at <= SEGMENT_SECONDS
-        ):
-            return writer
-        return self._next(owner)
+    def _serves(self, writer: Writer, now: float) -> bool:
+        """Whether the segment goes on: it is neither large nor old, and still its owner's."""
+        return (
+            writer.size <= self._folder.segment_bytes
+            and now - writer.opened_at <= SEGMENT_SECONDS
+            and writer.owner == owner_now()
+        )
 
-    def _next(self, owner: Owner) -> Writer | None:
+    def _next(self) -> Writer | None:
+        """Start a segment; None if memory must take over."""
         self._give_up()
-        self._writer = self._folder.start_segment(owner)
+        self._writer = self._folder.start_segment(owner_now())
         if self._writer is not None:
             self.imported[self._writer.id] = 0
         return self._writer
@@ -206,7 +205,7 @@ class Journal:
             writer = self._writer
             if writer is None:
                 return
-            is_large = writer.size > min(ROTATE_ABOVE_BYTES, self._folder.limit // 4)
+            is_large = writer.size > min(ROTATE_ABOVE_BYTES, self._folder.segment_bytes)
             if (is_large and self.imported.get(writer.id) == writer.size) or not writer.is_in_place():
                 self._give_up()
 

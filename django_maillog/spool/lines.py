@@ -28,8 +28,9 @@ BUFFER_CHARACTERS = 200
 ADDRESS_CHARACTERS = 320
 MAX_RECIPIENTS = 1_000
 # What a record must say, and of what kind other fields are if it has them.
-TEXTS = ("logger", "message", "title", "fingerprint", "cause", "host")
+TEXTS = ("logger", "message", "title", "fingerprint", "cause", "host", "buffer")
 OPTIONAL = {"traceback": str, "html": str, "pathname": str, "request": dict, "extra": dict}
+NUMBERS = (("level", -(2**31), 2**31 - 1), ("process", 0, 2**63 - 1))
 
 # Without what json.loads adds: a storm is read here, line by line.
 _decode = json.JSONDecoder().raw_decode
@@ -236,17 +237,19 @@ def _record_line(value: dict[str, Any], source: Origin) -> Line:
     if "cause" not in value:
         value["cause"] = value["fingerprint"]
     for name in TEXTS:
-        if not isinstance(value[name], str):
+        if type(value[name]) is not str:
             raise TypeError(f"{name} isn't text")
-    for name, kind in OPTIONAL.items():
-        if name in value and not isinstance(value[name], kind):
-            raise TypeError(f"{name} isn't a {kind.__name__}")
+    for name in OPTIONAL.keys() & value.keys():
+        if type(value[name]) is not OPTIONAL[name]:
+            raise TypeError(f"{name} isn't a {OPTIONAL[name].__name__}")
     time = float(value["time"])
     if not 0 <= time < TIME_LIMIT_SECONDS:
         raise ValueError(f"time {time} is out of range")
     value["time"] = time
-    value["level"] = _within(int(value["level"]), -(2**31), 2**31 - 1)
-    value["process"] = _within(int(value["process"]), 0, 2**63 - 1)
+    for name, low, high in NUMBERS:
+        number = value[name]
+        if type(number) is not int or not low <= number <= high:
+            value[name] = _within(int(number), low, high)
     value["fingerprint"] = value["fingerprint"][:64]
     value["cause"] = value["cause"][:64]
     return Line(buffer, cast(CapturedRecord, value))

@@ -75,6 +75,7 @@ class SegmentFile(ReportedFile):
         self.id, self.host, self.process = header
         self.size = size
         self._claimed = False
+        self._configured: tuple[dict[str, Configuration], int] = {}, 0  # by buffer, and read up to where
 
     @classmethod
     def open(cls, path: Path) -> SegmentFile:
@@ -149,9 +150,9 @@ class SegmentFile(ReportedFile):
         return True
 
     def buffers(self) -> dict[str, Configuration]:
-        """How the buffers in this segment were configured by its owner, by name; reads all of it."""
-        found: dict[str, Configuration] = {}
-        lines, offset = self.read(0)
+        """How the buffers in this segment were configured by its owner, by name; reads on to its end."""
+        found, offset = self._configured
+        lines, offset = self.read(offset)
         while lines:
             for line in lines:
                 if line.startswith(CONFIGURATION_START):
@@ -162,6 +163,7 @@ class SegmentFile(ReportedFile):
                     else:
                         found[name] = configuration
             lines, offset = self.read(offset)
+        self._configured = found, offset
         return found
 
     def set_aside(self, line: bytes) -> bool:

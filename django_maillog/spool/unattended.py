@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from django.core.exceptions import ImproperlyConfigured
-
 from .. import conf
 from .folder import UnsafeFolder, segment_paths, spool_folder, verify
 from .places import other_folders
@@ -22,7 +20,7 @@ def problems() -> Iterator[str]:
         folder = spool_folder()
         if os.path.lexists(folder):
             verify(folder)
-    except (OSError, ImproperlyConfigured) as error:
+    except UnsafeFolder as error:
         yield f"The spool folder can't be used: {error}"
         return
     for why, number in strange_segments(folder).items():

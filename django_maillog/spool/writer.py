@@ -8,7 +8,6 @@ import os
 import time
 import uuid
 from pathlib import Path
-from typing import NamedTuple
 
 from .. import conf
 from .files import lock, open_private
@@ -16,20 +15,19 @@ from .lines import Header
 from .segment import HOST
 
 # In between nobody asks the system whether the segment was deleted, which costs as much as the write.
-VERIFIED_SECONDS = 0.001
+VERIFIED_SECONDS = 0.01
 # Beside a thread that computes without pause each system call takes 5 ms: at most a tenth is for asking.
 VERIFIED_SHARE = 10
 
 
-class Owner(NamedTuple):
-    """Whose segment it is: a process that gives up root, or begins to run tests, needs another one."""
+# The user, and whether tests run.
+Owner = tuple[int, bool]
+_user = getattr(os, "geteuid", int)  # Windows has one user a process
 
-    user: int
-    testing: bool
 
-    @classmethod
-    def now(cls) -> Owner:
-        return cls(os.geteuid() if os.name != "nt" else 0, conf.testing())
+def owner_now() -> Owner:
+    """Whose segment this process needs: another when it gives up root, or begins to run tests."""
+    return _user(), conf.testing()
 
 
 class Writer:

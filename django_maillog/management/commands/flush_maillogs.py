@@ -15,17 +15,17 @@ from ...buffers import muted
 from ...flush import Summary, flush
 from ...outbox.options import FlushOptions
 from ...plan import known_buffers, plan, problems, spooled
-from ...spool.folder import spool_folder
+from ...spool.folder import UnsafeFolder, spool_folder
 
 INTERRUPTED = 130  # the shell's status for SIGINT
 
 
 class Command(BaseCommand):
-    """Parses, flushes, prints; the exit status is 1 if a delivery failed."""
+    """Parses, flushes, prints; the exit status is 1 if a delivery or a line failed."""
 
     help = (
         "Import every spool segment on this host, seal the open batches and deliver what is sealed. "
-        "Exit status: 0, or 1 if a delivery failed or is to be tried again."
+        "Exit status: 0, or 1 if a delivery failed or is to be tried again, or a line can't be imported."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -60,13 +60,13 @@ class Command(BaseCommand):
                 f"Nothing is lost: the records stay in {spool_folder()}. "
                 "If the tables are missing, run: manage.py migrate"
             ) from error
-        except ImproperlyConfigured as error:
+        except (ImproperlyConfigured, UnsafeFolder) as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
             raise CommandError(
                 "Interrupted. Nothing is lost: the next flush goes on from here.", returncode=INTERRUPTED
             ) from None
-        if summary.failed or summary.retrying:
+        if summary.failed or summary.retrying or summary.set_aside:
             sys.exit(1)
 
     def _known(self, names: list[str]) -> list[str]:
@@ -106,6 +106,10 @@ class Command(BaseCommand):
             f"{summary.sent} sent, {summary.retrying} to be tried again, {summary.failed} failed; "
             f"{counted(summary.pending)} pending."
         )
+        if summary.set_aside:
+            lines = f"{counted(summary.set_aside, 'line', 'lines')} of the spool can't be imported"
+            where = f"kept in *.lines.bad in {spool_folder()}"
+            self.stderr.write(self.style.WARNING(f"{lines}: {where}, and counted as lost."))
         if summary.held_back:
             waiting = counted(summary.held_back, "batch waits", "batches wait")
             self.stderr.write(

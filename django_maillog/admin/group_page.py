@@ -1,0 +1,96 @@
+"""The page of one group: facts, its last days, its last full sample, what else its newest records say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Exists, OuterRef
+from django.template.defaultfilters import truncatechars
+from django.utils.translation import gettext as _
+
+from ..models import Batch, Group, Record
+from . import words
+from .charts import chart
+from .history import DAYS, daily
+from .records import record_context
+
+# What the page says of messages and hosts, it says of this many of the newest rows.
+ROWS_READ = 200
+MESSAGES_SHOWN = 20
+RECORDS_SHOWN = 10
+BATCHES_SHOWN = 10
+
+
+def context(group: Group, now: datetime) -> dict[str, Any]:
+    """What the page's template shows, but for the form."""
+    newest = _newest_records(group)
+    columns = daily(group, now)
+    sample = group.sample or (Record.objects.get(pk=newest[0].pk) if newest else None)
+    hosts: Counter[str] = Counter()
+    for record in newest:
+        hosts[record.host] += record.count
+    return {
+        "state": words.group_badge(group, now),
+        "now": now,
+        "level": words.level_badge(group.level),
+        "facts": list(_facts(group, now)),
+        "silenced": group.is_silenced(now),
+        "chart": chart(columns, label=_("records of the last 14 days"), step=12, height=40),
+        "chart_days": columns,
+        "first_day": now - timedelta(days=DAYS - 1),
+        "hosts": hosts.most_common(MESSAGES_SHOWN),
+        "distinct": _messages(newest),
+        "rows_read": len(newest) if len(newest) == ROWS_READ else 0,
+        "records": [(record, words.when(record.last_at, now)) for record in newest[:RECORDS_SHOWN]],
+        "batches": [
+            (batch, words.status_badge(batch, now), words.when(batch.opened_at, now))
+            for batch in _batches(group)
+        ],
+        "sample": record_context(sample) if sample else None,
+    }
+
+
+def _newest_records(group: Group) -> list[Record]:
+    fields = ("message", "messages", "count", "host", "process", "last_at", "level", "logger", "folded")
+    return list(Record.objects.filter(group=group).only(*fields).order_by("-last_at", "-pk")[:ROWS_READ])
+
+
+def _facts(group: Group, now: datetime) -> list[tuple[str, Any]]:
+    """(label, value) of what is known of a group."""
+    facts: list[tuple[str, Any]] = [
+        (_("Records"), words.number(group.count)),
+        (_("First seen"), words.when(group.first_seen_at, now)),
+        (_("Last seen"), words.when(group.last_seen_at, now)),
+        (_("Last mailed"), words.when(group.notified_at, now)),
+        (_("Logger"), group.logger),
+        (_("Buffer"), group.buffer),
+    ]
+    if group.is_silenced(now):
+        by = _("%(name)s: %(note)s") if group.silence_note else "%(name)s"
+        facts.append((_("Silenced by"), by % {"name": group.silenced_by, "note": group.silence_note}))
+    if group.resolved_at:
+        facts.append((_("Resolved"), words.when(group.resolved_at, now)))
+    return [*facts, (_("Fingerprint"), group.fingerprint)]
+
+
+def _messages(records: list[Record]) -> list[tuple[str, int]]:
+    """Distinct messages with their counts, the most frequent first."""
+    counts: Counter[str] = Counter()
+    for record in records:
+        each = record.messages or {record.message[:200]: record.count}
+        for message, number in each.items():
+            counts[message] += number
+    others = counts.pop("", 0)
+    shown = [(truncatechars(message, 300), number) for message, number in counts.most_common(MESSAGES_SHOWN)]
+    others += counts.total() - sum(number for _message, number in shown)
+    return [*shown, (_("others"), others)] if others else shown
+
+
+def _batches(group: Group) -> list[Batch]:
+    """The newest batches with records of the group: one look into an index for each batch."""
+    holds = Record.objects.filter(batch=OuterRef("pk"), group=group)
+    batches = Batch.objects.filter(Exists(holds), opened_at__gte=group.first_seen_at - timedelta(days=1))
+    fields = ("subject", "buffer", "status", "attempts", "next_attempt_at", "opened_at")
+    return list(batches.only(*fields).order_by("-opened_at")[:BATCHES_SHOWN])

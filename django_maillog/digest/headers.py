@@ -1,0 +1,81 @@
+"""The subject and the headers of a mail."""
+
+from __future__ import annotations
+
+import logging
+import re
+from datetime import UTC
+from email.utils import format_datetime
+from urllib.parse import urlsplit
+
+from .. import conf
+from .excerpts import one_line
+from .report import Report
+from .words import level_name
+
+SUBJECT_LIMIT = 120
+
+
+def subject_of(report: Report, *, prefix: str = "") -> str:
+    """One line of at most 120 characters: "ERROR ×213 ZeroDivisionError: division by zero (+2 more)"."""
+    prefix = _prefix(prefix)
+    return prefix + _subject(report, SUBJECT_LIMIT - len(prefix))
+
+
+def headers(report: Report) -> dict[str, str]:
+    """All headers but From, To and Subject; no text of a record in any."""
+    buffer = _slug(report.buffer)
+    result = {
+        "Date": format_datetime(report.sealed_at.astimezone(UTC)),
+        "Auto-Submitted": "auto-generated",
+        "X-Auto-Response-Suppress": "OOF, AutoReply",
+        "List-Id": f"<{buffer}.maillog.{_host(report)}>",
+        "X-Maillog-Buffer": buffer,
+        "X-Maillog-Reason": _slug(report.reason),
+        "X-Maillog-Level": _slug(level_name(report.level)),
+        "X-Maillog-Groups": str(report.group_count),
+        "X-Maillog-Count": str(report.record_count),
+    }
+    if report.message_id:
+        result["Message-ID"] = _identifier(report.message_id)
+    if report.references:
+        result["References"] = _identifier(report.references)
+        result["In-Reply-To"] = _identifier(report.references).split(" ")[-1]
+    if report.batch_id is not None:
+        result["X-Maillog-Batch"] = str(report.batch_id)
+    if report.level >= logging.CRITICAL:
+        result["Importance"] = "high"
+    return result
+
+
+def _subject(report: Report, room: int) -> str:
+    if not report.groups:
+        return one_line(f"{level_name(report.level)} ×{report.record_count:,} records", room)
+    worst = report.ranked[0]
+    level = level_name(worst.level)
+    title = one_line(worst.title, 200) or "(no message)"
+    if report.references and report.group_count == 1 and not worst.is_news:
+        return one_line(f"Re: {level} {title}", room)
+    head = f"{level} ×{worst.count:,} " if report.reported_count > 1 else f"{level} "
+    tail = f" (+{report.group_count - 1:,} more)" if report.group_count > 1 else ""
+    return one_line(head + one_line(title, max(room - len(head) - len(tail), 10)) + tail, room)
+
+
+def _prefix(prefix: str) -> str:
+    """The prefix on one line with its trailing space, cut where it would leave no room for the subject."""
+    line = one_line(prefix, SUBJECT_LIMIT // 2)
+    return f"{line} " if line and prefix[-1:].isspace() else line
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_]+", "-", text[:200]).strip("-")[:60] or "maillog"
+
+
+def _identifier(text: str) -> str:
+    """A Message-ID, or several with blanks between them, as one printable line."""
+    return re.sub(r"[^\x21-\x7e]+", " ", text).strip()[:900]
+
+
+def _host(report: Report) -> str:
+    host = urlsplit(conf.site_url()).hostname or report.message_id.rpartition("@")[2].strip("<> ")
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", host)[:100].strip(".-") or "localhost"

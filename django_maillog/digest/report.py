@@ -1,0 +1,116 @@
+"""What goes in and what comes out: the report of one mail, and the mail without its addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+NEWS = ("new", "regressed", "variant")
+
+
+@dataclass(kw_only=True)
+class GroupReport:
+    """One group in one mail.
+
+    ``count``, ``first_at`` and ``last_at`` are this mail's, ``total`` and ``first_seen_at`` of all time;
+    ``state`` is "new", "regressed", "variant" or "repeat"; a last message "" stands for all others; the
+    records of a span lie evenly between its two times; ``sample`` is a full prepared value.
+    """
+
+    fingerprint: str
+    title: str
+    level: int
+    logger: str
+    count: int
+    total: int
+    state: str
+    first_at: datetime
+    last_at: datetime
+    first_seen_at: datetime
+    hosts: dict[str, int] = field(default_factory=dict)
+    processes: int = 1
+    messages: list[tuple[str, int]] = field(default_factory=list)
+    spans: list[tuple[datetime, datetime, int]] = field(default_factory=list)
+    sample: dict[str, Any] | None = None
+    url: str = ""
+
+    @property
+    def is_news(self) -> bool:
+        return self.state in NEWS
+
+
+@dataclass(kw_only=True)
+class Report:
+    """What one mail reports.
+
+    ``record_count`` counts every record, ``silenced_count`` those of them whose groups are silenced;
+    ``group_count`` and ``groups`` leave silenced groups out, and ``groups`` may hold fewer than there are:
+    the ones worth showing. Without ``has_history`` nothing is known of earlier mails, and none of it is said.
+    """
+
+    buffer: str
+    reason: str
+    groups: list[GroupReport]
+    record_count: int
+    group_count: int
+    silenced_count: int = 0
+    lost_count: int = 0
+    level: int
+    opened_at: datetime
+    first_at: datetime
+    last_at: datetime
+    sealed_at: datetime
+    message_id: str = ""
+    references: str = ""
+    batch_id: int | None = None
+    batch_url: str = ""
+    note: str = ""
+    records: Callable[[], Iterator[dict[str, Any]]] | None = None
+    include_html: bool = False
+    has_history: bool = True
+    new_count: int | None = None
+
+    @property
+    def reported_count(self) -> int:
+        """All records but the silenced ones."""
+        return self.record_count - self.silenced_count
+
+    @property
+    def is_single(self) -> bool:
+        """Whether the mail is about one record."""
+        return self.reported_count == 1 and len(self.groups) == 1 and self.group_count == 1
+
+    @property
+    def ranked(self) -> list[GroupReport]:
+        """The groups: news first, then by level, then by count; ties in a fixed order."""
+        return sorted(
+            self.groups,
+            key=lambda group: (
+                not group.is_news,
+                -group.level,
+                -group.count,
+                group.title,
+                group.fingerprint,
+            ),
+        )
+
+
+@dataclass(kw_only=True)
+class Attachment:
+    """One attached file."""
+
+    name: str
+    content: bytes
+    mimetype: str
+
+
+@dataclass(kw_only=True)
+class Digest:
+    """A mail but for its addresses and headers."""
+
+    subject: str
+    text: str
+    html: str
+    attachments: list[Attachment] = field(default_factory=list)

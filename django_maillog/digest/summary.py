@@ -1,0 +1,133 @@
+"""A report of prepared values that no table has seen."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from .report import GroupReport, Report
+
+MESSAGES_KEPT = 50
+HOSTS_KEPT = 100
+PROCESSES_KEPT = 10_000
+SPANS_KEPT = 64
+
+
+def summarize(values: Iterable[dict[str, Any]], *, buffer: str, reason: str, now: datetime) -> Report:
+    """A report of prepared values that no table has seen; an iterator is read once and not attached."""
+    tallies: dict[str, _Tally] = {}
+    number = 0
+    for value in values:
+        number += 1
+        key = str(value.get("fingerprint") or "")
+        tally = tallies.get(key)
+        if tally is None:
+            tally = tallies[key] = _Tally(value)
+        tally.add(value)
+    groups = [tally.report(key) for key, tally in tallies.items()]
+    first_at = min((group.first_at for group in groups), default=now)
+    report = Report(
+        buffer=buffer,
+        reason=reason,
+        groups=groups,
+        record_count=number,
+        group_count=len(groups),
+        level=max((group.level for group in groups), default=0),
+        opened_at=first_at,
+        first_at=first_at,
+        last_at=max((group.last_at for group in groups), default=now),
+        sealed_at=now,
+        records=(lambda: iter(values)) if isinstance(values, Sequence) else None,
+        has_history=False,
+    )
+    report.groups = report.ranked
+    return report
+
+
+class _Tally:
+    """What is counted of one fingerprint; bounded however many values come."""
+
+    def __init__(self, value: dict[str, Any]) -> None:
+        self.first = self.sample = value
+        self.count = self.level = 0
+        self.hosts: Counter[str] = Counter()
+        self.messages: Counter[str] = Counter()
+        self.processes: set[tuple[str, str]] = set()
+        self.times = _Times()
+
+    def add(self, value: dict[str, Any]) -> None:
+        self.count += 1
+        self.times.add(_time(value))
+        level = value.get("level")
+        self.level = max(self.level, level if isinstance(level, int) else 0)
+        host = str(value.get("host") or "")
+        _count(self.hosts, host, HOSTS_KEPT, others="others")
+        _count(self.messages, str(value.get("message") or "")[:1000], MESSAGES_KEPT, others="")
+        if len(self.processes) < PROCESSES_KEPT:
+            self.processes.add((host, str(value.get("process"))))
+        if value.get("full") and not self.sample.get("full"):
+            self.sample = value
+
+    def report(self, key: str) -> GroupReport:
+        first_at, last_at = _moment(self.times.first), _moment(self.times.last)
+        return GroupReport(
+            fingerprint=key,
+            title=str(self.first.get("title") or ""),
+            level=self.level,
+            logger=str(self.first.get("logger") or ""),
+            count=self.count,
+            total=self.count,
+            state="new",
+            first_at=first_at,
+            last_at=last_at,
+            first_seen_at=first_at,
+            hosts={host: count for host, count in self.hosts.items() if host},
+            processes=len(self.processes),
+            messages=sorted(self.messages.items(), key=lambda item: (not item[0], -item[1], item[0])),
+            spans=[
+                (max(_moment(start), first_at), min(_moment(end), last_at), count)
+                for start, end, count in self.times.spans()
+            ],
+            sample=self.sample,
+        )
+
+
+class _Times:
+    """When values came: the first, the last, and a histogram whose columns double when they are too many."""
+
+    def __init__(self) -> None:
+        self.first, self.last = math.inf, -math.inf
+        self._columns: Counter[int] = Counter()
+        self._width_seconds = 1
+
+    def add(self, time: float) -> None:
+        self.first, self.last = min(self.first, time), max(self.last, time)
+        self._columns[int(time // self._width_seconds)] += 1
+        if len(self._columns) > SPANS_KEPT:
+            self._width_seconds *= 2
+            narrow, self._columns = self._columns, Counter()
+            for column, count in narrow.items():
+                self._columns[column // 2] += count
+
+    def spans(self) -> Iterator[tuple[float, float, int]]:
+        """(start, end, how many) of each column."""
+        width = self._width_seconds
+        for column, count in sorted(self._columns.items()):
+            yield column * width, (column + 1) * width, count
+
+
+def _count(counter: Counter[str], key: str, limit: int, *, others: str) -> None:
+    """Count a key, or where there are enough of them already, as one of the others."""
+    counter[key if key in counter or len(counter) < limit else others] += 1
+
+
+def _time(value: dict[str, Any]) -> float:
+    time = value.get("time")
+    return float(time) if isinstance(time, (int, float)) and 0 <= time < 2**33 else 0.0
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
