@@ -8,7 +8,9 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from django_maillog.capture.prepare import Key, encode_repeat, fingerprint, prepare
+from django_maillog.capture.captured import CapturedRecord
+from django_maillog.capture.fingerprint import Key, fingerprint
+from django_maillog.capture.prepare import capture, capture_repeat
 from django_maillog.spool import lines
 from django_maillog.spool.memory import MemorySegment
 
@@ -48,13 +50,13 @@ def module(source: str, *, name: str = "shop.views", filename: str = "/srv/shop/
     return made
 
 
-def full(record: logging.LogRecord, **options: Any) -> dict[str, Any]:
-    return prepare(record, fingerprint(record), **options)
+def full(record: logging.LogRecord, **options: Any) -> CapturedRecord:
+    return capture(record, fingerprint(record), **options)
 
 
-def brief(record: logging.LogRecord) -> dict[str, Any]:
+def brief(record: logging.LogRecord) -> CapturedRecord:
     """What an import makes of a repeat's line."""
-    line = encode_repeat(record, fingerprint(record), "mail")
+    line = lines.encode(capture_repeat(record, fingerprint(record)), "mail")
     value = lines.parse(line.removesuffix(b"\n"), MemorySegment()).value
     assert value is not None
     assert value.pop("buffer") == "mail"

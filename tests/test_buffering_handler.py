@@ -23,7 +23,8 @@ from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
 
 from django_maillog import buffers
-from django_maillog.capture import prepare
+from django_maillog.capture.fingerprint import Key
+from django_maillog.capture.fingerprint import fingerprint as fingerprint_of
 from django_maillog.handlers import BufferingHandler, MemoryHandler, SMTPHandler, lifecycle
 from django_maillog.spool.journal import journal
 from tests.sites import ROOT, Site
@@ -81,9 +82,9 @@ def fail_with(users: Any) -> None:
     raise ZeroDivisionError
 
 
-def by_length(record: logging.LogRecord) -> prepare.Key:
+def by_length(record: logging.LogRecord) -> Key:
     length = str(len(record.getMessage()))
-    return prepare.Key(length, length)
+    return Key(length, length)
 
 
 def nonsense(record: logging.LogRecord) -> Any:
@@ -195,7 +196,7 @@ def test_a_fingerprint_that_fails_is_replaced_by_ours(fingerprint: Any, spool_di
 
     handler.handle(record())
 
-    assert spooled(spool_dir)[0]["fingerprint"] == prepare.fingerprint(record()).fingerprint
+    assert spooled(spool_dir)[0]["fingerprint"] == fingerprint_of(record()).fingerprint
 
 
 def test_our_own_records_are_not_kept(spool_dir: Path) -> None:

@@ -26,7 +26,6 @@ import django_maillog
 from tests.sites import Site
 
 RESET = {
-    "capture.prepare._process": "its number",
     "handlers.lifecycle.process": "what is unreported, and whether the process ends",
     "outbox.delivery._unsettled": "outcomes that the parent records",
     "outbox.preload._is_done": "the parent loads for itself",
@@ -40,9 +39,7 @@ KEPT = {
     "buffers.thread": "the thread that forks goes on in the child",
     "capture.fingerprint._codes": "the code is the same",
     "capture.fingerprint._messages": "the code is the same",
-    "capture.fingerprint._patterns": "patterns are the same",
     "capture.fingerprint._sites": "the code is the same",
-    "capture.prepare._host": "the host is the same",
     "charset._known": "the databases are the same",
     "conf._tested": "the child of a test is one",
     "conf._group_id": "the groups are the same",

@@ -1,0 +1,11 @@
+"""A LogRecord on its way in: which bug it is about, and what is kept of it. No SQL, no sockets, no waiting.
+
+In comes a ``logging.LogRecord`` in the thread that logs, out go a ``fingerprint.Key`` and a
+``captured.CapturedRecord``, the one shape in which a record is spooled, stored and mailed. In this order:
+
+1. ``fingerprint`` says which bug it is, from code objects, or by ``messages`` from the text.
+2. ``prepare`` captures the first record of a fingerprint in full, of a repeat only what may differ:
+3. ``text`` for messages, titles and tracebacks, bounded in size and time, and never an error;
+4. ``extra`` and ``request`` for the fields that a project added, made ``plain`` (and one line of JSON);
+5. ``secrets`` for what is written as stars in all of them.
+"""

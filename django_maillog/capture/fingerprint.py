@@ -14,10 +14,11 @@ import os
 import re
 from collections.abc import Iterator
 from hashlib import blake2b
-from types import CodeType, FrameType, ModuleType, TracebackType
+from types import CodeType, FrameType, TracebackType
 from typing import NamedTuple
 
 from ..frames import is_library
+from .messages import has_words, normalise
 from .text import exception_of, message_of, next_link, text_of
 
 _MAX_LINKS = 10
@@ -71,7 +72,7 @@ def _fallback(record: logging.LogRecord) -> Key:
 
 # What extra={"fingerprint": …} asks for
 
-_DEFAULT = r"\{\{ ?default ?\}\}"  # compiled when it is first used, as below
+_DEFAULT = re.compile(r"\{\{ ?default ?\}\}")
 
 
 def _custom(wanted: object, key: Key, exc: BaseException | None) -> Key:
@@ -80,9 +81,9 @@ def _custom(wanted: object, key: Key, exc: BaseException | None) -> Key:
     if not any(texts):
         return key
     if "{{" in "".join(texts):
-        if len(texts) == 1 and re.fullmatch(_DEFAULT, texts[0]):
+        if len(texts) == 1 and _DEFAULT.fullmatch(texts[0]):
             return key
-        texts = [re.sub(_DEFAULT, key.fingerprint, text) for text in texts]
+        texts = [_DEFAULT.sub(key.fingerprint, text) for text in texts]
     digest = _digest("custom", *texts)
     return Key(digest, digest if exc is None else key.cause)
 
@@ -105,14 +106,14 @@ class _Code:
 
 # Python 3.12 runs these in the function around them (PEP 709), 3.11 in a frame of their own.
 _COMPREHENSIONS = frozenset(["<listcomp>", "<setcomp>", "<dictcomp>"])
-_COMPREHENSION = r"(?:\.<locals>)?\.?<(?:list|set|dict)comp>"
+_COMPREHENSION = re.compile(r"(?:\.<locals>)?\.?<(?:list|set|dict)comp>")
 
 _codes: dict[int, _Code] = {}
 _sites: dict[tuple[object, ...], tuple[str, str]] = {}
 
 
 def _inlined(qualname: str) -> str:
-    return re.sub(_COMPREHENSION, "", qualname).removeprefix(".<locals>.") or "<module>"
+    return _COMPREHENSION.sub("", qualname).removeprefix(".<locals>.") or "<module>"
 
 
 def _module(frame: FrameType) -> str:
@@ -188,7 +189,7 @@ def _site(exc: BaseException, tb: TracebackType | None) -> tuple[str, str]:
     """Return what the fingerprint says of one exception, and what the cause says if this is the root."""
     kind = type(exc)
     if tb is None:
-        text = f"{kind.__module__}.{kind.__qualname__} {_patterns().normalise(text_of(exc))}"
+        text = f"{kind.__module__}.{kind.__qualname__} {normalise(text_of(exc))}"
         return text, text
     codes: dict[_Code, None] = {}
     crash: TracebackType | None = None
@@ -246,20 +247,10 @@ def _offset(crash: TracebackType) -> int:
 _messages: dict[tuple[object, ...], Key] = {}
 
 
-@functools.cache
-def _patterns() -> ModuleType:
-    """An import statement at each record would cost as much as all the rest."""
-    from . import messages
-
-    return messages
-
-
 def _of_message(record: logging.LogRecord) -> Key:
     fields = record.__dict__
     template = record.msg
-    is_template = (
-        type(template) is str and fields.get("args") not in (None, ()) and _patterns().has_words(template)
-    )
+    is_template = type(template) is str and fields.get("args") not in (None, ()) and has_words(template)
     text: str = template if is_template else message_of(record)
     status = fields.get("status_code")
     request = fields.get("request")
@@ -274,7 +265,7 @@ def _of_message(record: logging.LogRecord) -> Key:
         "template" if is_template else "message",
         text_of(record.name),
         text_of(record.funcName),
-        text if is_template else _patterns().normalise(text),
+        text if is_template else normalise(text),
         text_of(status),
         route,
     )

@@ -1,7 +1,4 @@
-"""What two messages about the same bug have in common.
-
-Its patterns take milliseconds to compile: loaded at the first message, not at the start of every process.
-"""
+"""What two messages about the same bug have in common."""
 
 from __future__ import annotations
 

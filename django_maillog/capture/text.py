@@ -22,7 +22,7 @@ _MAX_MEMBERS = 15
 _MAX_DEPTH = 5
 
 # PostgreSQL refuses NUL; a lone surrogate cannot be written as UTF-8.
-_UNSTORABLE = "[\x00\ud800-\udfff]"  # compiled when it is first used
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def text_of(value: object) -> str:
@@ -41,7 +41,7 @@ def safe_text(value: object, limit: int) -> str:
     if len(text) > limit:
         text = _cut(text, limit)
     if not text.isascii() or "\0" in text:
-        text = re.sub(_UNSTORABLE, "\ufffd", text)
+        text = _UNSTORABLE.sub("\ufffd", text)
     return text
 
 

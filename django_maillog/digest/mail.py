@@ -9,7 +9,7 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-from ..capture.prepare import encode
+from ..capture.plain import json_line
 from .excerpts import one_line
 from .headers import SUBJECT_LIMIT, subject_of
 from .page import Composer, Size
@@ -112,7 +112,7 @@ def compress(records: Iterable[dict[str, Any]], room: int) -> tuple[bytes | None
     with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, compresslevel=6, mtime=0) as lines:
         for record in records:
             number += 1
-            lines.write(encode({key: value for key, value in record.items() if key != "html"}))
+            lines.write(json_line({key: value for key, value in record.items() if key != "html"}))
             if buffer.tell() > room:
                 return None, number
     content = buffer.getvalue()

@@ -12,9 +12,11 @@ from typing import cast
 from django.utils.module_loading import import_string
 
 from .. import buffers, conf
-from ..capture import prepare
+from ..capture.fingerprint import Key, fingerprint
+from ..capture.prepare import capture, capture_repeat, level_of
 from ..policy import Rules
 from ..spool.journal import journal
+from ..spool.lines import encode
 from . import arguments, names
 from .incoming import Incoming
 from .lifecycle import is_reconfiguration, is_shutdown, process
@@ -28,7 +30,7 @@ SEEN_LIMIT = 10_000
 # Characters of a fingerprint, and of a cause.
 KEY_LIMIT = 64
 
-Fingerprint = Callable[[logging.LogRecord], prepare.Key]
+Fingerprint = Callable[[logging.LogRecord], Key]
 
 
 class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
@@ -141,7 +143,7 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
             flush_level = self.flushLevel if type(self.flushLevel) is int else self.rules.flush_level
             level = record.__dict__.get("levelno")
             if type(level) is not int:
-                level = prepare.level_of(record)
+                level = level_of(record)
             worker.notify(urgent=level >= flush_level)
             if self.shouldFlush(record):
                 worker.request_flush(self)
@@ -180,26 +182,25 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
 
     def _keep(self, record: logging.LogRecord) -> None:
         """Put the record into the spool."""
-        key = prepare.fingerprint(record) if self._fingerprint is None else self._own_key(record)
+        key = fingerprint(record) if self._fingerprint is None else self._own_key(record)
         buffer = self.buffer
         if self._is_first(key.fingerprint):
-            value = prepare.prepare(record, key, formatter=self.formatter, html=self._html_report())
-            line = prepare.encode(value | {"buffer": buffer})
+            captured = capture(record, key, formatter=self.formatter, html=self._html_report())
         else:
-            line = prepare.encode_repeat(record, key, buffer)
-        journal.append(self, line)
+            captured = capture_repeat(record, key)
+        journal.append(self, encode(captured, buffer))
         if process.unreported.get(buffer) is not self:
             process.note(self)
 
-    def _own_key(self, record: logging.LogRecord) -> prepare.Key:
+    def _own_key(self, record: logging.LogRecord) -> Key:
         """What the project's function says, if that is a key."""
         try:
             if not callable(self._fingerprint):
                 self._fingerprint = cast(Fingerprint, import_string(str(self._fingerprint)))
-            key = prepare.Key(*self._fingerprint(record))
+            key = Key(*self._fingerprint(record))
         except Exception:  # the project's own code: whatever it does, the record is worth more
-            return prepare.fingerprint(record)
-        return key if all(map(_is_key, key)) else prepare.fingerprint(record)
+            return fingerprint(record)
+        return key if all(map(_is_key, key)) else fingerprint(record)
 
     def _is_first(self, fingerprint: str) -> bool:
         """Whether this process saw no such record within the past minute."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import buffers
-from ..capture.request import cleanse_urls, cleanser
+from ..capture.secrets import cleanse_urls, cleanser
 from ..capture.text import message_of
 from ..digest import Report
 

@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from typing import Any, Protocol, runtime_checkable
 
 from .. import digest, policy
-from ..capture import prepare
+from ..capture.captured import CapturedRecord
+from ..capture.fingerprint import fingerprint
+from ..capture.prepare import capture
 from . import arguments, names
 from .incoming import Incoming, is_ours
 from .lifecycle import is_shutdown
@@ -115,9 +117,9 @@ class MemoryHandler(Incoming, logging.handlers.MemoryHandler):
         except Exception:
             self.handleError(kept[-1])
 
-    def _value(self, target: DigestTarget, record: logging.LogRecord) -> dict[str, Any]:
+    def _value(self, target: DigestTarget, record: logging.LogRecord) -> CapturedRecord:
         html = target.get_html_report if target.include_html else None
-        return prepare.prepare(record, prepare.fingerprint(record), formatter=self.formatter, html=html)
+        return capture(record, fingerprint(record), formatter=self.formatter, html=html)
 
 
 def _passed(target: DigestTarget, record: logging.LogRecord) -> logging.LogRecord | None:

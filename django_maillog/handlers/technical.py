@@ -18,7 +18,7 @@ from django.utils.functional import LazyObject, Promise, empty
 from django.utils.module_loading import import_string
 from django.views.debug import ExceptionReporter
 
-from ..capture.request import cleanse_urls, cleanser
+from ..capture.secrets import cleanse_urls, cleanser
 
 DEFAULT_REPORTER = ExceptionReporter
 NOT_LOADED = "[not loaded]"

@@ -9,7 +9,7 @@ from typing import Any
 from .. import buffers, policy
 from ..models import CLOCK_SKEW, Batch
 from ..policy import Reason
-from ..spool.configurations import Configuration
+from ..spool.lines import Configuration
 from ..spool.segment import Source
 
 REMEMBERED = 100  # mails; the budget asks for those of an hour

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import logging
 import os
 import threading
@@ -23,6 +22,7 @@ from django.core.signals import setting_changed
 from .. import conf
 from . import configurations
 from .folder import folder_bytes, private_folder, segment_paths, spool_folder
+from .lines import encode_lost
 from .memory import MemorySegment
 from .segment import MAX_LINE_BYTES, SegmentFile, Source, close_inherited, open_segment
 from .writer import Owner, Writer, owner_now
@@ -159,9 +159,8 @@ class Journal:
         """Put the counts of records that could not be kept where they are imported, whatever the limit."""
         with self._lock:
             for buffer, count in list(self._lost.items()):
-                value = {"lost": count, "buffer": buffer, "time": time.time()}
                 try:
-                    self._put(json.dumps(value).encode() + b"\n")
+                    self._put(encode_lost(buffer, count))
                 except OSError:
                     return
                 del self._lost[buffer]

@@ -7,7 +7,7 @@ import os
 import threading
 import uuid
 
-from .configurations import Configuration
+from .lines import Configuration
 from .reported import Reported
 from .segment import CHUNK_BYTES, HOST
 

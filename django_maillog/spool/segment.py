@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import re
 import socket
 import stat
 import weakref
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from django.core.exceptions import ImproperlyConfigured
 
 from ..capture.text import safe_text
-from . import configurations, project
-from .configurations import Configuration
 from .files import (
     append_private,
     is_ours,
@@ -33,11 +30,19 @@ from .files import (
     unlock,
     warn_once,
 )
+from .lines import (
+    CONFIGURATION_START,
+    BadSegment,
+    Configuration,
+    Header,
+    NotOurs,
+    Origin,
+    parse_configuration,
+)
 from .reported import Mailed, ReportedFile
 
 __all__ = ["BadSegment", "Mailed", "NotOurs", "SegmentFile", "Source", "open_segment"]
 
-FORMAT = 1
 HEADER_BYTES = 4096
 CHUNK_BYTES = 2 * 1024 * 1024
 MAX_LINE_BYTES = CHUNK_BYTES - 1
@@ -46,20 +51,8 @@ BAD_BYTES = 1024 * 1024
 HOST = safe_text(socket.gethostname(), 255)
 
 
-class BadSegment(ValueError):
-    """A file in the spool folder isn't a segment."""
-
-
-class NotOurs(ValueError):
-    """A segment is another version's, project's or user's, which is left to import it."""
-
-
-class Source(Protocol):
+class Source(Origin, Protocol):
     """A segment to import from: a file, or the memory of this process."""
-
-    id: str
-    host: str
-    process: int
 
     @property
     def size(self) -> int: ...
@@ -70,31 +63,7 @@ class Source(Protocol):
     def reports(self, *, wait: bool = True) -> list[dict[str, Any]]: ...
     def add_report(self, report: dict[str, Any]) -> None: ...
     def buffers(self) -> dict[str, Configuration]: ...
-    def set_aside(self, line: bytes) -> bool: ...
     def close(self) -> None: ...
-
-
-class Header(NamedTuple):
-    """What a segment's first line says."""
-
-    id: str
-    host: str
-    process: int
-
-    @classmethod
-    def parse(cls, line: bytes, segment_id: str) -> Header:
-        """Raises BadSegment if it is none, NotOurs if the segment is another version's or project's."""
-        value = _parse(line)
-        if value.get("maillog", FORMAT) != FORMAT:
-            raise NotOurs(f"its format is {value['maillog']!r}, this version reads {FORMAT}")
-        if "maillog" not in value or value.get("id") != segment_id:
-            raise BadSegment("its first line isn't its header")
-        if not project.current().wrote(value):
-            raise NotOurs(f"another project wrote it: {safe_text(value.get('project'), 200)}")
-        try:
-            return cls(segment_id, safe_text(value["host"], 255), int(value["process"]) & 0x7FFFFFFF)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise BadSegment(f"its header is broken: {error!r}") from error
 
 
 class SegmentFile(ReportedFile):
@@ -186,9 +155,9 @@ class SegmentFile(ReportedFile):
         lines, offset = self.read(offset)
         while lines:
             for line in lines:
-                if line.startswith(configurations.START):
+                if line.startswith(CONFIGURATION_START):
                     try:
-                        name, configuration = configurations.parse(_parse(line))
+                        name, configuration = parse_configuration(line)
                     except (TypeError, ValueError) as error:  # BadSegment is one
                         warn_once("configuration ignored: segment=%s error=%s", self.path, error)
                     else:
@@ -238,13 +207,3 @@ def open_segment(path: Path) -> SegmentFile | None:
         else:  # no file descriptors left, say: it is good, and the next import tries again
             leave_alone(path, error)
     return None
-
-
-def _parse(line: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise BadSegment(f"a line isn't JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise BadSegment("a line isn't a JSON object")
-    return value

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import time
 import uuid
 from pathlib import Path
 
 from .. import conf
-from . import project
 from .files import lock, open_private
-from .segment import FORMAT, HOST
+from .lines import Header
+from .segment import HOST
 
 # In between nobody asks the system whether the segment was deleted, which costs as much as the write.
 VERIFIED_SECONDS = 0.01
@@ -58,9 +57,7 @@ class Writer:
         writer = cls(path, fd, os.fstat(fd), owner)
         try:
             lock(writer._fd)
-            header = {"maillog": FORMAT, "id": path.stem, "host": HOST, "process": os.getpid()}
-            header |= {"time": time.time(), **project.current()._asdict()}
-            writer.append(json.dumps(header).encode() + b"\n")
+            writer.append(Header(path.stem, HOST, os.getpid()).line())
             if first != path:
                 first.rename(path)
         except BaseException:

@@ -20,7 +20,8 @@ from tests.databases import fresh_database
 from tests.settings import SERVERS
 
 if TYPE_CHECKING:
-    from django_maillog.capture.prepare import Key
+    from django_maillog.capture.captured import CapturedRecord
+    from django_maillog.capture.fingerprint import Key
 
 FRAME = '  File "/srv/shop/{0}/views.py", line {1}, in view_{1}\n    return charge(order, amount={1})\n'
 TRACEBACK = "Traceback (most recent call last):\n" + "".join(
@@ -103,9 +104,9 @@ def _set_up(url: str, folder: Path) -> None:
     call_command("migrate", verbosity=0)
 
 
-def value(number: int, fingerprint: int, *, full: bool) -> dict[str, Any]:
-    """A prepared value as ``records.prepare`` makes them."""
-    made: dict[str, Any] = {
+def value(number: int, fingerprint: int, *, full: bool) -> CapturedRecord:
+    """A captured record as ``capture.prepare`` makes them."""
+    made: CapturedRecord = {
         "time": time.time(),
         "level": 40,
         "logger": "shop.checkout",
@@ -116,7 +117,6 @@ def value(number: int, fingerprint: int, *, full: bool) -> dict[str, Any]:
         "host": HOST,
         "process": os.getpid(),
         "request": {"method": "POST", "path": f"/checkout/{number}/", "status_code": 500},
-        "buffer": "mail",
     }
     if full:
         made |= {
@@ -137,26 +137,27 @@ def value(number: int, fingerprint: int, *, full: bool) -> dict[str, Any]:
 def fill_spool(records: int, groups: int) -> None:
     """Append so many records of so many fingerprints, the first of each captured in full."""
     from django_maillog import handlers
-    from django_maillog.capture.prepare import encode, encode_repeat
+    from django_maillog.capture.prepare import capture_repeat
     from django_maillog.spool.journal import journal
+    from django_maillog.spool.lines import encode
 
     handler = handlers.BufferingHandler()
     handler.name = "mail"
     journal.rotate()
     for number in range(records):
         if number < groups:
-            line = encode(value(number, number, full=True))
+            line = encode(value(number, number, full=True), "mail")
         else:
-            line = encode_repeat(*repeat(number, number % groups), "mail")
+            line = encode(capture_repeat(*repeat(number, number % groups)), "mail")
         journal.append(handler, line)
     journal.rotate()
 
 
 def repeat(number: int, fingerprint: int) -> tuple[logging.LogRecord, Key]:
-    """The record whose prepared value ``value`` is, and its key."""
+    """The record whose captured record ``value`` is, and its key."""
     from django.test import RequestFactory
 
-    from django_maillog.capture.prepare import Key
+    from django_maillog.capture.fingerprint import Key
 
     message = "Payment of order %s failed"
     error = PaymentError("the gateway did not answer")

@@ -135,14 +135,14 @@ from django_maillog.outbox.batches import seal
 from django_maillog.outbox.mails import make_mail
 from django_maillog.outbox.targets import target_of
 from tests.benchmarks.common import repeat, value
-from django_maillog.capture.prepare import encode
 from django_maillog.spool.journal import journal
+from django_maillog.spool.lines import encode
 kept = []
 for number in range(int(sys.argv[1])):
     handler = handlers.BufferingHandler()
     handler.name = f"buffer{number}"
     kept.append(handler)
-    spool.append(handler, encode(value(number, number, full=True) | {"buffer": handler.name}))
+    journal.append(handler, encode(value(number, number, full=True), handler.name))
 journal.rotate()
 import_all()
 now = timezone.now()

@@ -1,0 +1,74 @@
+"""A captured record: what a LogRecord told, in the one shape that spool, intake, outbox and digest share."""
+
+from __future__ import annotations
+
+from typing import Any, Required, TypedDict
+
+
+class CapturedException(TypedDict):
+    """The type as tracebacks print it, and the value's text."""
+
+    type: str
+    value: str
+
+
+class CapturedRequest(TypedDict, total=False):
+    """What is known of the request and isn't secret; a repeat has its first three fields only."""
+
+    method: str
+    path: str
+    status_code: int
+    route: str
+    user: str
+    remote_addr: str
+    GET: dict[str, Any]
+    POST: dict[str, Any]
+    META: dict[str, Any]
+
+
+class CapturedRecord(TypedDict, total=False):
+    """All values are plain and storable. A repeat has the first two groups of fields, and its request line.
+
+    ``spool.lines`` puts back what the line of a repeat leaves out: ``host``, ``process``, ``title`` and
+    ``cause``.
+    """
+
+    # Where it is collected: in the spool only.
+    buffer: str
+    # Seconds since 1970.
+    time: Required[float]
+    level: Required[int]
+    logger: Required[str]
+    message: Required[str]
+    fingerprint: Required[str]
+
+    title: str
+    cause: str
+    host: str
+    process: int
+
+    # Everything that could be had was captured.
+    full: bool
+    request: CapturedRequest
+    pathname: str
+    lineno: int
+    function: str
+    template: str
+    thread: str
+    task: str
+    process_name: str
+    exception: CapturedException
+    traceback: str
+    stack_info: str
+    extra: dict[str, Any]
+    # What the handler's formatter made of it.
+    formatted: str
+    # Django's technical report.
+    html: str
+    # The names of fields that are not shown whole.
+    cut: list[str]
+
+    # A stored row that stands for several: how many, until when, and how often each message came.
+    count: int
+    last_time: float
+    messages: dict[str, int]
