@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from itertools import product
 from typing import Any
@@ -101,7 +101,7 @@ def encoded_size(content: bytes) -> int:
 PRINTABLE = bytes(code for code in range(32, 127) if code != ord("=")) + b"\n"
 
 
-def compress(records: Iterable[dict[str, Any]], room: int) -> tuple[bytes | None, int]:
+def compress(records: Iterable[Mapping[str, Any]], room: int) -> tuple[bytes | None, int]:
     """All records as gzipped JSON lines, without their technical reports, and the number of lines.
 
     As soon as they are more than ``room`` bytes, no further record is read and the content is None.
