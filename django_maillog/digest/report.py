@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+
+from ..capture.captured import CapturedRecord
 
 NEWS = ("new", "regressed", "variant")
 
@@ -33,7 +34,7 @@ class GroupReport:
     processes: int = 1
     messages: list[tuple[str, int]] = field(default_factory=list)
     spans: list[tuple[datetime, datetime, int]] = field(default_factory=list)
-    sample: dict[str, Any] | None = None
+    sample: CapturedRecord | None = None
     url: str = ""
 
     @property
@@ -67,7 +68,7 @@ class Report:
     batch_id: int | None = None
     batch_url: str = ""
     note: str = ""
-    records: Callable[[], Iterator[dict[str, Any]]] | None = None
+    records: Callable[[], Iterator[CapturedRecord]] | None = None
     include_html: bool = False
     has_history: bool = True
     new_count: int | None = None

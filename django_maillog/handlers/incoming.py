@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .. import buffers
@@ -71,7 +71,7 @@ def without_exception(record: logging.LogRecord) -> logging.LogRecord:
 def worst_of(report: Report) -> logging.LogRecord:
     """A record with what is known of the worst group, for code that makes subjects of records."""
     worst = max(report.groups, key=lambda group: group.level)
-    sample: dict[str, Any] = worst.sample or {}
+    sample: Mapping[str, Any] = worst.sample or {}
     # No makeLogRecord: it calls the project's record factory, which may expect a logging call's arguments.
     record = logging.LogRecord(
         worst.logger,

@@ -12,6 +12,7 @@ from email.utils import make_msgid
 from typing import Any
 
 from .. import buffers, digest
+from ..capture.captured import CapturedRecord
 from ..outbox.connection import Mailers, message
 from ..policy import Reason
 from ..spool import lines
@@ -34,7 +35,7 @@ log = logging.getLogger("django_maillog")
 class _Found:
     """What the spool holds of one buffer."""
 
-    values: list[dict[str, Any]] = field(default_factory=list)
+    values: list[CapturedRecord] = field(default_factory=list)
     lost: int = 0
 
 
