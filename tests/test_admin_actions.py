@@ -81,6 +81,27 @@ def test_a_server_that_refuses_is_quoted_and_the_batch_is_retrying(client: Clien
     assert "retrying at" in page
 
 
+def test_what_an_earlier_mail_holds_back_is_told_and_follows_it(client: Client, smtp: SMTPServer) -> None:
+    smtp.answer("450 4.2.1 mailbox is busy", at="RCPT", times=None)
+    earlier = Batch.objects.open().get(buffer="mail_admins")
+    press(client, earlier, "flush")
+    earlier.refresh_from_db()
+    groups = list(Group.objects.filter(buffer="mail_admins"))
+    later = Showcase(timezone.now()).open(groups, "new", timedelta())
+
+    ((kind, said),) = press(client, later, "flush")
+    later.refresh_from_db()
+    held_back = later.status
+    smtp.behave()
+    ((after, _said),) = press(client, later, "flush")
+
+    assert (kind, held_back, after) == ("error", Status.OPEN, "success")
+    assert f"waits for “{earlier.subject}”" in said
+    assert "mailbox is busy" in said
+    first, _second = smtp.messages
+    assert first["Message-ID"] == earlier.message_id
+
+
 def test_a_server_that_is_away_is_reported(client: Client, smtp: SMTPServer) -> None:
     smtp.stop()
     batch = Batch.objects.open().get(buffer="mail_admins")

@@ -466,6 +466,23 @@ def test_batches_that_were_due_a_minute_ago_are_nothing_to_warn_of() -> None:
     assert overview(now).warnings == []
 
 
+def test_a_batch_that_waits_for_an_earlier_mail_is_nothing_to_warn_of(admin_client: Client) -> None:
+    now = timezone.now()
+    due_at, later = now - timedelta(minutes=11), now + timedelta(minutes=50)
+    earlier = Batch.objects.create(
+        buffer="b", status=Status.READY, opened_at=due_at, next_attempt_at=later, attempts=6, record_count=5
+    )
+    Batch.objects.create(buffer="b", open_for="b", opened_at=due_at, due_at=due_at, record_count=5)
+
+    warnings = overview(now).warnings
+    page = text(admin_client, f"{BASE}/batch/")
+    Batch.objects.filter(pk=earlier.pk).update(status=Status.CANCELLED)
+
+    assert (warnings, len(overview(now).warnings)) == ([], 1)
+    assert "waits for an earlier mail" in page
+    assert "waits for an earlier mail" not in text(admin_client, f"{BASE}/batch/")
+
+
 def test_failures_are_summed_up_by_their_error() -> None:
     now = timezone.now()
     for error in ("550 mailbox unavailable\nmore", "550 mailbox unavailable", ""):

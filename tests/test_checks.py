@@ -19,6 +19,8 @@ from django.core.checks import CheckMessage, run_checks
 
 from django_maillog import checks, compat
 from django_maillog.handlers import BufferingHandler, MemoryHandler, SMTPHandler
+from django_maillog.models import Attempt, Batch, Outcome
+from tests.buffers import NOON
 from tests.sites import ROOT, Site
 
 if TYPE_CHECKING:
@@ -97,6 +99,72 @@ def test_the_default_target_is_checked_under_its_buffers_name(
     configure_logging(logging_of(errors={"class": "django_maillog.handlers.BufferingHandler"}))
 
     assert only()[:2] == ("django_maillog.W001", "The handler 'errors' has nobody to mail to.")
+
+
+@pytest.mark.parametrize(
+    "address", ["ada", "ada@", "ada example.com", "Ada <ada>", "a@x.example, b@x.example"]
+)
+def test_a_recipient_that_is_no_address(
+    configure_logging: Configure, settings: Settings, address: str
+) -> None:
+    settings.ADMINS = [address] if django.VERSION >= (6, 0) else [("Ada", address)]
+    configure_logging(logging_of(mail=MAIL))
+
+    assert only() == (
+        "django_maillog.W033",
+        f"The handler 'mail' mails to {address!r}, which is no address.",
+        'Give an address such as "ada@example.com".',
+    )
+
+
+@pytest.mark.parametrize(
+    "address", ["ada@example.com", "Ada <ada@example.com>", "ops@mailhub", "ä@bücher.example"]
+)
+def test_a_recipient_that_is_an_address(
+    configure_logging: Configure, settings: Settings, address: str
+) -> None:
+    settings.ADMINS = [address] if django.VERSION >= (6, 0) else [("Ada", address)]
+    configure_logging(logging_of(mail=MAIL))
+
+    assert run_checks() == []
+
+
+def test_djangos_default_sender(configure_logging: Configure, settings: Settings) -> None:
+    settings.SERVER_EMAIL = "root@localhost"
+    configure_logging(logging_of(mail=MAIL))
+
+    assert only() == (
+        "django_maillog.W034",
+        "The handler 'mail' mails from 'root@localhost', which mail servers refuse.",
+        'Set SERVER_EMAIL = "errors@example.com", or give the handler fromaddr.',
+    )
+
+
+def test_djangos_default_sender_is_good_enough_for_development(
+    configure_logging: Configure, settings: Settings
+) -> None:
+    settings.SERVER_EMAIL = "root@localhost"
+    console = "django.core.mail.backends.console.EmailBackend"
+    if django.VERSION >= (6, 1):
+        settings.MAILERS = {"default": {"BACKEND": console}}
+    else:
+        settings.EMAIL_BACKEND = console
+    configure_logging(logging_of(mail={"class": "django_maillog.handlers.SMTPHandler"}))
+
+    assert run_checks() == []
+
+
+@pytest.mark.django_db
+def test_mails_that_a_backend_did_not_confirm() -> None:
+    batch = Batch.objects.create(buffer="mail", opened_at=NOON)
+    Attempt.objects.create(batch=batch, tried_at=NOON, outcome=Outcome.UNCONFIRMED)
+
+    [found] = [item for item in run_checks(databases=["default"]) if item.id == "django_maillog.W031"]
+
+    assert found.msg == (
+        "1 mails are not confirmed by the mail backend, the last one at 2026-03-02 12:00: it took them and "
+        "said that it sent 0."
+    )
 
 
 def test_admins_in_the_wrong_form(configure_logging: Configure, settings: Settings) -> None:
@@ -200,7 +268,7 @@ def test_a_wrong_target(target: str, what: str, configure_logging: Configure) ->
     assert '"django_maillog.handlers.SMTPHandler"' in hint
 
 
-@pytest.mark.parametrize("path", ["no.such.function", "django_maillog.checks.PACKAGE"])
+@pytest.mark.parametrize("path", ["no.such.function", "django_maillog.checks.live.PACKAGE"])
 def test_a_fingerprint_that_is_no_function(path: str, configure_logging: Configure) -> None:
     configure_logging(logging_of(mail=MAIL, errors={**BUFFER, "fingerprint": path}))
 

@@ -13,7 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from django_maillog import conf
-from django_maillog.checks import check_settings
+from django_maillog.checks.settings import check_settings
 from django_maillog.handlers import BufferingHandler
 from django_maillog.spool import project, unattended
 from django_maillog.spool.folder import private_folder, spool_folder

@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db.models import F, Min, Q, Sum
+from django.db.models import Exists, F, Min, OuterRef, Q, Sum
 from django.db.models.functions import Coalesce, Left
 from django.utils import formats
 from django.utils.safestring import SafeString
@@ -89,10 +89,16 @@ def last_hours(now: datetime, hours: int) -> datetime:
 
 def _cards(now: datetime) -> list[Card]:
     fields = ("buffer", "status", "due_at", "reason", "record_count", "group_count", "level")
+    batches = Batch.objects.open().filter(record_count__gt=0).only(*fields).order_by("buffer")
     return [
         Card(batch, words.level_badge(batch.level), words.when(batch.due_at, now), words.reason(batch.reason))
-        for batch in Batch.objects.open().filter(record_count__gt=0).only(*fields).order_by("buffer")
+        for batch in batches.annotate(is_held_back=_is_held_back())
     ]
+
+
+def _is_held_back() -> Exists:
+    """Whether an earlier mail of the batch's buffer was tried and waits to be tried again."""
+    return Exists(Batch.objects.holding_back().filter(buffer=OuterRef("buffer")))
 
 
 def _strip(tallies: list[tuple[datetime, int, int]], start: datetime) -> tuple[SafeString, str, Counter[int]]:
@@ -134,13 +140,18 @@ def _hour_label(moment: datetime, counts: Counter[str]) -> str:
 
 def _pending(now: datetime) -> dict[str, Any]:
     """Of all batches that still have to go out: records, the oldest, and what is overdue for how long."""
-    due = Q(status=Status.OPEN, due_at__lte=now) | Q(status=Status.READY, next_attempt_at__lte=now)
+    due = Q(status=Status.OPEN, due_at__lte=now, is_held_back=False)
+    due |= Q(status=Status.READY, next_attempt_at__lte=now)
     late = due | Q(status=Status.SENDING, claimed_until__lte=now)
-    return Batch.objects.undelivered().aggregate(
-        records=Sum("record_count"),
-        oldest=Min(Coalesce("first_at", "opened_at"), filter=Q(record_count__gt=0)),
-        late_records=Sum("record_count", filter=late),
-        late_since=Min(Coalesce(F("next_attempt_at"), F("due_at"), F("claimed_until")), filter=late),
+    return (
+        Batch.objects.undelivered()
+        .annotate(is_held_back=_is_held_back())
+        .aggregate(
+            records=Sum("record_count"),
+            oldest=Min(Coalesce("first_at", "opened_at"), filter=Q(record_count__gt=0)),
+            late_records=Sum("record_count", filter=late),
+            late_since=Min(Coalesce(F("next_attempt_at"), F("due_at"), F("claimed_until")), filter=late),
+        )
     )
 
 

@@ -49,7 +49,7 @@ class Step(NamedTuple):
 
 def outcome(batch: Batch, now: datetime) -> Told:
     """How a try to deliver a batch ended, with what the mail server said."""
-    facts = {"subject": words.subject(batch), "error": batch.last_error.strip() or _("nothing was said")}
+    facts = {"subject": words.subject(batch), "error": _error(batch)}
     if batch.status == Status.SENT:
         facts["recipients"] = ", ".join(batch.recipients)
         return Told(messages.SUCCESS, _("“%(subject)s” was sent to %(recipients)s.") % facts)
@@ -66,12 +66,21 @@ def outcome(batch: Batch, now: datetime) -> Told:
     return Told(messages.WARNING, _("“%(subject)s” is %(status)s.") % facts)
 
 
+def _error(batch: Batch) -> str:
+    return batch.last_error.strip() or _("nothing was said")
+
+
 def _flush(batch: Batch, now: datetime) -> Told:
     flushed = flush_batch(batch)
-    if flushed.status == Status.OPEN:
-        facts = {"subject": words.subject(batch)}
+    if flushed.status != Status.OPEN:
+        return outcome(flushed, now)
+    facts = {"subject": words.subject(batch)}
+    waiting = Batch.objects.holding_back().filter(buffer=batch.buffer).first()
+    if waiting is None:
         return Told(messages.WARNING, _("“%(subject)s” has no records, or nobody to send them to.") % facts)
-    return outcome(flushed, now)
+    said = _("“%(subject)s” waits for “%(earlier)s”, which was tried first: %(error)s")
+    facts |= {"earlier": words.subject(waiting), "error": _error(waiting)}
+    return Told(messages.ERROR, said % facts)
 
 
 def _retry(batch: Batch, now: datetime) -> Told:

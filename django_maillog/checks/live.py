@@ -1,0 +1,70 @@
+"""The handlers of ours that logging has now, wherever they came from."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from django.utils.module_loading import import_string
+
+from .. import buffers
+
+PACKAGE = "django_maillog.handlers"
+
+
+class Found(NamedTuple):
+    """A handler of ours; ``implicit``: the target that a BufferingHandler makes where it is given none."""
+
+    name: str
+    handler: Any
+    implicit: bool = False
+
+
+def live_handlers() -> list[Found]:
+    """Our handlers that logging has now, with targets and listeners' handlers, however they came there."""
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    waiting = [handler for logger in loggers for handler in getattr(logger, "handlers", [])]
+    waiting += [*logging._handlers.values(), *buffers.configured().values()]  # type: ignore[attr-defined]
+    found: dict[int, Found] = {}
+    while waiting:
+        handler = waiting.pop(0)
+        if id(handler) in found:
+            continue
+        found[id(handler)] = Found(getattr(handler, "name", None) or type(handler).__name__, handler)
+        waiting += [item for item in [*_held(handler)] if isinstance(item, logging.Handler)]
+    return [item for item in found.values() if _is_ours(type(item.handler))]
+
+
+def distinct_targets(found: list[Found]) -> list[Found]:
+    """Each SMTPHandler once, whether it is a handler itself or the target of a buffer."""
+    targets = {id(item.handler): item for item in found if hasattr(item.handler, "get_digest_subject")}
+    for item in found:
+        target = getattr(item.handler, "_target", None)
+        if hasattr(target, "get_digest_subject"):
+            targets.setdefault(id(target), Found(item.name, target, implicit=True))
+    return list(targets.values())
+
+
+def is_buffering(handler: Any) -> bool:
+    return hasattr(handler, "rules") and _is_ours(type(handler))
+
+
+def is_callable(path: str) -> bool:
+    try:
+        return callable(import_string(path))
+    except Exception:  # ImportError, or whatever the module raises when it is imported
+        return False
+
+
+def _held(handler: Any) -> Iterator[Any]:
+    """The handlers behind a handler: a MemoryHandler's target, a QueueHandler's listener's."""
+    if isinstance(handler, logging.handlers.MemoryHandler):
+        yield handler.target
+    if isinstance(handler, logging.handlers.QueueHandler):
+        yield from getattr(getattr(handler, "listener", None), "handlers", ())
+
+
+def _is_ours(kind: type) -> bool:
+    return any(f"{base.__module__}.".startswith(f"{PACKAGE}.") for base in kind.__mro__)
