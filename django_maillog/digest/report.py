@@ -17,7 +17,7 @@ class GroupReport:
 
     ``count``, ``first_at`` and ``last_at`` are this mail's, ``total`` and ``first_seen_at`` of all time;
     ``state`` is "new", "regressed", "variant" or "repeat"; a last message "" stands for all others; the
-    records of a span lie evenly between its two times; ``sample`` is a full prepared value.
+    records of a span lie evenly between its two times; ``sample`` is a full captured record.
     """
 
     fingerprint: str

@@ -1,4 +1,4 @@
-"""A report of prepared values that no table has seen."""
+"""A report of captured records that no table has seen."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPANS_KEPT = 64
 
 
 def summarize(values: Iterable[CapturedRecord], *, buffer: str, reason: str, now: datetime) -> Report:
-    """A report of prepared values that no table has seen; an iterator is read once and not attached."""
+    """A report of captured records that no table has seen; an iterator is read once and not attached."""
     tallies: dict[str, _Tally] = {}
     number = 0
     for value in values:
