@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
+from django_maillog.capture.captured import CapturedRecord
 from django_maillog.digest import GroupReport, Report
 
 NOON = datetime(2026, 3, 5, 9, 10, 30, tzinfo=UTC)
@@ -27,8 +28,8 @@ def traceback(error: str, *, library_frames: int = 6, own: tuple[tuple[str, int,
     return "\n".join([*lines, error, ""])
 
 
-def sample(**changes: Any) -> dict[str, Any]:
-    """A full prepared value."""
+def sample(**changes: Any) -> CapturedRecord:
+    """A full captured record."""
     value: dict[str, Any] = {
         "full": True,
         "time": NOON.timestamp() - 600,
@@ -53,7 +54,7 @@ def sample(**changes: Any) -> dict[str, Any]:
             "GET": {"step": "2"},
         },
     }
-    return value | changes
+    return cast(CapturedRecord, value | changes)
 
 
 def group(number: int = 0, **changes: Any) -> GroupReport:

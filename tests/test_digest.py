@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from django.template import engines
@@ -24,6 +24,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from django_maillog import digest
+from django_maillog.capture.captured import CapturedRecord
 from django_maillog.digest import excerpts, samples, timebar, words
 from django_maillog.outbox import connection
 from django_maillog.policy import Reason
@@ -525,10 +526,10 @@ def huge(text: str, number: int) -> digest.Report:
     )
 
 
-def noise(number: int) -> Iterator[dict[str, Any]]:
+def noise(number: int) -> Iterator[CapturedRecord]:
     generator = random.Random(1)
     for _ in range(number):
-        yield {"message": generator.randbytes(60).hex()}
+        yield cast(CapturedRecord, {"message": generator.randbytes(60).hex()})
 
 
 @pytest.mark.parametrize("number", [1, 30])
@@ -610,7 +611,7 @@ def test_all_records_are_attached_as_json_lines() -> None:
 def test_records_that_do_not_fit_are_not_read_to_the_end_and_said_to_be_missing() -> None:
     read = 0
 
-    def records() -> Iterator[dict[str, Any]]:
+    def records() -> Iterator[CapturedRecord]:
         nonlocal read
         for record in noise(100_000):
             read += 1
@@ -772,9 +773,9 @@ def test_engines_are_made_once(settings: Settings, tmp_path: Path) -> None:
     assert vars(backend)["_maillog_engine"] is engine
 
 
-def values() -> list[dict[str, Any]]:
+def values() -> list[CapturedRecord]:
     start = NOON.timestamp() - 600
-    repeats = [
+    repeats: list[CapturedRecord] = [
         {
             "time": start + 600 - 2 * one,
             "level": 40,
@@ -812,7 +813,7 @@ def test_values_are_summarized_with_exact_counts() -> None:
 
 
 def test_what_is_counted_of_a_group_stays_bounded_and_exact() -> None:
-    many = (
+    many: Any = (
         {"time": 1e9 + 977 * one, "fingerprint": "x", "host": f"h{one}", "process": one, "message": f"m{one}"}
         for one in range(3000)
     )
@@ -840,7 +841,7 @@ def test_nothing_makes_an_empty_report() -> None:
 
 
 def test_nonsense_values_are_summarized_too() -> None:
-    nonsense: list[dict[str, Any]] = [
+    nonsense: Any = [
         {},
         {"time": "x", "level": None, "request": 5, "extra": [1], "cut": ["message"], "full": True},
     ]

@@ -150,6 +150,14 @@ def test_a_repeat_s_line_says_what_a_full_one_says_of_the_same(record: logging.L
 
 
 @PROPERTIES
+@given(records())
+def test_a_repeat_s_line_is_the_json_of_its_fields(record: logging.LogRecord) -> None:
+    repeat = capture_repeat(record, fingerprint(record))
+
+    assert json.loads(lines.encode(repeat, "mail")) == json.loads(json_line(repeat | {"buffer": "mail"}))
+
+
+@PROPERTIES
 @given(values | st.dictionaries(texts, values))
 def test_anything_becomes_one_line(value: Any) -> None:
     line = json_line({"value": value})

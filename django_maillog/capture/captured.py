@@ -40,7 +40,8 @@ class CapturedRecord(TypedDict, total=False):
     level: Required[int]
     logger: Required[str]
     message: Required[str]
-    fingerprint: Required[str]
+    # A stored row's group has it.
+    fingerprint: str
 
     title: str
     cause: str

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any, cast
 
-from .captured import CapturedRecord
+from .captured import CapturedRecord, CapturedRequest
 from .extra import extra_of
 from .fingerprint import Key
 from .plain import HTML_LIMIT
@@ -183,7 +183,8 @@ class _Details:
         self._cut += ["extra"] * is_cut
         details, is_cut = _attempt(request_details, self._record, cleanse) or ({}, False)
         if details:
-            self._captured["request"] = {**self._captured.get("request", {}), **details}
+            line: CapturedRequest = self._captured.get("request", {})
+            self._captured["request"] = cast(CapturedRequest, line | details)
         self._cut += ["request"] * is_cut
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 from itertools import product
-from typing import Any
 
+from ..capture.captured import CapturedRecord
 from ..capture.plain import json_line
 from .excerpts import one_line
 from .headers import SUBJECT_LIMIT, subject_of
@@ -77,7 +77,7 @@ def _technical_reports(report: Report) -> tuple[list[Attachment], list[str]]:
     pages = [
         html.encode("utf-8", "replace")
         for group in report.ranked
-        if report.include_html and group.is_news and (html := (group.sample or {}).get("html"))
+        if report.include_html and group.is_news and group.sample and (html := group.sample.get("html"))
     ]
     attachments: list[Attachment] = []
     room = ATTACHMENTS_LIMIT // 2
@@ -101,7 +101,7 @@ def encoded_size(content: bytes) -> int:
 PRINTABLE = bytes(code for code in range(32, 127) if code != ord("=")) + b"\n"
 
 
-def compress(records: Iterable[Mapping[str, Any]], room: int) -> tuple[bytes | None, int]:
+def compress(records: Iterable[CapturedRecord], room: int) -> tuple[bytes | None, int]:
     """All records as gzipped JSON lines, without their technical reports, and the number of lines.
 
     As soon as they are more than ``room`` bytes, no further record is read and the content is None.

@@ -123,7 +123,7 @@ class GroupPage:
             yield f"Processes: {group.processes:,}"
         if self.single:
             for name, key in (("Process", "process"), ("Thread", "thread"), ("Task", "task")):
-                value = (group.sample or {}).get(key)
+                value = group.sample and group.sample.get(key)
                 if value and value != "MainThread":
                     yield f"{name}: {one_line(str(value), 80)}"
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+
+from ..capture.captured import CapturedRecord
 
 NEWS = ("new", "regressed", "variant")
 
@@ -16,7 +17,7 @@ class GroupReport:
 
     ``count``, ``first_at`` and ``last_at`` are this mail's, ``total`` and ``first_seen_at`` of all time;
     ``state`` is "new", "regressed", "variant" or "repeat"; a last message "" stands for all others; the
-    records of a span lie evenly between its two times; ``sample`` is a full prepared value.
+    records of a span lie evenly between its two times; ``sample`` is a full captured record.
     """
 
     fingerprint: str
@@ -33,7 +34,7 @@ class GroupReport:
     processes: int = 1
     messages: list[tuple[str, int]] = field(default_factory=list)
     spans: list[tuple[datetime, datetime, int]] = field(default_factory=list)
-    sample: Mapping[str, Any] | None = None
+    sample: CapturedRecord | None = None
     url: str = ""
 
     @property
@@ -67,7 +68,7 @@ class Report:
     batch_id: int | None = None
     batch_url: str = ""
     note: str = ""
-    records: Callable[[], Iterator[Mapping[str, Any]]] | None = None
+    records: Callable[[], Iterator[CapturedRecord]] | None = None
     include_html: bool = False
     has_history: bool = True
     new_count: int | None = None

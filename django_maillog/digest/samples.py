@@ -33,7 +33,7 @@ class Fitted(NamedTuple):
 
 
 class Sample:
-    """A prepared value as a mail shows it; with ``everything`` all request headers, too."""
+    """A captured record as a mail shows it; with ``everything`` all request headers, too."""
 
     def __init__(self, value: Mapping[str, Any], *, everything: bool) -> None:
         self.request = request_line(value.get("request"))

@@ -1,13 +1,13 @@
-"""A report of prepared values that no table has seen."""
+"""A report of captured records that no table has seen."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
+from ..capture.captured import CapturedRecord
 from .report import GroupReport, Report
 
 MESSAGES_KEPT = 50
@@ -16,8 +16,8 @@ PROCESSES_KEPT = 10_000
 SPANS_KEPT = 64
 
 
-def summarize(values: Iterable[Mapping[str, Any]], *, buffer: str, reason: str, now: datetime) -> Report:
-    """A report of prepared values that no table has seen; an iterator is read once and not attached."""
+def summarize(values: Iterable[CapturedRecord], *, buffer: str, reason: str, now: datetime) -> Report:
+    """A report of captured records that no table has seen; an iterator is read once and not attached."""
     tallies: dict[str, _Tally] = {}
     number = 0
     for value in values:
@@ -50,7 +50,7 @@ def summarize(values: Iterable[Mapping[str, Any]], *, buffer: str, reason: str, 
 class _Tally:
     """What is counted of one fingerprint; bounded however many values come."""
 
-    def __init__(self, value: Mapping[str, Any]) -> None:
+    def __init__(self, value: CapturedRecord) -> None:
         self.first = self.sample = value
         self.count = self.level = 0
         self.hosts: Counter[str] = Counter()
@@ -58,10 +58,10 @@ class _Tally:
         self.processes: set[tuple[str, str]] = set()
         self.times = _Times()
 
-    def add(self, value: Mapping[str, Any]) -> None:
+    def add(self, value: CapturedRecord) -> None:
         self.count += 1
         self.times.add(_time(value))
-        level = value.get("level")
+        level: object = value.get("level")
         self.level = max(self.level, level if isinstance(level, int) else 0)
         host = str(value.get("host") or "")
         _count(self.hosts, host, HOSTS_KEPT, others="others")
@@ -124,8 +124,8 @@ def _count(counter: Counter[str], key: str, limit: int, *, others: str) -> None:
     counter[key if key in counter or len(counter) < limit else others] += 1
 
 
-def _time(value: Mapping[str, Any]) -> float:
-    time = value.get("time")
+def _time(value: CapturedRecord) -> float:
+    time: object = value.get("time")
     return float(time) if isinstance(time, (int, float)) and 0 <= time < 2**33 else 0.0
 
 

@@ -38,7 +38,7 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
 
     ``target`` is the SMTPHandler that says where, or its name; ``group_wait``, ``group_interval``,
     ``repeat_interval`` and ``resolve_timeout`` are seconds, ``burst`` is a number of mails an hour (see
-    ``policy``). ``fingerprint``, a function or its dotted path, replaces ``records.fingerprint``. The
+    ``policy``). ``fingerprint``, a function or its dotted path, replaces ``capture.fingerprint``. The
     standard library's buffer is a list in memory; here ``buffer`` is the name under which the records are
     kept.
     """

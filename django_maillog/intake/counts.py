@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
 from .. import moments
+from ..capture.captured import CapturedRecord
 from ..models import Batch
 
 KEEP = 3  # rows of a group and process in a batch that are stored one by one; the rest is folded into one
 MAX_MESSAGES = 8  # distinct messages counted in a folded row
 MESSAGE_LENGTH = 200
 
-Value = dict[str, Any]
 Place = tuple[str, int]  # host and process
 Hours = dict[tuple[int, int], int]  # records by hour since 1970, and level
 
@@ -22,14 +21,14 @@ Hours = dict[tuple[int, int], int]  # records by hour since 1970, and level
 class Fold:
     """Repeats of one group in one process, which share a row."""
 
-    value: Value
+    value: CapturedRecord
     count: int = 0
     first: float = float("inf")
     last: float = float("-inf")
     messages: dict[str, int] = field(default_factory=dict)
     hours: Hours = field(default_factory=dict)
 
-    def add(self, value: Value) -> None:
+    def add(self, value: CapturedRecord) -> None:
         self.count += 1
         moment = value["time"]
         if moment < self.first:
@@ -48,11 +47,11 @@ class Occurrences:
     """What a chunk holds of one group from one process: values for rows of their own, and the rest."""
 
     rows: int = 0  # of this place that are kept, here or in an earlier chunk
-    kept: list[Value] = field(default_factory=list)
+    kept: list[CapturedRecord] = field(default_factory=list)
     has_full: bool = False
     fold: Fold | None = None
 
-    def add(self, value: Value) -> bool:
+    def add(self, value: CapturedRecord) -> bool:
         """Take a value; whether it may need a row of its own."""
         if self.rows >= KEEP and (self.has_full or "full" not in value):
             if self.fold is None:
@@ -69,7 +68,7 @@ class Occurrences:
 class Arrivals:
     """What a chunk holds of one fingerprint in one buffer; the totals are there once it is summed up."""
 
-    first_value: Value
+    first_value: CapturedRecord
     places: dict[Place, Occurrences] = field(default_factory=dict)
     hours: Hours = field(default_factory=dict)
     count: int = 0
@@ -94,7 +93,7 @@ class Arrivals:
         self.first_at = moments.at(first)
         self.last_at = self.first_at if first == last else moments.at(last)
 
-    def best_value(self) -> Value:
+    def best_value(self) -> CapturedRecord:
         """The value that describes the group best: the first that was captured in full, else the first."""
         kept = (value for occurrences in self.places.values() for value in occurrences.kept)
         return next((value for value in kept if "full" in value), self.first_value)

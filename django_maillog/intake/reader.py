@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .. import charset
+from ..capture.captured import CapturedRecord
 from ..spool.lines import Line, lost_with, parse
 from ..spool.segment import Source
-from .counts import KEEP, Arrivals, Occurrences, Value
+from .counts import KEEP, Arrivals, Occurrences
 
 # What a transaction costs depends on groups and rows, not on lines.
 ROW_COST = 4  # of a record in a row of its own
@@ -75,13 +76,13 @@ class Chunk:
         """Tell the next chunks how many rows are stored: a storm would make many small ones."""
         self.kept.update((key, occurrences.rows) for key, occurrences in self._places.items())
 
-    def _storable(self, buffer: str, value: Value) -> tuple[str, Value]:
+    def _storable(self, buffer: str, value: CapturedRecord) -> tuple[str, CapturedRecord]:
         """Both as the database takes them: now, since groups are looked for by what is stored."""
         value = charset.escaped(self.codec, value)
-        value |= {name: value[name][:64] for name in ("fingerprint", "cause")}
+        value |= {"fingerprint": value["fingerprint"][:64], "cause": value["cause"][:64]}
         return charset.escaped(self.codec, buffer)[:200], value
 
-    def _new_place(self, key: Key, value: Value) -> Occurrences:
+    def _new_place(self, key: Key, value: CapturedRecord) -> Occurrences:
         buffer, fingerprint, host, process = key
         arrivals = self.buffers.setdefault(buffer, {}).setdefault(fingerprint, Arrivals(value))
         occurrences = arrivals.places[host, process] = self._places[key] = Occurrences(self.kept.get(key, 0))

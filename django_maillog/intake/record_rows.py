@@ -8,9 +8,10 @@ from operator import itemgetter
 from django.db.models import Max
 
 from .. import moments
+from ..capture.captured import CapturedRecord
 from ..models import Batch, Group, Record
 from .additions import Row, add, instance
-from .counts import KEEP, Fold, Occurrences, Scope, Value, count_message
+from .counts import KEEP, Fold, Occurrences, Scope, count_message
 from .group_rows import GroupRows
 
 DETAILS = (
@@ -105,10 +106,10 @@ class RecordRows:
         return found
 
 
-def make_row(batch: Batch, value: Value) -> Row:
+def make_row(batch: Batch, value: CapturedRecord) -> Row:
     """One record's columns, but for those of its group."""
     at = moments.at(value["time"])
-    details = {name: value[name] for name in DETAILS if name in value}
+    details = {name: value.get(name) for name in DETAILS if name in value}
     where = ""
     if value.get("pathname"):
         where = f"{value['pathname']}:{value.get('lineno')} in {value.get('function')}"
@@ -134,9 +135,9 @@ def make_row(batch: Batch, value: Value) -> Row:
     }
 
 
-def _split(occurrences: Occurrences, before: _Stored) -> tuple[list[Value], Fold | None]:
+def _split(occurrences: Occurrences, before: _Stored) -> tuple[list[CapturedRecord], Fold | None]:
     """The values that get rows of their own, given what the batch holds already, and the rest."""
-    values: list[Value] = []
+    values: list[CapturedRecord] = []
     # A copy: a chunk may be stored again, after a deadlock.
     fold = occurrences.fold.copy() if occurrences.fold else None
     for value in occurrences.kept:

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from django.db.models import (
     Case,
@@ -25,6 +25,7 @@ from django.db.models import (
 from django.urls import NoReverseMatch, reverse
 
 from .. import conf, digest, moments
+from ..capture.captured import CapturedRecord
 from ..capture.text import one_line
 from ..models import Batch, Group, Record, Status
 
@@ -190,8 +191,8 @@ def _samples(groups: Sequence[Group], occurrences: Sequence[Any]) -> dict[int, R
     return {key: records[pk] for key, pk in chosen.items() if pk in records}
 
 
-def as_value(record: Record) -> dict[str, Any]:
-    """A stored record in the shape of a prepared value; what it folds is in ``count`` and ``last_time``."""
+def as_value(record: Record) -> CapturedRecord:
+    """A stored record as it was captured; what it folds is in ``count`` and ``last_time``."""
     value: dict[str, Any] = {
         "time": moments.seconds(record.first_at),
         "level": record.level,
@@ -213,10 +214,10 @@ def as_value(record: Record) -> dict[str, Any]:
             "last_time": moments.seconds(record.last_at),
             "messages": record.messages,
         }
-    return value
+    return cast(CapturedRecord, value)
 
 
-def _values(batch: Batch) -> Iterator[dict[str, Any]]:
+def _values(batch: Batch) -> Iterator[CapturedRecord]:
     """Every stored record, page by page: no cursor is held open, which PgBouncer would break."""
     rows = Record.objects.filter(batch=batch)
     ends = rows.aggregate(first=Min("pk"), last=Max("pk"))

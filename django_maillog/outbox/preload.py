@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from .. import buffers, digest
+from ..capture.captured import CapturedRecord
 from .connection import message
 
 # A fork that comes meanwhile waits so long at the most, once in a process.
@@ -46,7 +47,7 @@ def preload() -> None:
 
 def _make_mail() -> None:
     now = datetime.now(UTC)
-    value = {"time": now.timestamp(), "level": 40, "message": "é", "traceback": "é", "full": True}
+    value: CapturedRecord = {"time": now.timestamp(), "level": 40, "logger": "", "message": "é", "full": True}
     report = digest.summarize([value, value], buffer="", reason="", now=now)
     mail = message(digest.render(report), digest.headers(report), sender="", recipients=[])
     mail.message().as_bytes()
