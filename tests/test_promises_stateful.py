@@ -17,6 +17,8 @@ from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
+from weakref import WeakValueDictionary
 
 import pytest
 from django.core.mail import EmailMessage
@@ -34,6 +36,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from django_maillog import buffers
 from django_maillog.flush import flush
 from django_maillog.handlers import BufferingHandler, SMTPHandler
 from django_maillog.intake.importer import import_all
@@ -151,6 +154,8 @@ class Maillog(RuleBasedStateMachine):
         self.exits = ExitStack()
         folder = self.exits.enter_context(tempfile.TemporaryDirectory())
         self.folder = Path(folder) / "spool"
+        # Handlers of other tests may live on; a line that nobody can read counts for one of this process.
+        self.exits.enter_context(mock.patch.object(buffers, "_handlers", WeakValueDictionary()))
         self.exits.enter_context(override_settings(MAILLOG_WORKER="none", MAILLOG_SPOOL_DIR=str(self.folder)))
         die(self.folder)
         self.handlers = {name: self._handler(name) for name in BUFFERS}

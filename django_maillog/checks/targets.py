@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from email.utils import parseaddr
+from email.utils import getaddresses
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning
@@ -64,7 +64,8 @@ def _check_recipients(item: Found) -> Iterator[CheckMessage]:
 
 def _check_addresses(item: Found, addressee: buffers.Addressee) -> Iterator[CheckMessage]:
     for address in addressee.recipients:
-        if not re.fullmatch(r"[^@\s,;<>]+@[^@\s,;<>]+", parseaddr(address)[1]):
+        found = [plain for _name, plain in getaddresses([address])]
+        if len(found) != 1 or not re.fullmatch(r"[^@\s,;<>]+@[^@\s,;<>]+", found[0]):
             yield Warning(
                 f"The handler {item.name!r} mails to {address!r}, which is no address.",
                 hint='Give an address such as "ada@example.com".',
