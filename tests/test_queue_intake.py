@@ -164,6 +164,17 @@ def test_groups_that_only_repeat_count_as_rows_of_a_chunk_too(monkeypatch: pytes
     assert totals() == {"batches": 160, "groups": 160, "records": 160}
 
 
+def test_keys_that_a_database_takes_for_equal_are_groups_of_their_own() -> None:
+    buffer = Buffer(fingerprint=lambda record: (record.getMessage(), record.getMessage()))
+    for key in ("abc", "Abc", "ABC", "abc ", "abc"):
+        buffer.log(key)
+
+    buffer.import_all()
+
+    assert sorted(Group.objects.values_list("count", flat=True)) == [1, 1, 1, 2]
+    assert totals() == {"batches": 5, "groups": 5, "records": 5}
+
+
 def test_hours_are_counted_by_group_and_level() -> None:
     buffer = Buffer()
     buffer.log(fingerprint="a", times=2)

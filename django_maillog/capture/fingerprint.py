@@ -53,7 +53,8 @@ def route_of(request: object) -> str:
 
 
 @functools.lru_cache(maxsize=2048)
-def _digest(*parts: str) -> str:
+def fingerprint_of(*parts: str) -> str:
+    """A fingerprint of some texts: ``ml1:`` and 32 hex digits (BLAKE2b)."""
     text = "\x1f".join(parts).encode("utf-8", "backslashreplace")
     return "ml1:" + blake2b(text, digest_size=16).hexdigest()
 
@@ -66,7 +67,7 @@ def _fallback(record: logging.LogRecord) -> Key:
         str(value) if type(value) in (str, int) else ""
         for value in (fields.get("name"), fields.get("levelno"))
     ]
-    digest = _digest("fallback", *parts, kind)
+    digest = fingerprint_of("fallback", *parts, kind)
     return Key(digest, digest)
 
 
@@ -84,7 +85,7 @@ def _custom(wanted: object, key: Key, exc: BaseException | None) -> Key:
         if len(texts) == 1 and _DEFAULT.fullmatch(texts[0]):
             return key
         texts = [_DEFAULT.sub(key.fingerprint, text) for text in texts]
-    digest = _digest("custom", *texts)
+    digest = fingerprint_of("custom", *texts)
     return Key(digest, digest if exc is None else key.cause)
 
 
@@ -140,7 +141,7 @@ def _describe(frame: FrameType) -> _Code:
 def _of_exception(exc: BaseException, tb: TracebackType | None) -> Key:
     visits = iter(range(_MAX_VISITS))
     parts, causes = _chain(exc, tb, visits, frozenset())
-    return Key(_digest("exception", *parts), causes[0] if len(causes) == 1 else _digest("causes", *causes))
+    return Key(fingerprint_of("exception", *parts), causes[0] if len(causes) == 1 else fingerprint_of("causes", *causes))
 
 
 def _chain(
@@ -161,7 +162,7 @@ def _chain(
         if isinstance(exc, BaseExceptionGroup):
             leaves, causes = _leaves(exc, visits, above)
             site = "\x1e".join([site, *leaves])
-        causes = causes or [_digest("cause", place)]
+        causes = causes or [fingerprint_of("cause", place)]
         parts.append(site)
         exc = next_link(exc)
         tb = None if exc is None else exc.__traceback__
@@ -180,7 +181,7 @@ def _leaves(
             pending.extend(member.exceptions)
             continue
         parts, member_causes = _chain(member, member.__traceback__, visits, above)
-        fingerprints.add(_digest("exception", *parts))
+        fingerprints.add(fingerprint_of("exception", *parts))
         causes.update(member_causes)
     return sorted(fingerprints), sorted(causes)
 
@@ -261,7 +262,7 @@ def _of_message(record: logging.LogRecord) -> Key:
     known = _messages.get(identity) if rememberable else None
     if known is not None:
         return known
-    digest = _digest(
+    digest = fingerprint_of(
         "template" if is_template else "message",
         text_of(record.name),
         text_of(record.funcName),

@@ -12,7 +12,7 @@ from typing import cast
 from django.utils.module_loading import import_string
 
 from .. import buffers, conf
-from ..capture.fingerprint import Key, fingerprint
+from ..capture.fingerprint import Key, fingerprint, fingerprint_of
 from ..capture.prepare import capture, capture_repeat, level_of
 from ..policy import Rules
 from ..spool.journal import journal
@@ -200,7 +200,7 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
             key = Key(*self._fingerprint(record))
         except Exception:  # the project's own code: whatever it does, the record is worth more
             return fingerprint(record)
-        return key if all(map(_is_key, key)) else fingerprint(record)
+        return Key(*map(_plain_key, key)) if all(map(_is_key, key)) else fingerprint(record)
 
     def _is_first(self, fingerprint: str) -> bool:
         """Whether this process saw no such record within the past minute."""
@@ -219,6 +219,11 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         except Exception:  # a wrong target is a system check's business, and no reason to lose the record
             return None
         return target.get_offline_report if target.include_html else None
+
+
+def _plain_key(part: str) -> str:
+    """Keys that MySQL takes for equal are told apart: it looks at neither case nor blanks at the end."""
+    return part if part == part.lower().rstrip() else fingerprint_of(part)
 
 
 def _is_key(part: object) -> bool:
