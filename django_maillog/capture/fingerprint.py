@@ -141,7 +141,10 @@ def _describe(frame: FrameType) -> _Code:
 def _of_exception(exc: BaseException, tb: TracebackType | None) -> Key:
     visits = iter(range(_MAX_VISITS))
     parts, causes = _chain(exc, tb, visits, frozenset())
-    return Key(fingerprint_of("exception", *parts), causes[0] if len(causes) == 1 else fingerprint_of("causes", *causes))
+    return Key(
+        fingerprint_of("exception", *parts),
+        causes[0] if len(causes) == 1 else fingerprint_of("causes", *causes),
+    )
 
 
 def _chain(
