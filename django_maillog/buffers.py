@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from django.utils.functional import Promise
 
+from .policy import Rules
+
 if TYPE_CHECKING:
     from django.core.mail.backends.base import BaseEmailBackend
-
-    from .handlers import BufferingHandler
 
 
 class Target(Protocol):
@@ -27,6 +27,20 @@ class Target(Protocol):
     def get_sender(self) -> Any: ...
     def get_connection(self) -> BaseEmailBackend: ...
     def get_digest_subject(self, report: Any) -> str: ...
+
+
+class BufferHandler(Protocol):
+    """What a BufferingHandler is to the rest of the package."""
+
+    @property
+    def buffer(self) -> str: ...
+    @property
+    def rules(self) -> Rules: ...
+    @property
+    def target(self) -> Target: ...
+    def flush(self) -> None: ...
+    def close(self) -> None: ...
+    def forget_sights(self) -> None: ...
 
 
 class Addressee(NamedTuple):
@@ -51,28 +65,28 @@ def addressee(target: Target) -> Addressee:
 
 # The newest handler of a name wins: dictConfig replaces handlers, and the old
 # ones live on while a logger holds them.
-_handlers: weakref.WeakValueDictionary[int, BufferingHandler] = weakref.WeakValueDictionary()
+_handlers: weakref.WeakValueDictionary[int, BufferHandler] = weakref.WeakValueDictionary()
 _number_of = itertools.count()
 
 
-def register(handler: BufferingHandler) -> None:
+def register(handler: BufferHandler) -> None:
     """Remember a BufferingHandler, whatever way it was made."""
     _handlers[next(_number_of)] = handler
 
 
-def configured() -> dict[str, BufferingHandler]:
+def configured() -> dict[str, BufferHandler]:
     """The BufferingHandlers alive in this process, by buffer name."""
     return {handler.buffer: handler for handler in living()}
 
 
-def living() -> list[BufferingHandler]:
+def living() -> list[BufferHandler]:
     """All BufferingHandlers alive in this process, the oldest first."""
     # valuerefs() is one step: other threads may make handlers meanwhile.
     handlers = [reference() for reference in _handlers.valuerefs()]
     return [handler for handler in handlers if handler is not None]
 
 
-def find(name: str) -> BufferingHandler | None:
+def find(name: str) -> BufferHandler | None:
     """The newest BufferingHandler of that buffer in this process, if there is one."""
     return configured().get(name)
 

@@ -310,7 +310,7 @@ def test_a_target_that_no_logger_has_is_found_by_name(name: str, configure_loggi
     config["loggers"]["shop"]["handlers"] = ["errors"]
     configure_logging(config)
 
-    assert buffers.configured()["errors"].target.toaddrs == ["you@example.com"]
+    assert buffers.configured()["errors"].target.get_recipients() == ["you@example.com"]
 
 
 @pytest.mark.parametrize(
@@ -341,6 +341,7 @@ def test_levels_are_accepted_by_name(configure_logging: Configure) -> None:
     configure_logging(dict_config(mail=MAIL, errors={**BUFFER, "flushLevel": "WARNING"}))
 
     handler = buffers.configured()["errors"]
+    assert isinstance(handler, BufferingHandler)
     assert (handler.flushLevel, handler.rules.flush_level) == (logging.WARNING, logging.WARNING)
 
 

@@ -44,10 +44,10 @@ MODULES = {dotted(path) for path in sources()}
 
 
 def imports(path: Path) -> Iterator[str]:
-    """The package's modules that this one imports when it runs, at its top or inside functions."""
+    """The package's modules that this one imports, at its top, inside functions, for type checkers."""
     package = dotted(path).split(".") if path.stem == "__init__" else dotted(path).split(".")[:-1]
     package = [part for part in package if part]
-    for node in running(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
             yield from (name.removeprefix(NAME + ".") for name in names if name.startswith(NAME + "."))
@@ -68,15 +68,6 @@ def origin(node: ast.ImportFrom, package: list[str]) -> str | None:
     if module == NAME or module.startswith(NAME + "."):
         return module[len(NAME) + 1 :]
     return None
-
-
-def running(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but those that only a type checker sees."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
-            continue
-        yield node
-        yield from running(node)
 
 
 def top(module: str) -> str:

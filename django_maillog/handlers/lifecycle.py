@@ -9,14 +9,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from types import CodeType, FrameType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.apps import apps
 
 from .. import buffers
-
-if TYPE_CHECKING:
-    from .buffering import BufferingHandler
+from ..buffers import BufferHandler
 
 # dictConfig and fileConfig close every handler through this before they make new ones; the old ones stay
 # attached to loggers that the new configuration doesn't name.
@@ -31,7 +29,7 @@ class Process:
         # By buffer, the handlers with records that came since they were last closed. Strong references: a
         # second dictConfig takes handlers out of the list that logging.shutdown walks, and lets go of those
         # that no logger holds.
-        self.unreported: dict[str, BufferingHandler] = {}
+        self.unreported: dict[str, BufferHandler] = {}
         self._is_fork = is_fork
         self._has_finalizer = False
         self._calls: ModuleType | None = None
@@ -45,7 +43,7 @@ class Process:
             self._calls = calls
         return self._calls
 
-    def note(self, handler: BufferingHandler) -> None:
+    def note(self, handler: BufferHandler) -> None:
         """A handler has records of this process."""
         self.unreported[handler.buffer] = handler
         if not self._has_finalizer:

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from django.db import connections
 
+from .. import buffers
+from ..buffers import BufferHandler
 from .lines import Configuration, encode_configuration
 
-if TYPE_CHECKING:
-    from ..handlers import BufferingHandler
 
-
-def encode(handler: BufferingHandler) -> bytes:
+def encode(handler: BufferHandler) -> bytes:
     """The line for a handler. A target that is wrong must not cost the record: a system check reports it."""
     configuration: Configuration = {}
     error = ""
     try:
         configuration["rules"] = handler.rules._asdict()
         with _without_queries():
-            target = handler.target
-            configuration["recipients"] = [str(address) for address in target.get_recipients()]
-            configuration["sender"] = str(target.get_sender())
-            configuration["using"] = target.using or ""
+            addressee = buffers.addressee(handler.target)
+        configuration["recipients"] = addressee.recipients
+        configuration["sender"] = addressee.sender
+        configuration["using"] = addressee.using
     except Exception as raised:  # whatever a project's get_recipients() does
         error = type(raised).__name__
     return encode_configuration(handler.buffer, configuration, error=error)

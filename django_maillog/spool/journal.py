@@ -14,21 +14,18 @@ import os
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from .. import conf
+from ..buffers import BufferHandler
 from . import configurations
 from .folder import folder_bytes, private_folder, segment_paths, spool_folder
 from .lines import encode_lost
 from .memory import MemorySegment
 from .segment import MAX_LINE_BYTES, SegmentFile, Source, close_inherited, open_segment
 from .writer import Owner, Writer, owner_now
-
-if TYPE_CHECKING:
-    from ..handlers import BufferingHandler
 
 # A segment that has grown to this is followed by a new one; at most a quarter of what the spool may hold.
 SEGMENT_BYTES = 16 * 1024 * 1024
@@ -100,7 +97,7 @@ class Journal:
             writer.close()
         close_inherited()
 
-    def append(self, handler: BufferingHandler, line: bytes) -> None:
+    def append(self, handler: BufferHandler, line: bytes) -> None:
         """Keep one encoded record. What can't be kept is counted and said in the next mail."""
         with self._lock:
             try:
@@ -110,7 +107,7 @@ class Journal:
             finally:
                 self.appended += 1  # afterwards: who has seen the number finds the line
 
-    def _append(self, handler: BufferingHandler, line: bytes) -> None:
+    def _append(self, handler: BufferHandler, line: bytes) -> None:
         now, writer = time.monotonic(), self._writer
         if writer is None or not self._serves(writer, now):
             writer = self._next()
@@ -124,7 +121,7 @@ class Journal:
             # The file is broken, not the disk full: try another, or memory.
             self._write(self._next(), handler, line)
 
-    def _write(self, writer: Writer | None, handler: BufferingHandler, line: bytes) -> None:
+    def _write(self, writer: Writer | None, handler: BufferHandler, line: bytes) -> None:
         if writer is None:
             self._memory_segment().append(line)
             return

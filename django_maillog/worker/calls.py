@@ -5,18 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from .. import buffers, conf
+from ..buffers import BufferHandler
 from ..outbox.options import FlushOptions
 from ..spool.journal import journal
 from .thread import worker
-
-if TYPE_CHECKING:
-    from ..handlers import BufferingHandler
 
 # That a call of flush() waits at the most.
 FLUSH_SECONDS = 120.0
@@ -45,7 +42,7 @@ def wake() -> None:
         worker.start()
 
 
-def request_flush(handler: BufferingHandler) -> None:
+def request_flush(handler: BufferHandler) -> None:
     """Have the worker call the handler's flush(), without waiting for it."""
     mode = _mode()
     if mode == "inline":
@@ -59,7 +56,7 @@ def flush(buffer: str) -> None:
     _do(lambda: worker.flush(FlushOptions(buffers=[buffer])), FLUSH_SECONDS)
 
 
-def close(handler: BufferingHandler, *, everything: bool) -> None:
+def close(handler: BufferHandler, *, everything: bool) -> None:
     """At the end of a process: import; mail everything, or else the news; all within a few seconds.
 
     What doesn't fit waits in spool and database.
