@@ -19,8 +19,8 @@ def at(seconds: float) -> datetime:
     return moment if settings.USE_TZ else timezone.make_naive(moment, timezone.get_default_timezone())
 
 
-def seconds(moment: datetime) -> float:
-    """The other way round."""
+def to_timestamp(moment: datetime) -> float:
+    """Seconds since the beginning of 1970 in UTC."""
     if timezone.is_naive(moment):
         moment = moment.replace(tzinfo=timezone.get_default_timezone())
     return moment.timestamp()
@@ -33,4 +33,4 @@ def local(moment: datetime) -> datetime:
 
 def hour_of(moment: datetime) -> int:
     """The hour that it is in, counted from the beginning of 1970 in UTC."""
-    return int(seconds(moment) // HOUR)
+    return int(to_timestamp(moment) // HOUR)

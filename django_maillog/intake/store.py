@@ -20,7 +20,7 @@ from .history import Configurations, load_history
 from .reader import Chunk
 from .record_rows import RecordRows
 
-COUNTED = (
+COUNTERS = (
     "record_count",
     "silenced_count",
     "lost_count",
@@ -126,7 +126,7 @@ class Part:
     def _write_batch(self) -> None:
         """The hot row comes last, and is read again: others count on it, too."""
         batches = Batch.objects.filter(pk=self._scope.batch.pk)
-        batch = batches.only("status", *COUNTED).select_for_update().first()
+        batch = batches.only("status", *COUNTERS).select_for_update().first()
         if batch is None or (batch.status != Status.OPEN and self._scope.batch.status == Status.OPEN):
             raise Overtaken
         arrivals = self._scope.arrivals.values()
@@ -145,7 +145,7 @@ class Part:
         else:  # it went out already
             shown = Record.objects.filter(batch=batch, silenced=False)
             batch.group_count = shown.values("group").distinct().count()
-        batches.update(**{name: getattr(batch, name) for name in COUNTED})
+        batches.update(**{name: getattr(batch, name) for name in COUNTERS})
 
     def _make_due(self, batch: Batch, *, has_audible: bool) -> None:
         dues = self._dues.copy()

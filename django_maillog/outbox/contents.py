@@ -194,7 +194,7 @@ def _samples(groups: Sequence[Group], occurrences: Sequence[Any]) -> dict[int, R
 def as_value(record: Record) -> CapturedRecord:
     """A stored record as it was captured; what it folds is in ``count`` and ``last_time``."""
     value: dict[str, Any] = {
-        "time": moments.seconds(record.first_at),
+        "time": moments.to_timestamp(record.first_at),
         "level": record.level,
         "logger": record.logger,
         "message": record.message,
@@ -211,7 +211,7 @@ def as_value(record: Record) -> CapturedRecord:
     if record.count > 1:
         value |= {
             "count": record.count,
-            "last_time": moments.seconds(record.last_at),
+            "last_time": moments.to_timestamp(record.last_at),
             "messages": record.messages,
         }
     return cast(CapturedRecord, value)

@@ -20,7 +20,7 @@ ENQUEUE_SECONDS = 60.0
 # From a failure to the next try: Celery tries for six seconds, and imports wait meanwhile.
 RETRY_SECONDS = 30.0
 # Of failures after which the worker delivers itself.
-PATIENCE_SECONDS = 60.0
+GIVE_UP_SECONDS = 60.0
 
 log = logging.getLogger("django_maillog")
 
@@ -43,7 +43,7 @@ class Enqueuer:
             return
         if not self.retry_seconds():
             self._enqueue()
-        if self._failing_since is not None and time.monotonic() - self._failing_since >= PATIENCE_SECONDS:
+        if self._failing_since is not None and time.monotonic() - self._failing_since >= GIVE_UP_SECONDS:
             delivery.deliver(FlushOptions(sending=self._heartbeat.resting))
 
     def retry_seconds(self) -> float | None:
@@ -74,7 +74,7 @@ class Enqueuer:
         self._failed_at = time.monotonic()
         if self._failing_since is None:
             self._failing_since = self._failed_at
-        if not self._said and self._failed_at - self._failing_since >= PATIENCE_SECONDS:
+        if not self._said and self._failed_at - self._failing_since >= GIVE_UP_SECONDS:
             self._said = True
             log.warning(
                 "no task can be enqueued, the worker delivers: error=%s: %s", type(error).__name__, error
