@@ -49,7 +49,7 @@ IMPATIENT = """
 import logging, sys, threading
 from django_maillog import compat
 from django_maillog.worker import enqueuer
-enqueuer.RETRY_SECONDS, enqueuer.PATIENCE_SECONDS = 0.1, 1
+enqueuer.RETRY_SECONDS, enqueuer.GIVE_UP_SECONDS = 0.1, 1
 logging.getLogger("django_maillog").addHandler(logging.StreamHandler(sys.stdout))
 enqueue_task = compat.enqueue_task
 def enqueue(path):
