@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_django.fixtures import Settings  # an older pytest-django has it under another name
 
 KIND = os.environ.get("MAILLOG_TEST_DATABASE") or "sqlite"
-NEEDS_PROCESSES = {"proxy", "empty_site", "site"}
+NEEDS_PROCESSES = {"proxy", "empty_site", "site", "narrow"}
 NEEDS_DATABASE = {"db", "transactional_db", "django_db_setup"} | NEEDS_PROCESSES
 NEEDS_SERVER = {"proxy"}
 
