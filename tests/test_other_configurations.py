@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -166,7 +167,7 @@ def ask_the_database() -> Any:
     raise OperationalError("no such table: staff")
 
 
-@pytest.mark.parametrize(
+ANYTHING = pytest.mark.parametrize(
     "give",
     [
         lambda: ("ada@example.com", "alan@example.com"),
@@ -176,6 +177,26 @@ def ask_the_database() -> Any:
     ],
     ids=["tuple", "set", "generator", "lazy"],
 )
+
+
+@ANYTHING
+def test_the_handlers_without_a_database_take_any_strings_in_anything(
+    smtp: SMTPServer, give: Callable[[], Any]
+) -> None:
+    target = type("Given", (Target,), {"give": staticmethod(give)})()
+    memory = handlers.MemoryHandler(10, target=target)
+    record = logging.LogRecord("shop", logging.ERROR, __file__, 1, "no stock", (), None)
+
+    target.handle(record)
+    memory.handle(record)
+    memory.flush()
+
+    assert [sorted(envelope.rcpt_tos) for envelope in smtp.envelopes] == [
+        ["ada@example.com", "alan@example.com"]
+    ] * 2
+
+
+@ANYTHING
 @DATABASE
 @pytest.mark.usefixtures("spool_dir")
 def test_recipients_may_be_any_strings_in_anything(smtp: SMTPServer, give: Callable[[], Any]) -> None:

@@ -205,11 +205,11 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
         html_message: str | None = None,
     ) -> None:
         """Send one mail to the recipients; with the arguments of Django's ``mail_admins``, for overriding."""
-        recipients = self.get_recipients()
-        if not recipients:
+        addressee = buffers.addressee(self)
+        if not addressee.recipients:
             return
-        line = header_text(f"{self._prefix()}{subject}")
-        mail = EmailMultiAlternatives(line, safe_text(message, BODY_LIMIT), self.get_sender(), recipients)
+        line, text = header_text(f"{self._prefix()}{subject}"), safe_text(message, BODY_LIMIT)
+        mail = EmailMultiAlternatives(line, text, addressee.sender, addressee.recipients)
         if html_message:
             mail.attach_alternative(safe_text(html_message, BODY_LIMIT), "text/html")
         try:
@@ -265,14 +265,15 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
 
     def send_digest(self, report: digest.Report) -> None:
         """Render and send one digest; an error is raised."""
-        recipients = self.get_recipients()
-        if not recipients:
+        addressee = buffers.addressee(self)
+        if not addressee.recipients:
             return
         report.include_html = self.include_html
         with buffers.muted():
             rendered = digest.render(report, subject=self.get_digest_subject(report))
+            headers = digest.headers(report)
             mail = outgoing.message(
-                rendered, digest.headers(report), sender=self.get_sender(), recipients=recipients
+                rendered, headers, sender=addressee.sender, recipients=addressee.recipients
             )
             self.get_connection().send_messages([mail])
 
