@@ -54,8 +54,11 @@ def run(user, *groups, work):
 
 
 @pytest.fixture
-def shared_site(site: Site) -> Iterator[Site]:
+def shared_site(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """A site whose folder, database included, every user can use, as pytest's own folders can't be."""
+    # Another user can't write down what was covered.
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+    monkeypatch.delenv("COVERAGE_PROCESS_START", raising=False)
     folder = Path(tempfile.mkdtemp(prefix="maillog-", dir="/tmp"))
     folder.chmod(0o777)
     database = Path(site.env["DATABASE_URL"].removeprefix("sqlite:///"))
