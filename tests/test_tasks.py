@@ -127,8 +127,9 @@ def test_where_no_task_can_be_enqueued_the_worker_delivers_and_says_so_once(
 
     # No digest from the spool: the database was there all the time.
     assert {mail["X-Maillog-Reason"] for mail in smtp.messages} <= {"level", "new"}
-    assert printed.count("no task can be enqueued, the worker delivers") == 1
-    assert printed.count("\n") == 1
+    assert printed.startswith("no task can be enqueued, the worker delivers: ")
+    # Nothing else was warned of; a database's error may be several lines.
+    assert printed.count("error=") == 1
 
 
 @pytest.mark.django_db
