@@ -86,7 +86,8 @@ def test_a_task_delivers_what_the_worker_seals(site: Site, smtp: SMTPServer, run
 
 @needs_django_tasks
 @needs_tasks_db
-def test_a_worker_of_django_tasks_db_delivers(site: Site, smtp: SMTPServer) -> None:
+def test_a_worker_of_django_tasks_db_delivers(empty_site: Site, smtp: SMTPServer) -> None:
+    site = empty_site  # whose tables no other test finds
     use_settings(site, DATABASE)
     site.env["MAILLOG_DELIVERY"] = "task"
     site.manage("migrate", "--verbosity=0")
