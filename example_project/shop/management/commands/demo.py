@@ -178,7 +178,10 @@ class Site:
             if self._process.poll() is not None:
                 return
             self._process.send_signal(signal.SIGTERM if os.name == "nt" else signal.SIGINT)
-            self._process.wait(PATIENCE)
+            try:
+                self._process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:  # what is started in the background may ignore Ctrl-C
+                self._process.kill()
 
     def wait(self) -> None:
         """Until the server ends."""
