@@ -8,6 +8,7 @@ from typing import Any
 
 import django
 import pytest
+from anymail.exceptions import AnymailRecipientsRefused
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.core.mail.backends.base import BaseEmailBackend
 from django.core.mail.backends.smtp import EmailBackend
@@ -89,6 +90,14 @@ def test_an_error_is_tried_again_or_not(error: Exception, retry: bool, lost: boo
 
     assert (verdict.sent, verdict.retry, verdict.connection_lost) == (False, retry, lost)
     assert verdict.error
+
+
+def test_recipients_that_a_service_refuses_are_refused_for_good() -> None:
+    backend = Backend(AnymailRecipientsRefused("all of them"))
+
+    verdict = Connection(backend).send(mail())
+
+    assert (verdict.sent, verdict.retry, verdict.handed_over) == (False, False, False)
 
 
 class SilentSMTP(EmailBackend):
