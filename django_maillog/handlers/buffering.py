@@ -27,7 +27,7 @@ DEFAULT_NAME = "maillog"
 FULL_EVERY_SECONDS = 60.0
 # Fingerprints remembered for that.
 SEEN_LIMIT = 10_000
-# Characters of a fingerprint, and of a cause.
+# Characters of a fingerprint, a cause and a site.
 KEY_LIMIT = 64
 
 Fingerprint = Callable[[logging.LogRecord], Key]
@@ -200,7 +200,11 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
             key = Key(*self._fingerprint(record))
         except Exception:  # the project's own code: whatever it does, the record is worth more
             return fingerprint(record)
-        return Key(*map(_plain_key, key)) if all(map(_is_key, key)) else fingerprint(record)
+        digests = (key.fingerprint, key.cause, key.site or key.cause)
+        if not all(map(_is_key, digests)):
+            return fingerprint(record)
+        own, cause, site = map(_plain_key, digests)
+        return Key(own, cause, site, is_free_text=key.is_free_text is True)
 
     def _is_first(self, fingerprint: str) -> bool:
         """Whether this process saw no such record within the past minute."""

@@ -80,6 +80,7 @@ class Chunk:
         """Both as the database takes them: now, since groups are looked for by what is stored."""
         value = charset.escaped(self.codec, value)
         value |= {"fingerprint": value["fingerprint"][:64], "cause": value["cause"][:64]}
+        value["site"] = value["site"][:64]
         return charset.escaped(self.codec, buffer)[:200], value
 
     def _new_place(self, key: Key, value: CapturedRecord) -> Occurrences:
