@@ -99,7 +99,8 @@ def _custom(wanted: object, key: Key, exc: BaseException | None) -> Key:
             return key
         texts = [_DEFAULT.sub(key.fingerprint, text) for text in texts]
     digest = fingerprint_of("custom", *texts)
-    return Key(digest, digest if exc is None else key.cause, key.site)
+    # A site of its own: the project has decided which groups there are.
+    return Key(digest, digest if exc is None else key.cause, digest)
 
 
 # Exceptions
