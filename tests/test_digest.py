@@ -269,8 +269,8 @@ def test_silenced_and_lost_records_are_a_number_and_no_part_of_the_count() -> No
     text = digest.render(report(group(count=3), record_count=45, silenced_count=42, lost_count=1)).text
 
     assert text.startswith(
-        "*** 1 record could not be kept, since the spool was full or failed, or a line of it can't be imported;"
-        " it is only counted. ***\n\n3 errors in 1 group, 1 new, "
+        "*** 1 record could not be kept, since the spool was full or failed, or a line of it can't be "
+        "imported; it is only counted. ***\n\n3 errors in 1 group, 1 new, "
     )
     assert "\n42 records of silenced groups are only counted.\n" in text
 
