@@ -14,14 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import django
 import pytest
+from django.db import connection, transaction
 from django.test import TransactionTestCase
+from django.utils import timezone
 
 from tests import settings as test_settings
 from tests.databases import empty, fresh_database
+from tests.showcase import Showcase
 from tests.sites import Site
 from tests.smtp import SMTPServer
 
 if TYPE_CHECKING:
+    from pytest_django import DjangoDbBlocker
     from pytest_django.fixtures import Settings  # an older pytest-django has it under another name
 
 KIND = os.environ.get("MAILLOG_TEST_DATABASE") or "sqlite"
@@ -118,6 +122,21 @@ def configure_logging() -> Iterator[Callable[[dict[str, Any]], None]]:
 
 def _state(logger: logging.Logger) -> tuple[list[logging.Handler], int, bool, bool]:
     return list(logger.handlers), logger.level, logger.propagate, logger.disabled
+
+
+@pytest.fixture(scope="module")
+def showcase(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Showcase]:
+    """The showcase's rows, made once for a module; what a test makes of them is rolled back after it."""
+    with ExitStack() as exits:
+        with django_db_blocker.unblock():
+            exits.callback(connection.close)
+            exits.enter_context(transaction.atomic())
+            made = Showcase(timezone.now())
+            made.build()
+        yield made
+        with django_db_blocker.unblock():
+            transaction.set_rollback(True)
+            exits.close()
 
 
 @pytest.fixture(scope="session")
