@@ -34,8 +34,18 @@ NEEDS_DATABASE = {"db", "transactional_db", "django_db_setup"} | NEEDS_PROCESSES
 NEEDS_SERVER = {"proxy"}
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Workers are for whole runs: a few modules take less time than to start them; None: one a core.
+
+    A run on a server has one: a test makes MariaDB's packets small for a moment.
+    """
+    return 0 if config.option.file_or_dir or test_settings.SERVER else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A run for another database is for the tests that use it; without its server they are skipped."""
+    # The longest first, so that no worker is left with it in the end.
+    items.sort(key=lambda item: item.path.name != "test_day.py")
     for item in items:
         if needs(item, NEEDS_PROCESSES):
             item.add_marker("processes")
