@@ -133,7 +133,9 @@ def _value(buffer: str, event: dict[str, Any]) -> dict[str, Any]:
         "buffer": buffer,
         "time": (MIDNIGHT + timedelta(seconds=event["t"])).timestamp(),
         "level": 40,
-        "logger": "day",
+        # As Django logs what views raise, all of it from one line.
+        "logger": "django.request",
+        "request": {"method": "GET", "path": "/", "status_code": 500},
         "message": fingerprint,
         "title": fingerprint,
         "fingerprint": fingerprint,
