@@ -29,6 +29,7 @@ from django_maillog.digest import excerpts, samples, timebar, words
 from django_maillog.outbox import connection
 from django_maillog.policy import Reason
 from tests import mail_samples
+from tests.examples import examples
 from tests.mail_samples import NOON, group, report, sample, traceback
 
 if TYPE_CHECKING:
@@ -372,7 +373,7 @@ def test_the_subject_of_an_episode_is_the_same_whatever_the_counts() -> None:
 
 
 @given(st.text(max_size=300), st.text(max_size=300), st.integers(1, 10**9))
-@hypothesis_settings(deadline=None, max_examples=60)
+@hypothesis_settings(deadline=None, max_examples=examples(60))
 def test_a_subject_is_one_printable_line_of_at_most_120_characters(
     title: str, prefix: str, count: int
 ) -> None:
@@ -948,7 +949,7 @@ def test_chains_and_groups_keep_their_frames_apart() -> None:
     st.lists(st.sampled_from([*traceback("E: <&>").splitlines(keepends=True), "x" * 500, "\U0001f600", '"'])),
     st.integers(300, 3000),
 )
-@hypothesis_settings(deadline=None, max_examples=80)
+@hypothesis_settings(deadline=None, max_examples=examples(80))
 def test_a_shortened_traceback_fits(lines: list[str], room: int) -> None:
     text = "".join(lines)
 
