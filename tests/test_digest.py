@@ -269,16 +269,18 @@ def test_the_summary_names_regressions_and_spans_of_days() -> None:
 def test_silenced_and_lost_records_are_a_number_and_no_part_of_the_count() -> None:
     text = digest.render(report(group(count=3), record_count=45, silenced_count=42, lost_count=1)).text
 
-    assert text.startswith("3 errors in 1 group, 1 new, ")
+    assert text.startswith(
+        "*** 1 record could not be kept, since the spool was full or failed, or a line of it can't be "
+        "imported; it is only counted. ***\n\n3 errors in 1 group, 1 new, "
+    )
     assert "\n42 records of silenced groups are only counted.\n" in text
-    assert "\n1 record could not be kept, since the spool was full or failed; it is only counted.\n" in text
 
 
 def test_a_note_stands_above_everything() -> None:
     rendered = digest.render(mail_samples.outage())
 
     assert rendered.text.startswith(
-        "*** The database is away; this mail comes straight from the spool. ***\n\n"
+        "*** The database is away; this mail comes straight from the spool.\n1,200 records could not be kept"
     )
     assert Page(rendered.html).lines[0] == "The database is away; this mail comes straight from the spool."
 
