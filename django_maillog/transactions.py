@@ -23,6 +23,17 @@ HUNG_UP = frozenset({2006, 2013})  # MySQL's client: the server closed the conne
 # No room: MySQL's table or disk is full; PostgreSQL's disk; SQLite's disk, or its max_page_count.
 FULL = frozenset({1021, 1114, "53100", "SQLITE_FULL"})
 
+# All connections are in use: how servers, PgBouncer and pools say it, in no code that all have.
+CROWDED = (
+    "too many clients",
+    "too many connections",
+    "remaining connection slots",
+    "max_user_connections",
+    "no more connections allowed",
+    "query_wait_timeout",
+    "couldn't get a connection",
+)
+
 Result = TypeVar("Result")
 
 
@@ -46,6 +57,12 @@ def writing(alias: str) -> Iterator[None]:
         if connections[alias].vendor == "sqlite":
             Segment.objects.using(alias).filter(pk="").update(offset=0)
         yield
+
+
+def is_crowded(error: Exception) -> bool:
+    """Whether the database is there, and has no connection for us."""
+    said = f"{error} {error.__cause__ or ''}".casefold()
+    return isinstance(error, Error) and any(words in said for words in CROWDED)
 
 
 def step_aside(alias: str, seconds: float) -> None:

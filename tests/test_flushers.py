@@ -57,6 +57,13 @@ if not os.fork():
     os._exit(0)
 time.sleep(600)
 """
+KILLED_BEFORE_IT_SETTLES = """
+import os, signal
+from django_maillog.flush import flush
+from django_maillog.outbox import delivery
+delivery._settle = lambda settlement: os.kill(os.getpid(), signal.SIGKILL)
+flush()
+"""
 STATUSES = """
 import json
 from django.db.models import Count
@@ -134,6 +141,24 @@ def test_the_batch_of_a_killed_flusher_is_taken_over_at_once_under_its_message_i
     assert len(ids) == 4
     # The attempt that was cut off is one of them.
     assert shared.run(STATUSES).stdout == '{"sent": 3, "attempts": 4}\n'
+    assert not list(shared.spool_dir.glob("*.claim"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_a_flusher_killed_before_it_tells_the_database_has_no_mail_repeated(
+    shared: Site, smtp: SMTPServer
+) -> None:
+    shared.run(SEAL, "3")
+    killed = shared.start(KILLED_BEFORE_IT_SETTLES)
+    killed.wait(60)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(smtp.messages) == 1
+
+    summary = json.loads(shared.manage("flush_maillogs", "--json").stdout)
+    assert summary["sent"] == 2
+    ids = [message["Message-ID"] for message in smtp.messages]
+    assert len(set(ids)) == len(ids) == 3
+    assert shared.run(STATUSES).stdout == '{"sent": 3, "attempts": 3}\n'
     assert not list(shared.spool_dir.glob("*.claim"))
 
 

@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
 import pytest
 
 from django_maillog.spool.segment import SegmentFile
@@ -70,6 +72,8 @@ with buffers.muted():
 print(number)
 """
 
+# The same to a buffer of its own.
+AUDIT = ON_DEMAND.replace('getLogger("shop")', 'getLogger("audit")')
 LOG_MANY = """
 import logging
 log = logging.getLogger("shop")
@@ -150,7 +154,75 @@ def test_errors_are_mailed_without_the_database_and_imported_once_it_is_back(
     assert sum(count for _reason, _status, count in found["batches"]) == 8
     assert ["outage", "sent", int(mail["X-Maillog-Count"])] in found["batches"]
     assert {status for _reason, status, _count in found["batches"]} == {"sent"}
-    assert list(remote_site.spool_dir.iterdir()) == []
+    assert [path.name for path in remote_site.spool_dir.iterdir()] == ["outage"]
+
+
+def test_the_processes_of_a_host_send_one_mail_of_all_they_have(
+    remote_site: Site, proxy: Proxy, smtp: SMTPServer
+) -> None:
+    """What was imported before is in none; one of them was killed; one has a buffer that the others lack."""
+    remote_site.env["MAILLOG_OUTAGE_WAIT"] = "4"
+    processes = [remote_site.start(ON_DEMAND) for _each in range(6)]
+    for number, process in enumerate(processes):
+        ask(process, f"before {number}")
+    only_audit = {"handlers": ["audit"], "propagate": False}
+    logging = {**QUICK, "handlers": {"audit": QUICK["handlers"]["mail"]}, "root": {}}
+    remote_site.configure_logging({**logging, "loggers": {**QUICK["loggers"], "audit": only_audit}})
+    processes.append(remote_site.start(AUDIT))
+    ask(processes[-1], "before 6")
+    # More new bugs than the rules mail at once.
+    remote_site.manage("flush_maillogs")
+    assert total(smtp) == 7
+    mails = len(smtp.messages)
+    proxy.refuse()
+    # Each notices by itself, all of them within a moment.
+    ask(processes[0], "in the outage 0")
+    processes[0].kill()
+    for number, process in enumerate(processes[1:], 1):
+        ask(process, f"in the outage {number}")
+    smtp.wait_for(mails + 2)
+    wait_for(lambda: all(process.poll() is None for process in processes[1:]))
+    more = ask(processes[1], "afterwards")
+    assert more < 100
+    proxy.restore()
+    for process in processes[1:]:
+        process.communicate(timeout=60)
+    remote_site.manage("flush_maillogs")
+
+    of_the_outage = [mail for mail in smtp.messages if mail["X-Maillog-Reason"] == "outage"]
+    counts = {mail["List-Id"].split()[0]: int(mail["X-Maillog-Count"]) for mail in of_the_outage}
+    assert len(of_the_outage) == 2
+    assert sum(counts.values()) == 7
+    assert total(smtp) == 7 + 7 + 1
+    assert not any("before" in text(mail) for mail in of_the_outage)
+    found = state(remote_site)
+    assert sum(found["groups"].values()) == 15
+
+
+@pytest.mark.skipif(KIND != "postgresql", reason="the role's limit of connections is PostgreSQL's")
+def test_a_database_that_gives_no_connection_is_waited_for_longer_and_named(
+    site: Site, smtp: SMTPServer, tmp_path: Path
+) -> None:
+    url = urlsplit(site.env["DATABASE_URL"])
+    with psycopg.connect(site.env["DATABASE_URL"], autocommit=True) as server:
+        server.execute("DROP ROLE IF EXISTS maillog_crowded")
+        server.execute("CREATE ROLE maillog_crowded LOGIN CONNECTION LIMIT 0")
+        try:
+            site.configure_logging(QUICK)
+            crowded = urlunsplit(url._replace(netloc=f"maillog_crowded@{url.hostname}:{url.port}"))
+            site.env |= {"DATABASE_URL": crowded, "MAILLOG_OUTAGE_WAIT": "0.5"}
+            began_at = time.monotonic()
+            process = site.start(ON_DEMAND)
+            ask(process, "crowded")
+            (mail,) = smtp.wait_for(1)
+            waited = time.monotonic() - began_at
+            process.kill()
+            process.wait()
+        finally:
+            server.execute("DROP ROLE maillog_crowded")
+
+    assert text(mail).startswith("*** The database gives no connection: all that it allows")
+    assert waited > 5
 
 
 def test_a_process_ends_in_time_and_quietly_while_the_database_is_frozen(
@@ -160,6 +232,7 @@ def test_a_process_ends_in_time_and_quietly_while_the_database_is_frozen(
     process = remote_site.start(ON_DEMAND)
     ask(process, "first")
     smtp.wait_for(1)
+    wait_for(lambda: state(remote_site)["batches"] == [["new", "sent", 1]])
     proxy.freeze()
     ask(process, "second")
 

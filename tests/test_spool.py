@@ -291,8 +291,8 @@ def test_a_mail_and_an_import_of_one_segment_exclude_each_other(
         private_folder(spool_dir.parent)
         spool_dir.write_text("")
     put(handler, "one")
-    [source] = journal.own()
-    [other] = [source] if in_memory else journal.own()
+    [source] = sources.everything()
+    [other] = [source] if in_memory else sources.everything()
     fact: dict[str, Any] = {"from": 0, "to": 9, "time": 1.0, "mails": {"maillog": {"message_id": "<1@x>"}}}
 
     with source.mailing(), pytest.raises(Mailed), other.committing([]):
@@ -484,7 +484,7 @@ def test_a_segment_that_is_imported_and_large_is_given_up(
 ) -> None:
     monkeypatch.setattr(journal_module, "ROTATE_ABOVE_BYTES", 0)
     put(handler, "one")
-    [source] = journal.own()
+    [source] = sources.everything()
     source.close()
 
     journal.rotate_if_imported()

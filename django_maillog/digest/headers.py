@@ -78,4 +78,13 @@ def _identifier(text: str) -> str:
 
 def _host(report: Report) -> str:
     host = urlsplit(conf.site_url()).hostname or report.message_id.rpartition("@")[2].strip("<> ")
-    return re.sub(r"[^A-Za-z0-9.-]+", "-", host)[:100].strip(".-") or "localhost"
+    return ascii_domain(host) or "localhost"
+
+
+def ascii_domain(domain: str) -> str:
+    """A domain as it may stand in a header, in punycode if it must; "" if it is none."""
+    try:
+        domain = domain.encode("idna").decode()
+    except UnicodeError:
+        return ""
+    return domain if re.fullmatch(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", domain) else ""

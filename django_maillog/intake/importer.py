@@ -174,6 +174,7 @@ class _Import:
                 for part in ready:
                     part.write(check=check)
                 held.enter_context(self._source.committing(self._reports))
+            self._source.note_imported(chunk.end)
             journal.note_imported(self._source.id, chunk.end, removed=False)
 
     def _ensure_row(self) -> None:

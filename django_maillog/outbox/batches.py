@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import re
 from datetime import datetime, timedelta
 from email.utils import make_msgid
 
 from django.core.mail.utils import DNS_NAME
 
 from .. import buffers
+from ..digest.headers import ascii_domain
 from ..models import Batch, Status
 from ..policy import Reason
 from ..transactions import write_alias
@@ -50,12 +50,8 @@ def seal(batch: Batch, now: datetime, *, reason: Reason | None = None) -> bool:
 
 def domain_of(address: str) -> str:
     """The domain of an address, for Message-IDs (in punycode); the host's name where none fits."""
-    domain = address.rpartition("@")[2].strip("> ")
-    try:
-        domain = domain.encode("idna").decode()
-    except UnicodeError:
-        return str(DNS_NAME)
-    return domain if re.fullmatch(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", domain) else str(DNS_NAME)
+    domain = ascii_domain(address.rpartition("@")[2].strip("> "))
+    return domain if "." in domain else str(DNS_NAME)
 
 
 def retry(batch: Batch, now: datetime) -> bool:

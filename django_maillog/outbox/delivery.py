@@ -79,9 +79,10 @@ def deliver(options: FlushOptions | None = None, *, only: Batch | None = None) -
                 if _is_unreachable(batch, mailers):
                     delivered.passed_over.add(batch.pk)
                 elif attempt := claim(batch, options.clock(), token=claims.token):
-                    delivered.outcomes[_deliver_one(batch, attempt, mailers, options)] += 1
+                    delivered.outcomes[_deliver_one(batch, attempt, mailers, options, claims)] += 1
     finally:
-        claims.release()
+        # What this process can't tell the database, its file tells others when it has ended.
+        claims.release(keep=bool(_unsettled))
     return delivered
 
 
@@ -101,13 +102,17 @@ def _deliverable(options: FlushOptions, only: Batch | None) -> Iterator[Batch]:
         last = page[-1].pk
 
 
-def _deliver_one(batch: Batch, attempt: Attempt, mailers: Mailers, options: FlushOptions) -> Outcome:
+def _deliver_one(
+    batch: Batch, attempt: Attempt, mailers: Mailers, options: FlushOptions, claims: ClaimLock
+) -> Outcome:
     """Render, store, hand over and settle a batch that is claimed."""
     # After a person's Ctrl-C, whether the server has it is unknown.
     verdict = Verdict(retry=True, error="The delivery was interrupted.")
     try:
         with buffers.muted():
             verdict = _send(batch, mailers, options)
+        if verdict.sent:
+            claims.note_sent(batch)
     finally:
         settlement = _Settlement(batch, attempt, verdict, options.clock())
         outcome = _settle(settlement)

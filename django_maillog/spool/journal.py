@@ -21,10 +21,10 @@ from django.core.signals import setting_changed
 from .. import conf
 from ..buffers import BufferHandler
 from . import configurations
-from .folder import folder_bytes, private_folder, segment_paths, spool_folder
+from .folder import folder_bytes, private_folder, spool_folder
 from .lines import encode_lost
 from .memory import MemorySegment
-from .segment import MAX_LINE_BYTES, SegmentFile, Source, close_inherited, open_segment
+from .segment import MAX_LINE_BYTES, SegmentFile, close_inherited
 from .writer import Owner, Writer, owner_now
 
 # A segment that has grown to this is followed by a new one; at most a quarter of what the spool may hold.
@@ -212,12 +212,6 @@ class Journal:
         return (
             writer is not None and writer.id == segment.id and self.imported.get(segment.id) == segment.size
         )
-
-    def own(self) -> list[Source]:
-        """This process's segments, memory included; the files are open, and the caller's to close."""
-        paths = {path.stem: path for path in segment_paths()}
-        files = [open_segment(paths[segment_id]) for segment_id in list(self.imported) if segment_id in paths]
-        return [source for source in (self._memory, *files) if source is not None]
 
 
 def _limit() -> int:

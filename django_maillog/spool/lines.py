@@ -25,6 +25,8 @@ from . import project
 
 FORMAT = 1
 CONFIGURATION_START = b'{"configures"'
+IMPORTED = "imported"
+OFFSET_DIGITS = 15
 BUFFER_CHARACTERS = 200
 ADDRESS_CHARACTERS = 320
 MAX_RECIPIENTS = 1_000
@@ -63,6 +65,15 @@ class Origin(Protocol):
 # Headers
 
 
+def imported_in(header: bytes) -> tuple[int, int]:
+    """How far a segment is imported by what its header line says, and where in the line it says so.
+
+    It is written over there after each import, for mails without the database; -1 where it isn't said.
+    """
+    found = re.search(rb'"%s": ?"(\d{%d})"' % (IMPORTED.encode(), OFFSET_DIGITS), header)
+    return (int(found[1]), found.start(1)) if found else (0, -1)
+
+
 class Header(NamedTuple):
     """What a segment's first line says."""
 
@@ -88,7 +99,7 @@ class Header(NamedTuple):
     def line(self) -> bytes:
         """The header as this project writes it."""
         value: dict[str, Any] = {"maillog": FORMAT, **self._asdict(), "time": time.time()}
-        return json_line(value | project.current()._asdict())
+        return json_line(value | project.current()._asdict() | {IMPORTED: f"{0:0{OFFSET_DIGITS}}"})
 
 
 def _parse(line: bytes) -> dict[str, Any]:

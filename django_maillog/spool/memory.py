@@ -22,6 +22,7 @@ class MemorySegment(Reported):
         self.id = uuid.uuid4().hex
         self.host = HOST
         self.process = os.getpid()
+        self.imported = 0
         self._start = 0  # the offset of the first byte that is still held
         self._data = bytearray()
         self._lock = threading.RLock()
@@ -45,6 +46,10 @@ class MemorySegment(Reported):
             data = bytes(self._data[start : start + CHUNK_BYTES])
         end = data.rfind(b"\n") + 1
         return data[:end].split(b"\n")[:-1], max(offset, self._start) + end
+
+    def note_imported(self, offset: int) -> None:
+        """As of a file."""
+        self.imported = offset
 
     def remove_if_done(self, offset: int) -> bool:
         """Forget what is imported; the segment itself stays while the process lives."""

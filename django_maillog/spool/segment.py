@@ -32,11 +32,13 @@ from .files import (
 )
 from .lines import (
     CONFIGURATION_START,
+    OFFSET_DIGITS,
     BadSegment,
     Configuration,
     Header,
     NotOurs,
     Origin,
+    imported_in,
     parse_configuration,
 )
 from .reported import Mailed, ReportedFile
@@ -56,6 +58,9 @@ class Source(Origin, Protocol):
 
     @property
     def size(self) -> int: ...
+    @property
+    def imported(self) -> int: ...
+    def note_imported(self, offset: int) -> None: ...
     def read(self, offset: int) -> tuple[list[bytes], int]: ...
     def remove_if_done(self, offset: int) -> bool: ...
     def mailing(self) -> contextlib.AbstractContextManager[object]: ...
@@ -117,6 +122,24 @@ class SegmentFile(ReportedFile):
         if not end and len(data) == CHUNK_BYTES:
             set_aside(self.path, f"a line is longer than {MAX_LINE_BYTES} bytes")
         return data[:end].split(b"\n")[:-1], offset + end
+
+    @property
+    def imported(self) -> int:
+        """Up to which byte it is imported, as the last import noted; an older version noted nothing."""
+        return imported_in(pread(self.fd, HEADER_BYTES, 0).partition(b"\n")[0])[0]
+
+    def note_imported(self, offset: int) -> None:
+        """Note in the header how far it is imported; after a killed import it is behind the truth."""
+        _said, position = imported_in(pread(self.fd, HEADER_BYTES, 0).partition(b"\n")[0])
+        if position < 0:
+            return
+        with contextlib.suppress(OSError):  # a read-only or full disk
+            fd = open_private(self.path, os.O_RDWR)
+            try:
+                os.lseek(fd, position, os.SEEK_SET)
+                os.write(fd, f"{offset:0{OFFSET_DIGITS}}".encode())
+            finally:
+                os.close(fd)
 
     def claim(self) -> bool:
         """Make it this reader's until it is closed, unless its owner or another has it; whether it is."""

@@ -28,6 +28,12 @@ def segments(*, others: bool = True) -> Generator[Source, None, None]:
                 yield segment
 
 
+def everything() -> list[Source]:
+    """All segments of this host, memory first, whoever has them; open, and the caller's to close."""
+    files = map(open_segment, segment_paths())
+    return [source for source in (journal.memory(), *files) if source is not None]
+
+
 def orphans() -> set[Path]:
     """The segments on this host whose owner is gone: what a process that ended has left to be imported."""
     found = set()

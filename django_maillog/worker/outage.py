@@ -13,20 +13,27 @@ from typing import Any
 
 from .. import buffers, digest
 from ..capture.captured import CapturedRecord
+from ..models import Batch
+from ..outbox.batches import domain_of
 from ..outbox.connection import Mailers, message
+from ..outbox.targets import rules_of, target_of
 from ..policy import Reason
-from ..spool import lines, silenced
+from ..spool import lines, silenced, sources
 from ..spool.journal import journal
-from ..spool.segment import Source
+from ..spool.lines import Configuration
+from ..spool.segment import HOST, Source
 from ..spool.silenced import Silenced
+from .turn import Turn
 
 # In one mail; the rest waits for the next.
 MAX_RECORDS = 20_000
 # After which a mail that did not go out is tried again.
 RETRY_SECONDS = 60.0
+AWAY = "The database is away, or answers errors."
+NO_CONNECTION = "The database gives no connection: all that it allows, or its pool has, are in use."
 NOTE = (
-    "The database is away, or answers errors. This mail comes straight from the spool of one process; "
-    "everything will be in the database when it is back, and these records will not be mailed again."
+    f"This mail comes straight from the spool of {HOST}; everything will be in the database when it can be "
+    "used again, and these records will not be mailed again."
 )
 
 log = logging.getLogger("django_maillog")
@@ -43,15 +50,17 @@ class _Found:
 
 @dataclass
 class _Harvest:
-    """What this process's segments hold that is neither imported nor mailed, and which bytes that is."""
+    """What this host's segments hold that is neither imported nor mailed, and which bytes that is."""
 
     buffers: dict[str, _Found] = field(default_factory=lambda: defaultdict(_Found))
+    configured: dict[str, Configuration] = field(default_factory=dict)
     ranges: list[tuple[Source, int, int]] = field(default_factory=list)
     records: int = 0
     silences: list[Silenced] = field(default_factory=silenced.read)
 
     def take(self, source: Source) -> None:
         """Read on from where the import is, or a mail was; at most MAX_RECORDS of all sources."""
+        self.configured |= source.buffers()
         start = offset = _start(source)
         while self.records < MAX_RECORDS:
             raw_lines, end = source.read(offset)
@@ -78,21 +87,22 @@ class _Harvest:
 
 
 class Mailer:
-    """Mails what this process's spool holds, at most once in a ``group_interval``."""
+    """Mails what this host's spool holds, at most once in a ``group_interval``, whichever process does."""
 
     def __init__(self) -> None:
-        self._next_at = 0.0  # monotonic
+        self._turn = Turn()
 
-    def mail(self) -> int:
+    def mail(self, *, crowded: bool = False) -> int:
         """Mail what is neither imported nor mailed yet; the number of mails.
 
         No process imports a segment between our look at it and our note of what was mailed of it.
+        ``crowded``: the database is there, and has no connection for us.
         """
-        if time.monotonic() < self._next_at:
-            return 0
         with ExitStack() as held:
+            if not held.enter_context(self._turn.taken()):
+                return 0
             harvest = _Harvest()
-            for source in journal.own():
+            for source in sources.everything():
                 held.callback(source.close)
                 if not source.read(_start(source))[0]:
                     continue
@@ -100,21 +110,21 @@ class Mailer:
                 with suppress(OSError):
                     held.enter_context(source.mailing())
                     harvest.take(source)
-            mails = self._send_all(harvest)
+            mails = self._send_all(harvest, NO_CONNECTION if crowded else AWAY)
             for source, start, end in harvest.ranges if mails else ():
                 source.add_report({"from": start, "to": end, "time": time.time(), "mails": mails})
         return len(mails)
 
-    def _send_all(self, harvest: _Harvest) -> dict[str, dict[str, Any]]:
+    def _send_all(self, harvest: _Harvest, why: str) -> dict[str, dict[str, Any]]:
         """Mail each buffer; the facts of the mails that went out, by buffer."""
         mails = {}
         for buffer, found in harvest.buffers.items():
-            handler = buffers.find(buffer)
-            if handler is None or not (found.values or found.lost):
+            if not (found.values or found.lost):
                 continue
-            self._next_at = time.monotonic() + RETRY_SECONDS
+            self._turn.wait(RETRY_SECONDS)
+            known = Batch(buffer=buffer, **harvest.configured.get(buffer, {}))
             try:
-                mail = _send(buffer, found, handler.target)
+                mail = _send(buffer, found, target_of(known), why)
             except Exception as error:
                 # A buffer with a broken target or template must not keep the others back.
                 log.warning(
@@ -123,16 +133,16 @@ class Mailer:
                 continue
             if mail is not None:
                 mails[buffer] = mail
-                self._next_at = time.monotonic() + max(RETRY_SECONDS, handler.rules.group_interval)
+                self._turn.wait(max(RETRY_SECONDS, rules_of(known).group_interval))
         return mails
 
 
 def _start(source: Source) -> int:
     reported = [int(report["to"]) for report in source.reports(wait=False)]
-    return max([journal.imported.get(source.id, 0), *reported])
+    return max([source.imported, journal.imported.get(source.id, 0), *reported])
 
 
-def _send(buffer: str, found: _Found, target: Any) -> dict[str, Any] | None:
+def _send(buffer: str, found: _Found, target: buffers.Target, why: str) -> dict[str, Any] | None:
     """Mail one buffer's records; the mail's facts, or None if it didn't go out."""
     addressee = buffers.addressee(target)
     if not addressee.recipients:
@@ -140,8 +150,8 @@ def _send(buffer: str, found: _Found, target: Any) -> dict[str, Any] | None:
     report = digest.summarize(found.values, buffer=buffer, reason=Reason.OUTAGE, now=datetime.now(UTC))
     report.record_count += found.lost + found.silenced
     report.lost_count, report.silenced_count = found.lost, found.silenced
-    report.note = NOTE
-    report.message_id = make_msgid("maillog-outage")
+    report.note = f"{why} {NOTE}"
+    report.message_id = make_msgid("maillog-outage", domain_of(addressee.sender))
     rendered = digest.render(report, subject=target.get_digest_subject(report))
     mail = message(rendered, digest.headers(report), sender=addressee.sender, recipients=addressee.recipients)
     with Mailers() as mailers:

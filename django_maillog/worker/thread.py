@@ -28,6 +28,7 @@ from ..prune import prune
 from ..spool import sources
 from ..spool.journal import journal
 from ..throttle import Throttle
+from ..transactions import is_crowded
 from . import outage
 from .enqueuer import Enqueuer
 from .inbox import Inbox, Request
@@ -46,6 +47,8 @@ WAKE_SECONDS = 300.0
 # That the end of a process may wait for us, in all.
 EXIT_SECONDS = 5.0
 PRUNE_SECONDS = 6 * 3600.0
+# So much longer than a database that is away is waited for one that has no connection for us.
+CROWDED_FACTOR = 10
 
 log = logging.getLogger("django_maillog")
 T = TypeVar("T")
@@ -192,6 +195,7 @@ class Worker:
             found = work()
         except Exception as error:  # the thread must outlive everything: what went wrong is tried again
             self._failures.warn("flush failed, trying again: error=%s: %s", type(error).__name__, error)
+            self.heartbeat.is_crowded = is_crowded(error)
             with contextlib.suppress(Exception):
                 connections.close_all()
             return None
@@ -207,8 +211,9 @@ class Worker:
         while not self.inbox.ending:
             try:
                 patience = conf.outage_wait()
-                if self.heartbeat.silent_seconds() >= patience:
-                    mailer.mail()
+                is_crowded = self.heartbeat.is_crowded
+                if self.heartbeat.silent_seconds() >= patience * (CROWDED_FACTOR if is_crowded else 1):
+                    mailer.mail(crowded=is_crowded)
             except Exception:  # the clock must go on, whatever a setting, a target or a template does
                 log.exception("the spool can't be mailed")
                 patience = RETRY_SECONDS

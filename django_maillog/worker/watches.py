@@ -16,6 +16,8 @@ class Heartbeat:
 
     def __init__(self) -> None:
         self._owed_since: float | None = None
+        # It is there, and has no connection for us.
+        self.is_crowded = False
 
     def expect(self) -> None:
         """The database is asked for something; if it was before and has not answered, it owes that first."""
@@ -29,6 +31,7 @@ class Heartbeat:
     def rest(self) -> None:
         """It owes nothing."""
         self._owed_since = None
+        self.is_crowded = False
 
     @contextlib.contextmanager
     def resting(self) -> Iterator[None]:
