@@ -42,11 +42,13 @@ ELSEWHERE = {
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Workers are for whole runs: a few modules take less time than to start them; None: one a core.
+    """Workers are for the quick loop (None: one a core), and for nothing else.
 
-    A run on a server has none: a test makes MariaDB's packets small for a moment.
+    Tests that start processes use all cores by themselves, and some measure times. A few modules take less
+    time than to start workers. On a server, a test makes MariaDB's packets small for a moment.
     """
-    return 0 if config.option.file_or_dir or test_settings.SERVER else None
+    is_quick = config.option.markexpr == "not processes" and not config.option.file_or_dir
+    return None if is_quick and not test_settings.SERVER else 0
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -56,18 +56,21 @@ def run(days: Mapping[str, Iterable[dict[str, Any]]]) -> dict[str, Result]:
 
     handlers = {buffer: _handler(buffer) for buffer in days}
     events = [(event["t"], buffer, event) for buffer, each in days.items() for event in each]
-    now = MIDNIGHT
+    now = flushed_at = MIDNIGHT
     sent_at: list[datetime] = []
 
     def flush(at: datetime) -> None:
+        nonlocal flushed_at
+        flushed_at = at
         flushing.flush(FlushOptions(everything=False, clock=lambda: at))
         sent_at.extend([at] * (len(mail.outbox) - len(sent_at)))
 
     events.sort(key=itemgetter(0))
     for second, together in groupby(events, key=lambda event: int(event[0])):
         now = MIDNIGHT + timedelta(seconds=second)
-        for due in _moments_until(now):
-            flush(due)
+        if now > flushed_at:
+            for due in _moments_until(now):
+                flush(due)
         for _t, buffer, event in together:
             journal.append(handlers[buffer], json.dumps(_value(buffer, event)).encode() + b"\n")
         flush(now + timedelta(seconds=1))  # a record is imported within a second
