@@ -42,6 +42,7 @@ EVERYTHING: CapturedRecord = {
     "process_name": "MainProcess",
     "exception": {"type": "ValueError", "value": "no stock"},
     "traceback": "Traceback ...",
+    "place": "shop/order.html:12",
     "stack_info": "Stack ...",
     "extra": {"order": 7},
     "formatted": "shop says no",

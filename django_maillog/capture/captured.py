@@ -64,6 +64,8 @@ class CapturedRecord(TypedDict, total=False):
     process_name: str
     exception: CapturedException
     traceback: str
+    # The template, or the view and route, where no frame is the project's.
+    place: str
     stack_info: str
     extra: dict[str, Any]
     # What the handler's formatter made of it.

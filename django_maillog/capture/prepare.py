@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from .captured import CapturedRecord, CapturedRequest
+from .chain import place_of
 from .extra import extra_of
 from .fingerprint import Key
 from .plain import HTML_LIMIT
@@ -36,6 +37,7 @@ from .text import (
 
 _NAME_LIMIT = 200
 _PATH_LIMIT = 1_000
+_PLACE_LIMIT = 300
 _STACK_LIMIT = 16_000
 _FORMATTED_LIMIT = 32_000
 _INTEGER_LIMIT = 2**31
@@ -173,6 +175,7 @@ class _Details:
         }
         if len(text) > MESSAGE_LIMIT:
             self._cut.append("exception")
+        _attempt(lambda: self._put("place", place_of(exc, tb, self._record), _PLACE_LIMIT))
         printed, is_shortened = traceback_text(exc, tb)
         self._put("traceback", printed, TRACEBACK_LIMIT)
         if is_shortened and "traceback" not in self._cut:

@@ -141,6 +141,8 @@ def _tables(sample: Mapping[str, Any], *, everything: bool) -> Iterator[tuple[st
 
 
 def _where(value: Mapping[str, Any]) -> str:
+    if place := _string(value.get("place")):
+        return visible(one_line(place, 160))
     if text := _string(value.get("traceback")):
         frame = innermost(text[-TEXT_LIMIT:])
     else:

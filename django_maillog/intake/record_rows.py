@@ -24,6 +24,7 @@ DETAILS = (
     "task",
     "process_name",
     "exception",
+    "place",
     "stack_info",
     "formatted",
     "cut",
