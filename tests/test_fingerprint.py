@@ -222,8 +222,8 @@ STABLE = {
     "recursion": "ml2:50f3bb5f1843da6f951b57d9bb1acfb2",
     "chain": "ml2:23b31dc66ae84ff53b6a4e933f7d7d08",
     "group": "ml2:ff33a57f4357d48866b5704f6a24c722",
-    "template": "ml2:d2137ee6b5bc879778fc4628d76373fc",
-    "message": "ml2:003638f34e3f9a49bc8a948e8f99d1c8",
+    "template": "ml2:2b36e5261064038b9e015819e7bc5ec1",
+    "message": "ml2:ed815d035f023f639e67a1ad7ff6fd23",
 }
 
 STABLE_SCRIPT = f"""
@@ -488,6 +488,11 @@ HOSTILE = [
         "0x",
     ),
     *(" ", "\n", "%s", "%(", "{", "{{", "Jan ", "é", "“", "~", "http://", "f:", "e1", "?", "?a", "&a=", "+"),
+    *(
+        "Traceback (most recent call last):\n",
+        'Traceback (most recent call last):\n  File "a", line 1, in b\n',
+    ),
+    *('  File "a", line 1, in b\n', '{"a":', '{"a":1}', "a.b<", "=", "k=v ", "k=", "-a", "a_b_1"),
 ]
 
 

@@ -22,6 +22,7 @@ from .. import frames
 from .keys import Key, call_site, fingerprint_of
 from .messages import normalise
 from .pages import TEMPLATE_CODES, template_place, view_place
+from .printed import read
 from .text import links, next_link, text_of
 
 _MAX_LINKS = 10
@@ -135,7 +136,7 @@ def _chain(exc: BaseException | None, tb: TracebackType | None, walk: _Walk, abo
         causes = []
         # A root without a traceback comes from where the link above it was raised.
         sites = [site] if site else sites
-        is_free_text = is_free_text or tb is None
+        is_free_text = is_free_text or (tb is None and not site)
         if isinstance(exc, BaseExceptionGroup):
             leaves = _leaves(exc, walk, above)
             signature = "\x1e".join([signature, *leaves.signatures])
@@ -172,7 +173,10 @@ def _link(exc: BaseException, tb: TracebackType | None, record: logging.LogRecor
     """Return what one exception tells, described once for each place where it is raised."""
     kind = type(exc)
     if tb is None:
-        text = f"{kind.__module__}.{kind.__qualname__} {normalise(text_of(exc))}"
+        value = text_of(exc)
+        if (told := read(value)) is not None:  # the traceback of a process that ran it for this one
+            return _Link("\x1e".join(told.signatures), fingerprint_of("causes", *told.causes), told.site)
+        text = f"{kind.__module__}.{kind.__qualname__} {normalise(value)}"
         return _Link(text, fingerprint_of("cause", text), "")
     path = _Path(tb)
     template = template_place(path.templates, exc) if path.templates else ""

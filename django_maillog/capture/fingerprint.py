@@ -9,6 +9,8 @@ from .chain import key_of_exception
 from .keys import Key, call_site, fingerprint_of
 from .messages import has_words, normalise
 from .pages import route_of
+from .printed import key_of_printed, printed_in
+from .structured import is_named, mapping_of, parts_of
 from .text import exception_of, message_of, text_of
 
 __all__ = ["Key", "fingerprint", "fingerprint_of"]
@@ -19,11 +21,15 @@ _MAX_MEMORY = 2_000
 def fingerprint(record: logging.LogRecord) -> Key:
     """Return which bug this record is about; whatever the record holds, it returns something."""
     try:
-        fields = record.__dict__
-        exc, tb = (None, None) if fields.get("exc_info") is None else exception_of(record)
-        key = _of_message(record) if exc is None else key_of_exception(exc, tb, record)
-        wanted = fields.get("fingerprint")
-        return key if wanted is None else _custom(wanted, key, exc)
+        exc, tb = exception_of(record)
+        if exc is not None:
+            key = key_of_exception(exc, tb, record)
+        elif printed := printed_in(record):
+            key = key_of_printed(printed, record)
+        else:
+            key = _of_message(record)
+        wanted = record.__dict__.get("fingerprint")
+        return key if wanted is None else _custom(wanted, key)
     except Exception:  # the record's own objects are asked; a coarse key still counts the record
         return _fallback(record)
 
@@ -45,7 +51,7 @@ def _fallback(record: logging.LogRecord) -> Key:
 _DEFAULT = re.compile(r"\{\{ ?default ?\}\}")
 
 
-def _custom(wanted: object, key: Key, exc: BaseException | None) -> Key:
+def _custom(wanted: object, key: Key) -> Key:
     parts = wanted if isinstance(wanted, (list, tuple)) else [wanted]
     texts = [text_of(part) for part in parts]
     if not any(texts):
@@ -55,7 +61,8 @@ def _custom(wanted: object, key: Key, exc: BaseException | None) -> Key:
             return key
         texts = [_DEFAULT.sub(key.fingerprint, text) for text in texts]
     digest = fingerprint_of("custom", *texts)
-    return Key(digest, digest if exc is None else key.cause, key.site)
+    has_exception = key.cause != key.fingerprint
+    return Key(digest, key.cause if has_exception else digest, key.site)
 
 
 # Messages
@@ -80,11 +87,12 @@ def _of_message(record: logging.LogRecord) -> Key:
     if request is not None and _is_about_requests(record.name):
         key = _of_parts(record, "request", text_of(record.name), text_of(status), route)
     else:
-        words = text if is_template else normalise(text)
-        place = (text_of(record.name), text_of(record.funcName))
-        kind = "template" if is_template else "message"
-        key = _of_parts(record, kind, *place, words, text_of(status), route)
-        key = key._replace(is_free_text=not is_template)
+        mapping = None if is_template else mapping_of(template) or mapping_of(text)
+        words = parts_of(mapping) if mapping else [text if is_template else normalise(text)]
+        place = (text_of(record.name), text_of(record.funcName), text_of(status), route)
+        kind = "template" if is_template else "mapping" if mapping else "message"
+        is_free_text = not is_template and not (mapping and is_named(mapping))
+        key = _of_parts(record, kind, *place, *words)._replace(is_free_text=is_free_text)
     if rememberable:
         if len(_messages) >= _MAX_MEMORY:
             _messages.clear()

@@ -95,7 +95,12 @@ def message_of(record: logging.LogRecord) -> str:
 
 def exception_of(record: logging.LogRecord) -> tuple[BaseException | None, TracebackType | None]:
     """Return the exception and traceback of a record, whatever shape its ``exc_info`` has."""
-    info = record.__dict__.get("exc_info")
+    fields = record.__dict__
+    info = fields.get("exc_info")
+    if info is None:
+        # structlog leaves it in a message that is a mapping, for a formatter to print.
+        message = fields.get("msg")
+        info = dict.get(message, "exc_info") if isinstance(message, dict) else None
     if info is None:
         return None, None
     if info is True:
