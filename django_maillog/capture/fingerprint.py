@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 
+from .callsite import template_of
 from .chain import key_of_exception
 from .keys import Key, call_site, fingerprint_of
 from .messages import has_words, normalise
@@ -75,6 +76,8 @@ def _of_message(record: logging.LogRecord) -> Key:
     template = record.msg
     is_template = type(template) is str and fields.get("args") not in (None, ()) and has_words(template)
     text: str = template if is_template else message_of(record)
+    if not is_template and (recovered := template_of(record, text)):
+        is_template, text = True, recovered
     status = fields.get("status_code")
     request = fields.get("request")
     route = "" if request is None else route_of(request)
@@ -87,17 +90,23 @@ def _of_message(record: logging.LogRecord) -> Key:
     if request is not None and _is_about_requests(record.name):
         key = _of_parts(record, "request", text_of(record.name), text_of(status), route)
     else:
-        mapping = None if is_template else mapping_of(template) or mapping_of(text)
-        words = parts_of(mapping) if mapping else [text if is_template else normalise(text)]
         place = (text_of(record.name), text_of(record.funcName), text_of(status), route)
-        kind = "template" if is_template else "mapping" if mapping else "message"
-        is_free_text = not is_template and not (mapping and is_named(mapping))
-        key = _of_parts(record, kind, *place, *words)._replace(is_free_text=is_free_text)
+        key = _of_words(record, *place, template=text if is_template else "", text=text)
     if rememberable:
         if len(_messages) >= _MAX_MEMORY:
             _messages.clear()
         _messages[identity] = key
     return key
+
+
+def _of_words(record: logging.LogRecord, *place: str, template: str, text: str) -> Key:
+    if template:
+        return _of_parts(record, "template", *place, template)
+    mapping = mapping_of(record.msg) or mapping_of(text)
+    if mapping:
+        key = _of_parts(record, "mapping", *place, *parts_of(mapping, record))
+        return key._replace(is_free_text=not is_named(mapping))
+    return _of_parts(record, "message", *place, normalise(text))._replace(is_free_text=True)
 
 
 def _of_parts(record: logging.LogRecord, *parts: str) -> Key:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 from collections.abc import Mapping
 from itertools import islice
 
+from .callsite import template_of
 from .messages import normalise
 from .text import text_of
 
@@ -28,10 +30,11 @@ def mapping_of(message: object) -> Structure | None:
     return message if issubclass(type(message), Mapping) else None  # type: ignore[return-value]
 
 
-def parts_of(mapping: Structure) -> list[str]:
-    """Return what tells two of them apart: the keys, and what some of them say."""
+def parts_of(mapping: Structure, record: logging.LogRecord) -> list[str]:
+    """Return what tells two of them apart: the keys, and what some of them say, or the record's call."""
     keys = sorted(normalise(text_of(key)) for key in islice(mapping, _MAX_KEYS))
-    values = [f"{name}={normalise(text)}" for name in TITLES if (text := _text(mapping, name))]
+    said = [(name, text) for name in TITLES if (text := _text(mapping, name))]
+    values = [f"{name}={template_of(record, text) or normalise(text)}" for name, text in said]
     return [*dict.fromkeys(keys), *values, f"{CODE}={_text(mapping, CODE)}"]
 
 
