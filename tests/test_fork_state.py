@@ -27,6 +27,7 @@ from tests.sites import Site
 
 RESET = {
     "handlers.lifecycle.process": "what is unreported, and whether the process ends",
+    "outbox.claim_lock._files": "the parent's claims: closed",
     "outbox.delivery._unsettled": "outcomes that the parent records",
     "outbox.preload._is_done": "the parent loads for itself",
     "spool.journal.journal": "the parent's segment, memory and lock",

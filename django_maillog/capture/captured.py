@@ -49,6 +49,8 @@ class CapturedRecord(TypedDict, total=False):
     site: str
     # The fingerprint came from normalised text alone. Only stored when true.
     free_text: bool
+    # The title of its site's overflow group, where it is counted there; in no line and no row.
+    overflow: str
     host: str
     process: int
 

@@ -63,7 +63,8 @@ def _custom(wanted: object, key: Key) -> Key:
         texts = [_DEFAULT.sub(key.fingerprint, text) for text in texts]
     digest = fingerprint_of("custom", *texts)
     has_exception = key.cause != key.fingerprint
-    return Key(digest, key.cause if has_exception else digest, key.site)
+    # A site of its own: the project has decided which groups there are.
+    return Key(digest, key.cause if has_exception else digest, digest)
 
 
 # Messages
