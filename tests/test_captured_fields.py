@@ -17,7 +17,7 @@ from tests.buffers import NOON
 FIELDS = set(CapturedRecord.__annotations__)
 # What a stored row's batch and group have, and what only a row of several records has.
 OF_OTHERS = {"buffer", "fingerprint", "cause", "site", "free_text"}
-FOLDED = {"count", "last_time", "messages"}
+FOLDED = {"count", "last_time", "messages", "titles"}
 
 EVERYTHING: CapturedRecord = {
     "time": NOON.timestamp(),

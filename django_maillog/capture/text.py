@@ -70,6 +70,11 @@ def title_of(message: str) -> str:
     return one_line(message) or "(empty message)"
 
 
+def has_own_title(title: str, message: str) -> bool:
+    """Say whether a title tells more than its message: an exception, or what an event is called."""
+    return title != title_of(message)
+
+
 def header_text(text: str) -> str:
     """Return text for a header without RFC 2047's marker: mail programs would decode what it hides."""
     return text.replace("=?", "= ?")
