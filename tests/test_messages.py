@@ -120,6 +120,7 @@ ANOTHER_BUG = [
     ("Connection to database lost", "Connection to cache lost"),
     ("Redis is away, 3 tries left", "Kafka is away, 3 tries left"),
     ("Mail to admins failed", "Mail to managers failed"),
+    ("cache depth..........3", "cache size..........3"),
     ("sda1 sda2", "v2.0 (20020519)"),
 ]
 

@@ -39,7 +39,7 @@ class Printed(NamedTuple):
     traceback: str
     # What stood before the traceback; the title is all there is if nothing did.
     message: str
-    # What fingerprint and cause are made of; "" in a signature stands for the page.
+    # What fingerprint and cause are made of.
     signatures: tuple[str, ...]
     causes: tuple[str, ...]
     site: str
