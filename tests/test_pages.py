@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,14 +16,14 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.template import Context, Engine
-from django.test import Client
-from django.urls import include, path, re_path
+from django.test import Client, RequestFactory
+from django.urls import include, path, re_path, resolve
 from django.views.generic import DetailView, ListView, TemplateView
 
 from django_maillog.capture.fingerprint import fingerprint
 from django_maillog.digest.samples import Sample
 
-from .log_records import full, key_of, raised
+from .log_records import full, key_of, make_record, raised
 
 TEMPLATES = {
     "blog/page.html": "<h1>\n</h1>\n{% url 'blog-comments' %}",
@@ -236,6 +237,20 @@ def test_code_that_a_template_calls_is_the_place(failed: Failed) -> None:
 
     assert where(record).startswith("tests/test_pages.py:") or "/tests/test_pages.py:" in where(record)
     assert where(record).endswith("in fail")
+    assert "place" not in full(record)
+
+
+class Decoder(json.JSONDecoder):
+    def decode(self, s: str, _w: Any = None) -> Any:
+        return super().decode(s)
+
+
+def test_code_that_extends_a_librarys_is_the_place_if_it_is_no_view() -> None:
+    request = RequestFactory().get("/")
+    request.resolver_match = resolve("/first/", __name__)
+    record = make_record(error=raised(Decoder().decode, "{"), request=request)
+
+    assert where(record).endswith("in decode")
     assert "place" not in full(record)
 
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from .. import frames
 from .keys import Key, call_site, fingerprint_of
 from .messages import normalise
-from .pages import TEMPLATE_CODES, template_place, view_place
+from .pages import TEMPLATE_CODES, serves_pages, template_place, view_place
 from .printed import read
 from .text import links, next_link, text_of
 
@@ -234,11 +234,13 @@ def _last(tb: TracebackType) -> TracebackType:
 
 
 def _hands_on(crash: TracebackType) -> bool:
-    """Say whether an in-app frame only passes a request on: to the method that it extends, or to a view."""
+    """Say whether an in-app frame only passes a request on: to a view, or to the view's method it extends."""
     if crash.tb_next is None:
         return False
-    below = crash.tb_next.tb_frame.f_code
-    return below.co_name == crash.tb_frame.f_code.co_name or below.co_qualname == _AS_VIEW
+    frame, below = crash.tb_frame, crash.tb_next.tb_frame.f_code
+    if below.co_name == frame.f_code.co_name:
+        return serves_pages(type(frame.f_locals.get("self")))
+    return below.co_qualname == _AS_VIEW
 
 
 _AS_VIEW = "View.as_view.<locals>.view"

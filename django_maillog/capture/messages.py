@@ -70,8 +70,8 @@ _NAME = re.compile(
     re.IGNORECASE,
 )
 _PUNCTUATION = ".,;:!?()[]{}<>\"'"
-# A word in which a value was found is one, but for the letters in front of a number: item5, oauth2. Two of its
-# signs together end it, as in "depth......3".
+# A word in which a value was found is one, but for the letters in front of a number: item5, oauth2. Two signs
+# together end it, as in "depth......3".
 _SIGNS = r"(?:\w|[+~.#-](?![+~.#-]))*+"
 _PART = re.compile(rf"(?<![\w+~.#-]){_SIGNS}(?:<\*>{_SIGNS})+")
 _NUMBERED = re.compile(r"[^\W\d_]+<\*>")

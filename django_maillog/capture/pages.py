@@ -34,6 +34,11 @@ def template_place(frames: Sequence[FrameType], exc: BaseException) -> str:
     return ""
 
 
+def serves_pages(kind: type) -> bool:
+    """Say whether a class is a view, a viewset or a ModelAdmin."""
+    return hasattr(kind, "as_view") or hasattr(kind, "changelist_view")
+
+
 def view_place(record: logging.LogRecord) -> str:
     """Return ``blog.views.PostList, route blog/<slug>/`` of the view that a request got to, else ""."""
     match = getattr(record.__dict__.get("request"), "resolver_match", None)
