@@ -82,7 +82,8 @@ def chooses(request: HttpRequest, name: str) -> HttpResponse:
 
 
 class Users(admin.ModelAdmin):  # type: ignore[type-arg]  # can't be had at run time
-    ordering = ["nonsense"]
+    def get_ordering(self, request: HttpRequest) -> list[str]:
+        return ["nonsense"]
 
 
 site = admin.AdminSite("nonsense")
