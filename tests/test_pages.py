@@ -82,7 +82,7 @@ def chooses(request: HttpRequest, name: str) -> HttpResponse:
 
 
 class Users(admin.ModelAdmin):  # type: ignore[type-arg]  # can't be had at run time
-    def get_ordering(self, request: HttpRequest) -> list[str]:
+    def get_ordering(self, request: HttpRequest) -> list[Any]:
         return ["nonsense"]
 
 
