@@ -153,8 +153,8 @@ def test_equal_titles_are_told_apart_by_their_places() -> None:
 
     mail = mail_of(buffer)
 
-    assert "1 × KeyError: 'Mars', at srv/shop/views.py:3 in moons" in lines(mail)
-    assert "1 × KeyError: 'Mars', at srv/shop/views.py:6 in rings" in lines(mail)
+    assert "1 × KeyError: 'Mars' (at srv/shop/views.py:3 in moons)" in lines(mail)
+    assert "1 × KeyError: 'Mars' (at srv/shop/views.py:6 in rings)" in lines(mail)
     assert "1 × Something else" in lines(mail)
 
 

@@ -119,14 +119,19 @@ def _time_of(record: logging.LogRecord) -> float:
 
 def _title(record: logging.LogRecord, message: str, printed: Printed | None) -> str:
     """Return what stands for a record if its message's first line doesn't, else ""."""
+    fields = record.__dict__
+    content = fields.get("msg")
+    is_text = type(content) is str
+    # A repeated text, of which a storm consists, is told from what has a title of its own in two looks.
+    if printed is None and is_text and fields.get("exc_info") is None and not message.startswith("{"):
+        return ""
     exc, _tb = exception_of(record)
     if exc is not None:
         name, said = class_name(type(exc)), text_of(exc)
     elif printed is not None:
         name, said = printed.kind, printed.value
     else:
-        content = record.__dict__.get("msg")
-        mapping = _attempt(mapping_of, message if type(content) is str else content)
+        mapping = _attempt(mapping_of, message if is_text else content)
         name, said = "", _attempt(title, mapping) if mapping else ""
         if not said:
             return ""

@@ -48,9 +48,11 @@ class Printed(NamedTuple):
 
 def printed_in(record: logging.LogRecord) -> Printed | None:
     """Return the exception whose traceback a record has as text, in any field; its own counts more."""
-    exc, _tb = exception_of(record)
     found = _printed_in(record)
-    if found is None or exc is None or (found.kind, found.value) == (class_name(type(exc)), text_of(exc)):
+    if found is None:
+        return None
+    exc, _tb = exception_of(record)
+    if exc is None or (found.kind, found.value) == (class_name(type(exc)), text_of(exc)):
         return found
     return None
 
@@ -62,8 +64,7 @@ def _printed_in(record: logging.LogRecord) -> Printed | None:
         return found._replace(message=message_of(record))
     message = fields.get("msg")
     if type(message) is str:
-        args = fields.get("args")
-        if _MARK not in message and not (args and _is_in(args)):
+        if _MARK not in message and not _is_in(fields.get("args")):
             return None
         message = message_of(record)
     mapping = mapping_of(message)
@@ -93,8 +94,12 @@ def read(text: str) -> Printed | None:
 
 
 def _is_in(args: object) -> bool:
-    values = args.values() if type(args) is dict else args if type(args) is tuple else ()
-    return any(type(value) is str and _MARK in value for value in values)
+    values = args if type(args) is tuple else args.values() if type(args) is dict else ()
+    # No generator: this is asked of each repeat.
+    for value in values:  # noqa: SIM110
+        if type(value) is str and _MARK in value:
+            return True
+    return False
 
 
 class _Frame(NamedTuple):

@@ -197,7 +197,7 @@ def names(groups: list[GroupReport]) -> list[str]:
         counts = Counter(found)
         for index, group in enumerate(groups):
             if counts[found[index]] > 1 and (told := difference(group)):
-                found[index] = f"{found[index]}, {told}"
+                found[index] = f"{found[index]} ({told})"
     return found
 
 
