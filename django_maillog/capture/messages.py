@@ -31,7 +31,7 @@ _PAIR = re.compile(r"(?<![\w.?&/-])([A-Za-z_][\w.-]{0,60}+)=(?!=)([^\s,;&|()\[\]
 _SAYS = re.compile(_SAYING, re.IGNORECASE)
 # Numbers that tell bugs apart.
 _CODES = frozenset(["code", "status"])
-_SUSPECT = re.compile(r"[\d/\\@]|::")
+_SUSPECT = re.compile(r"[\d/\\@]|:[a-fA-F]{0,4}:")
 _VALUE = re.compile(
     r"""
       (?<![0-9A-Za-z])[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}(?![0-9A-Za-z])  # UUID

@@ -18,6 +18,8 @@ OVERVIEW_SHOWN = 8
 MESSAGES_SHOWN = 5
 HOSTS_SHOWN = 4
 TITLE_SHOWN = 120
+# Of these, where the title alone does not say which group it is.
+PLACE_SHOWN = 70
 NO_MESSAGE = "(no message)"
 
 
@@ -192,13 +194,17 @@ def _sections(report: Report, pages: list[GroupPage]) -> Iterator[dict[str, Any]
 
 def names(groups: list[GroupReport]) -> list[str]:
     """What to call each group on one line: its title; where some are equal the place, else the request."""
-    found = [one_line(group.title, TITLE_SHOWN) or NO_MESSAGE for group in groups]
+    titles = [one_line(group.title, TITLE_SHOWN) or NO_MESSAGE for group in groups]
+    told = [""] * len(groups)
     for difference in (_place, _request):
-        counts = Counter(found)
+        counts = Counter(zip(titles, told, strict=True))
         for index, group in enumerate(groups):
-            if counts[found[index]] > 1 and (told := difference(group)):
-                found[index] = f"{found[index]} ({told})"
-    return found
+            if counts[titles[index], told[index]] > 1 and (more := difference(group)):
+                told[index] = one_line(f"{told[index]}, {more}".removeprefix(", "), PLACE_SHOWN)
+    return [
+        f"{one_line(title, TITLE_SHOWN - len(place) - 3)} ({place})" if place else title
+        for title, place in zip(titles, told, strict=True)
+    ]
 
 
 def _place(group: GroupReport) -> str:
