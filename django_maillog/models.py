@@ -267,6 +267,9 @@ class Record(models.Model):
     messages = models.JSONField(
         default=dict, help_text=_("Of a folded row: distinct messages and their counts, '' for the rest.")
     )
+    titles = models.JSONField(
+        default=dict, help_text=_("Of a folded row: distinct exceptions and their counts, '' for the rest.")
+    )
     traceback = models.TextField(_("traceback"), blank=True)
     request = models.JSONField(_("request"), null=True)
     extra = models.JSONField(_("extra"), null=True)

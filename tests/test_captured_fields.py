@@ -17,7 +17,7 @@ from tests.buffers import NOON
 FIELDS = set(CapturedRecord.__annotations__)
 # What a stored row's batch and group have, and what only a row of several records has.
 OF_OTHERS = {"buffer", "fingerprint", "cause", "site", "free_text"}
-FOLDED = {"count", "last_time", "messages"}
+FOLDED = {"count", "last_time", "messages", "titles"}
 
 EVERYTHING: CapturedRecord = {
     "time": NOON.timestamp(),
@@ -42,6 +42,7 @@ EVERYTHING: CapturedRecord = {
     "process_name": "MainProcess",
     "exception": {"type": "ValueError", "value": "no stock"},
     "traceback": "Traceback ...",
+    "place": "shop/order.html:12",
     "stack_info": "Stack ...",
     "extra": {"order": 7},
     "formatted": "shop says no",

@@ -21,6 +21,7 @@ from django.contrib.sessions.models import Session
 from django.http import HttpRequest
 from django.test import RequestFactory
 
+from django_maillog.capture import chain
 from django_maillog.capture import fingerprint as fingerprints
 from django_maillog.capture.fingerprint import Key, fingerprint
 from django_maillog.capture.plain import json_line
@@ -137,7 +138,7 @@ def test_a_suppressed_context_does_not_count() -> None:
 
 
 def test_ten_links_of_a_chain_count() -> None:
-    def chain(length: int) -> BaseException:
+    def chained(length: int) -> BaseException:
         error: BaseException = ValueError("root")
         for number in range(length - 1):
             outer = KeyError("outer") if number % 2 else LookupError("outer")
@@ -145,10 +146,10 @@ def test_ten_links_of_a_chain_count() -> None:
             error = outer
         return error
 
-    outermost = chain(9)
-    assert len({key_of(error=chain(9)), key_of(error=outermost), key_of(error=chain(10))}) == 2
-    twelve = chain(12)
-    fourteen = chain(14)
+    outermost = chained(9)
+    assert len({key_of(error=chained(9)), key_of(error=outermost), key_of(error=chained(10))}) == 2
+    twelve = chained(12)
+    fourteen = chained(14)
     assert key_of(error=twelve).fingerprint == key_of(error=fourteen).fingerprint
 
 
@@ -210,19 +211,19 @@ def test_installed_packages_and_the_standard_library_are_not_in_app(filename: st
     error = raised(module("def fail(): 1 / 0", filename=filename).fail)
     assert error.__traceback__ is not None
 
-    assert fingerprints._Code(error.__traceback__.tb_frame).in_app is not library
+    assert chain._Code(error.__traceback__.tb_frame).in_app is not library
 
 
 # The same constants on every Python that runs this test, and in each process.
 STABLE = {
-    "raise": "ml2:ae9fc2dd5b063183f78ce9714212081a",
-    "comprehension": "ml2:1a3e80b1cdcb8e7576460a0e20e1137c",
-    "nested comprehensions": "ml2:0c9cadb1969ae74aad8143b81be71024",
-    "recursion": "ml2:9cdcca7dfe8ad8b98e45094ba7412745",
-    "chain": "ml2:e86f13fa0e6f6e3265b6a02086880c54",
-    "group": "ml2:fb8e99978d9624a662fd3b73a97517d2",
-    "template": "ml2:d2137ee6b5bc879778fc4628d76373fc",
-    "message": "ml2:003638f34e3f9a49bc8a948e8f99d1c8",
+    "raise": "ml2:01fab97b63586877b927744baf3319c8",
+    "comprehension": "ml2:56f09aa4436341ea4764371cf500f5c4",
+    "nested comprehensions": "ml2:65b7bd3c5ddc73df409d15aeb5fdbc09",
+    "recursion": "ml2:50f3bb5f1843da6f951b57d9bb1acfb2",
+    "chain": "ml2:23b31dc66ae84ff53b6a4e933f7d7d08",
+    "group": "ml2:ff33a57f4357d48866b5704f6a24c722",
+    "template": "ml2:2b36e5261064038b9e015819e7bc5ec1",
+    "message": "ml2:ed815d035f023f639e67a1ad7ff6fd23",
 }
 
 STABLE_SCRIPT = f"""
@@ -487,6 +488,11 @@ HOSTILE = [
         "0x",
     ),
     *(" ", "\n", "%s", "%(", "{", "{{", "Jan ", "é", "“", "~", "http://", "f:", "e1", "?", "?a", "&a=", "+"),
+    *(
+        "Traceback (most recent call last):\n",
+        'Traceback (most recent call last):\n  File "a", line 1, in b\n',
+    ),
+    *('  File "a", line 1, in b\n', '{"a":', '{"a":1}', "a.b<", "=", "k=v ", "k=", "-a", "a_b_1"),
 ]
 
 
@@ -544,7 +550,8 @@ def test_an_exceptions_cause_stays_with_a_fingerprint_of_ones_own() -> None:
 
 def test_memories_stay_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fingerprints, "_MAX_MEMORY", 10)
-    monkeypatch.setattr(fingerprints, "_MAX_CODES", 10)
+    monkeypatch.setattr(chain, "_MAX_MEMORY", 10)
+    monkeypatch.setattr(chain, "_MAX_CODES", 10)
     codes: list[CodeType] = []
     for number in range(50):
         shop = module(f"def view{number}(): 1 / 0")
@@ -553,5 +560,5 @@ def test_memories_stay_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         key_of("message " + "x" * number)
 
     assert len(fingerprints._messages) <= 10
-    assert len(fingerprints._links) <= 10
-    assert len(fingerprints._codes) <= 10
+    assert len(chain._links) <= 10
+    assert len(chain._codes) <= 10

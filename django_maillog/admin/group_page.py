@@ -10,6 +10,7 @@ from django.db.models import Exists, OuterRef
 from django.template.defaultfilters import truncatechars
 from django.utils.translation import gettext as _
 
+from ..capture.text import has_own_title
 from ..models import Batch, Group, Record
 from . import words
 from .charts import chart
@@ -42,6 +43,7 @@ def context(group: Group, now: datetime) -> dict[str, Any]:
         "first_day": now - timedelta(days=DAYS - 1),
         "hosts": hosts.most_common(MESSAGES_SHOWN),
         "distinct": _messages(newest),
+        "values": _values(newest),
         "rows_read": len(newest) if len(newest) == ROWS_READ else 0,
         "records": [(record, words.when(record.last_at, now)) for record in newest[:RECORDS_SHOWN]],
         "batches": [
@@ -53,8 +55,12 @@ def context(group: Group, now: datetime) -> dict[str, Any]:
 
 
 def _newest_records(group: Group) -> list[Record]:
-    fields = ("message", "messages", "count", "host", "process", "last_at", "level", "logger", "folded")
-    return list(Record.objects.filter(group=group).only(*fields).order_by("-last_at", "-pk")[:ROWS_READ])
+    fields = ("message", "messages", "titles", "details", "count", "host", "process", "last_at", "level")
+    return list(
+        Record.objects.filter(group=group)
+        .only(*fields, "logger", "folded")
+        .order_by("-last_at", "-pk")[:ROWS_READ]
+    )
 
 
 def _facts(group: Group, now: datetime) -> list[tuple[str, Any]]:
@@ -82,6 +88,21 @@ def _messages(records: list[Record]) -> list[tuple[str, int]]:
         each = record.messages or {record.message[:200]: record.count}
         for message, number in each.items():
             counts[message] += number
+    return _shown(counts)
+
+
+def _values(records: list[Record]) -> list[tuple[str, int]]:
+    """Distinct exceptions with their counts; none if all are one."""
+    counts: Counter[str] = Counter()
+    for record in records:
+        title = str((record.details or {}).get("title", ""))
+        own = {title: record.count} if has_own_title(title, record.message) else {}
+        for text, number in (record.titles or own).items():
+            counts[text] += number
+    return _shown(counts) if len(counts) > 1 else []
+
+
+def _shown(counts: Counter[str]) -> list[tuple[str, int]]:
     others = counts.pop("", 0)
     shown = [(truncatechars(message, 300), number) for message, number in counts.most_common(MESSAGES_SHOWN)]
     others += counts.total() - sum(number for _message, number in shown)

@@ -108,7 +108,7 @@ class RecordAdmin(RowsAdmin[Record]):
 
     def page_context(self, request: HttpRequest, row: Record) -> dict[str, Any]:
         return {
-            "title": truncatechars(row.group.title, 200),
+            "title": truncatechars((row.details or {}).get("title") or row.group.title, 200),
             "sample": record_context(row),
             "batch_subject": words.subject(row.batch),
             "batch_state": words.status_badge(row.batch, timezone.now()),
@@ -136,6 +136,7 @@ def record_context(record: Record) -> dict[str, Any]:
         "tables": [(name, pairs) for name, pairs in tables if pairs],
         "extra": _pairs(record.extra or {}),
         "messages": sorted(record.messages.items(), key=lambda item: -item[1]),
+        "values": sorted(record.titles.items(), key=lambda item: -item[1]),
         "cut": ", ".join(map(str, details.get("cut") or ())),
     }
 

@@ -3,7 +3,9 @@
 In comes a ``logging.LogRecord`` in the thread that logs, out go a ``fingerprint.Key`` and a
 ``captured.CapturedRecord``, the one shape in which a record is spooled, stored and mailed. In this order:
 
-1. ``fingerprint`` says which bug it is, from code objects, or by ``messages`` from the text.
+1. ``fingerprint`` says which bug it is (``keys``): by ``chain`` from code objects, where these are libraries'
+   alone by ``pages`` from the template or view; by ``printed`` from a traceback's text, by ``callsite`` from
+   the call that formatted a text, by ``structured`` from a mapping, else by ``messages`` from the text.
 2. ``prepare`` captures the first record of a fingerprint in full, of a repeat only what may differ:
 3. ``text`` for messages, titles and tracebacks, bounded in size and time, and never an error;
 4. ``extra`` and ``request`` for the fields that a project added, made ``plain`` (and one line of JSON);

@@ -66,6 +66,8 @@ class CapturedRecord(TypedDict, total=False):
     process_name: str
     exception: CapturedException
     traceback: str
+    # The template, or the view and route, where no frame is the project's.
+    place: str
     stack_info: str
     extra: dict[str, Any]
     # What the handler's formatter made of it.
@@ -75,7 +77,8 @@ class CapturedRecord(TypedDict, total=False):
     # The names of fields that are not shown whole.
     cut: list[str]
 
-    # A stored row that stands for several: how many, until when, and how often each message came.
+    # A stored row that stands for several: how many, until when, how often each message and exception.
     count: int
     last_time: float
     messages: dict[str, int]
+    titles: dict[str, int]

@@ -15,11 +15,15 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from .captured import CapturedRecord, CapturedRequest
+from .chain import place_of
 from .extra import extra_of
 from .fingerprint import Key
+from .pages import view_place
 from .plain import HTML_LIMIT
+from .printed import Printed, printed_in
 from .request import request_details, request_line
 from .secrets import cleansed, cleanser
+from .structured import mapping_of, title
 from .text import (
     MESSAGE_LIMIT,
     TITLE_LIMIT,
@@ -36,6 +40,7 @@ from .text import (
 
 _NAME_LIMIT = 200
 _PATH_LIMIT = 1_000
+_PLACE_LIMIT = 300
 _STACK_LIMIT = 16_000
 _FORMATTED_LIMIT = 32_000
 _INTEGER_LIMIT = 2**31
@@ -52,22 +57,26 @@ def capture(
     html: Callable[[logging.LogRecord], str] | None = None,
 ) -> CapturedRecord:
     """Return all that a record tells; ``html`` makes its technical report."""
-    message = message_of(record)
-    captured = _captured(record, key, message)
+    printed = _attempt(printed_in, record)
+    message = message_of(record) if printed is None else printed.message
+    captured = _captured(record, key, message, printed)
     captured.setdefault("title", title_of(captured["message"]))
     captured.setdefault("process", os.getpid())
     captured |= {"cause": key.cause, "host": _HOST, "full": True}
-    details = _Details(captured, record, cut=["message"] if len(message) > MESSAGE_LIMIT else [])
+    cut = ["message"] if len(message) > MESSAGE_LIMIT else []
+    details = _Details(captured, record, printed, cut=cut)
     details.read(formatter, html)
     return captured
 
 
 def capture_repeat(record: logging.LogRecord, key: Key) -> CapturedRecord:
     """Return what may differ in one more record of a fingerprint; in few steps: a storm consists of these."""
-    return _captured(record, key, message_of(record))
+    printed = _attempt(printed_in, record)
+    message = message_of(record) if printed is None else printed.message
+    return _captured(record, key, message, printed)
 
 
-def _captured(record: logging.LogRecord, key: Key, message: str) -> CapturedRecord:
+def _captured(record: logging.LogRecord, key: Key, message: str, printed: Printed | None) -> CapturedRecord:
     fields = record.__dict__
     repeat: CapturedRecord = {
         "time": _time_of(record),
@@ -81,8 +90,8 @@ def _captured(record: logging.LogRecord, key: Key, message: str) -> CapturedReco
         repeat["cause"], repeat["site"] = key.cause, key.site
     if key.is_free_text:
         repeat["free_text"], repeat["site"] = True, key.site
-    if fields.get("exc_info") is not None and (exc := exception_of(record)[0]) is not None:
-        repeat["title"] = _title(exc, record)
+    if own_title := _title(record, message, printed):
+        repeat["title"] = own_title
     process = fields.get("process")
     if process != os.getpid() and type(process) is int:
         repeat["process"] = process
@@ -108,13 +117,29 @@ def _time_of(record: logging.LogRecord) -> float:
     return created if 0 <= created < TIME_LIMIT_SECONDS else time.time()
 
 
-def _title(exc: BaseException, record: logging.LogRecord) -> str:
-    name = class_name(type(exc))
-    line = one_line(cleansed(text_of(exc), MESSAGE_LIMIT, record))
-    title = f"{name}: {line}" if line else name
-    if len(title) <= TITLE_LIMIT and title.isascii() and title.isprintable():
-        return title
-    return safe_text(one_line(title), TITLE_LIMIT)
+def _title(record: logging.LogRecord, message: str, printed: Printed | None) -> str:
+    """Return what stands for a record if its message's first line doesn't, else ""."""
+    fields = record.__dict__
+    content = fields.get("msg")
+    is_text = type(content) is str
+    # A repeated text, of which a storm consists, is told from what has a title of its own in two looks.
+    if printed is None and is_text and fields.get("exc_info") is None and not message.startswith("{"):
+        return ""
+    exc, _tb = exception_of(record)
+    if exc is not None:
+        name, said = class_name(type(exc)), text_of(exc)
+    elif printed is not None:
+        name, said = printed.kind, printed.value
+    else:
+        mapping = _attempt(mapping_of, message if is_text else content)
+        name, said = "", _attempt(title, mapping) if mapping else ""
+        if not said:
+            return ""
+    line = one_line(cleansed(said, MESSAGE_LIMIT, record))
+    text = f"{name}: {line}" if name and line else name or line
+    if len(text) <= TITLE_LIMIT and text.isascii() and text.isprintable():
+        return text
+    return safe_text(one_line(text), TITLE_LIMIT)
 
 
 def _attempt(read: Callable[..., Any], *args: Any) -> Any:
@@ -127,9 +152,17 @@ def _attempt(read: Callable[..., Any], *args: Any) -> Any:
 class _Details:
     """What a record tells beyond a repeat, and which of it was cut."""
 
-    def __init__(self, captured: CapturedRecord, record: logging.LogRecord, *, cut: list[str]) -> None:
+    def __init__(
+        self,
+        captured: CapturedRecord,
+        record: logging.LogRecord,
+        printed: Printed | None,
+        *,
+        cut: list[str],
+    ) -> None:
         self._captured = captured
         self._record = record
+        self._printed = printed
         self._fields = record.__dict__
         self._cut = cut
 
@@ -164,19 +197,34 @@ class _Details:
     def _read_exception(self) -> None:
         exc, tb = exception_of(self._record)
         if exc is None:
-            self._put("traceback", self._fields.get("exc_text"), TRACEBACK_LIMIT)
+            self._read_printed()
             return
-        text = text_of(exc)
-        self._captured["exception"] = {
-            "type": safe_text(class_name(type(exc)), _NAME_LIMIT),
-            "value": cleansed(text, MESSAGE_LIMIT, self._record),
-        }
-        if len(text) > MESSAGE_LIMIT:
-            self._cut.append("exception")
+        self._put_exception(class_name(type(exc)), text_of(exc))
+        _attempt(lambda: self._put("place", place_of(exc, tb, self._record), _PLACE_LIMIT))
         printed, is_shortened = traceback_text(exc, tb)
         self._put("traceback", printed, TRACEBACK_LIMIT)
         if is_shortened and "traceback" not in self._cut:
             self._cut.append("traceback")
+
+    def _read_printed(self) -> None:
+        if self._printed is None:
+            self._put("traceback", self._fields.get("exc_text"), TRACEBACK_LIMIT)
+            return
+        self._put_exception(self._printed.kind, self._printed.value)
+        self._put("traceback", self._printed.traceback, TRACEBACK_LIMIT)
+        if not self._printed.is_in_app:
+            self._put("place", _attempt(view_place, self._record), _PLACE_LIMIT)
+        if _attempt(lambda: self._captured["template"] == self._fields["msg"]):
+            # The message was all there is, and has been taken apart.
+            self._captured["template"] = self._captured["message"]
+
+    def _put_exception(self, kind: str, value: str) -> None:
+        self._captured["exception"] = {
+            "type": safe_text(kind, _NAME_LIMIT),
+            "value": cleansed(value, MESSAGE_LIMIT, self._record),
+        }
+        if len(value) > MESSAGE_LIMIT:
+            self._cut.append("exception")
 
     def _read_values(self) -> None:
         cleanse = cleanser(self._fields.get("request"))

@@ -14,7 +14,7 @@ from django.utils.functional import LazyObject
 from django.views.debug import get_exception_reporter_filter
 
 from .captured import CapturedRequest
-from .fingerprint import route_of
+from .pages import route_of
 from .plain import MAX_ITEMS, TEXT_LIMIT, Plain
 from .secrets import Cleanse, cleanse_urls, cleanse_urls_in
 from .text import class_name, safe_text, text_of

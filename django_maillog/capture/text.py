@@ -70,6 +70,11 @@ def title_of(message: str) -> str:
     return one_line(message) or "(empty message)"
 
 
+def has_own_title(title: str, message: str) -> bool:
+    """Say whether a title tells more than its message: an exception, or what an event is called."""
+    return title != title_of(message)
+
+
 def header_text(text: str) -> str:
     """Return text for a header without RFC 2047's marker: mail programs would decode what it hides."""
     return text.replace("=?", "= ?")
@@ -95,7 +100,12 @@ def message_of(record: logging.LogRecord) -> str:
 
 def exception_of(record: logging.LogRecord) -> tuple[BaseException | None, TracebackType | None]:
     """Return the exception and traceback of a record, whatever shape its ``exc_info`` has."""
-    info = record.__dict__.get("exc_info")
+    fields = record.__dict__
+    info = fields.get("exc_info")
+    if info is None:
+        # structlog leaves it in a message that is a mapping, for a formatter to print.
+        message = fields.get("msg")
+        info = dict.get(message, "exc_info") if isinstance(message, dict) else None
     if info is None:
         return None, None
     if info is True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -10,12 +11,15 @@ from . import timebar, words
 from .clock import Clock
 from .excerpts import one_line, visible
 from .report import GroupReport, Report
-from .samples import Sample, share_out
+from .samples import Sample, place_of, request_line, share_out
 
 ROWS_HEADING = "In short"
 OVERVIEW_SHOWN = 8
 MESSAGES_SHOWN = 5
 HOSTS_SHOWN = 4
+TITLE_SHOWN = 120
+# Of these, where the title alone does not say which group it is.
+PLACE_SHOWN = 70
 NO_MESSAGE = "(no message)"
 
 
@@ -36,6 +40,7 @@ class Composer:
         self.groups = report.ranked
         self.single = report.is_single
         self._samples: dict[int, Sample] = {}
+        self._names = {id(group): name for group, name in zip(self.groups, names(self.groups), strict=True)}
 
     def context(self, size: Size, remarks: list[str], problems: list[str]) -> dict[str, Any]:
         report, clock, groups = self.report, self.clock, self.groups
@@ -52,10 +57,10 @@ class Composer:
             "level": words.level_name(report.level),
             "note": visible("\n".join(filter(None, [report.note[:2000], words.lost(report)]))),
             "url": report.batch_url,
-            "overview": [_row(report, group) for group in groups[:OVERVIEW_SHOWN]] if len(groups) > 1 else [],
+            "overview": [self._row(group) for group in groups[:OVERVIEW_SHOWN]] if len(groups) > 1 else [],
             "overview_rest": f"and {words.counted(hidden, 'more group')}" if hidden > 0 else "",
             "sections": list(_sections(report, pages)),
-            "rows": [_row(report, group) for group in rows],
+            "rows": [self._row(group) for group in rows],
             "rows_heading": ROWS_HEADING,
             "rows_rule": "=" * len(ROWS_HEADING),
             "rest": words.rest(report, detailed + rows),
@@ -76,6 +81,18 @@ class Composer:
         if number not in self._samples:
             self._samples[number] = Sample(self.groups[number].sample or {}, everything=self.single)
         return self._samples[number]
+
+    def _row(self, group: GroupReport) -> dict[str, str]:
+        """The group in one line."""
+        has_history = self.report.has_history
+        return {
+            "count": f"{group.count:,}",
+            "level": words.level_name(group.level),
+            **words.tone(group.level),
+            "title": self._names[id(group)],
+            "state": (group.state if group.is_news else "known") if has_history else "",
+            "url": group.url,
+        }
 
 
 class GroupPage:
@@ -106,6 +123,7 @@ class GroupPage:
             "cells": timebar.cells(columns) if has_bar else [],
             "bar_from": self.clock.minute(report.first_at),
             "bar_to": self.clock.minute(report.last_at),
+            "values": list(_counted(group.titles, "value")) if len(group.titles) > 1 else [],
             "messages": list(self._messages()),
             "request": sample.request,
             "blocks": self.fitted.blocks,
@@ -148,13 +166,19 @@ class GroupPage:
                 yield {"count": "", "text": visible(text[:2000])}
             if self.single or is_told:
                 return
-        for text, count in messages[:MESSAGES_SHOWN]:
-            yield {"count": f"{count:,}", "text": one_line(text, 300)}
-        if hidden := messages[MESSAGES_SHOWN:]:
-            number = sum(count for _, count in hidden)
-            yield {"count": f"{number:,}", "text": f"in {words.counted(len(hidden), 'other message')}"}
-        if others:
-            yield {"count": f"{others:,}", "text": "in other messages"}
+        yield from _counted(self.group.messages, "message")
+
+
+def _counted(texts: list[tuple[str, int]], what: str) -> Iterator[dict[str, str]]:
+    """The most frequent of some texts, the rest as numbers; "" stands for all that were not kept apart."""
+    named = [(text, count) for text, count in texts if text]
+    for text, count in named[:MESSAGES_SHOWN]:
+        yield {"count": f"{count:,}", "text": one_line(text, 300)}
+    if hidden := named[MESSAGES_SHOWN:]:
+        number = sum(count for _, count in hidden)
+        yield {"count": f"{number:,}", "text": f"in {words.counted(len(hidden), f'other {what}')}"}
+    if others := sum(count for text, count in texts if not text):
+        yield {"count": f"{others:,}", "text": f"in other {what}s"}
 
 
 def _sections(report: Report, pages: list[GroupPage]) -> Iterator[dict[str, Any]]:
@@ -168,12 +192,25 @@ def _sections(report: Report, pages: list[GroupPage]) -> Iterator[dict[str, Any]
         yield {"heading": heading, "rule": "=" * len(heading), "groups": contexts}
 
 
-def _row(report: Report, group: GroupReport) -> dict[str, str]:
-    return {
-        "count": f"{group.count:,}",
-        "level": words.level_name(group.level),
-        **words.tone(group.level),
-        "title": one_line(group.title, 120) or NO_MESSAGE,
-        "state": (group.state if group.is_news else "known") if report.has_history else "",
-        "url": group.url,
-    }
+def names(groups: list[GroupReport]) -> list[str]:
+    """What to call each group on one line: its title; where some are equal the place, else the request."""
+    titles = [one_line(group.title, TITLE_SHOWN) or NO_MESSAGE for group in groups]
+    told = [""] * len(groups)
+    for difference in (_place, _request):
+        counts = Counter(zip(titles, told, strict=True))
+        for index, group in enumerate(groups):
+            if counts[titles[index], told[index]] > 1 and (more := difference(group)):
+                told[index] = one_line(f"{told[index]}, {more}".removeprefix(", "), PLACE_SHOWN)
+    return [
+        f"{one_line(title, TITLE_SHOWN - len(place) - 3)} ({place})" if place else title
+        for title, place in zip(titles, told, strict=True)
+    ]
+
+
+def _place(group: GroupReport) -> str:
+    where = place_of(group.sample or {})
+    return f"at {where}" if where else ""
+
+
+def _request(group: GroupReport) -> str:
+    return request_line(group.sample.get("request")) if group.sample else ""

@@ -18,7 +18,7 @@ class GroupReport:
     """One group in one mail.
 
     ``count``, ``first_at`` and ``last_at`` are this mail's, ``total`` and ``first_seen_at`` of all time;
-    ``state`` is "new", "regressed", "variant" or "repeat"; a last message "" stands for all others; the
+    ``state`` is "new", "regressed", "variant" or "repeat"; a message or title "" stands for all others; the
     records of a span lie evenly between its two times; ``sample`` is a full captured record.
     """
 
@@ -38,6 +38,7 @@ class GroupReport:
     hosts: dict[str, int] = field(default_factory=dict)
     processes: int = 1
     messages: list[tuple[str, int]] = field(default_factory=list)
+    titles: list[tuple[str, int]] = field(default_factory=list)
     spans: list[tuple[datetime, datetime, int]] = field(default_factory=list)
     sample: CapturedRecord | None = None
     url: str = ""

@@ -37,7 +37,7 @@ class Sample:
 
     def __init__(self, value: Mapping[str, Any], *, everything: bool) -> None:
         self.request = request_line(value.get("request"))
-        self.where = _where(value)
+        self.where = place_of(value)
         limit = TEXT_LIMIT if everything else TEXT_LIMIT_OF_MANY
         self._is_cut = any(len(_string(value.get(key))) > limit for key in TEXTS)
         self._texts = [(heading, text, weight(text)) for heading, text in _texts(value, limit)]
@@ -140,7 +140,10 @@ def _tables(sample: Mapping[str, Any], *, everything: bool) -> Iterator[tuple[st
         yield "Cut when it was recorded", {"fields": ", ".join(map(_string, cut))}
 
 
-def _where(value: Mapping[str, Any]) -> str:
+def place_of(value: Mapping[str, Any]) -> str:
+    """``shop/views.py:12 in pay`` of a captured record: where the code failed, else where it logs."""
+    if place := _string(value.get("place")):
+        return visible(one_line(place, 160))
     if text := _string(value.get("traceback")):
         frame = innermost(text[-TEXT_LIMIT:])
     else:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from ..capture.captured import CapturedRecord
 from ..capture.kinds import kind_of
 from ..capture.overflow import NEW_CAUSES_AN_HOUR, overflowing
+from ..capture.text import has_own_title
 from .report import GroupReport, Report
 
 MESSAGES_KEPT = 50
@@ -70,6 +71,7 @@ class _Tally:
         self.count = self.level = 0
         self.hosts: Counter[str] = Counter()
         self.messages: Counter[str] = Counter()
+        self.titles: Counter[str] = Counter()
         self.processes: set[tuple[str, str]] = set()
         self.times = _Times()
 
@@ -80,7 +82,10 @@ class _Tally:
         self.level = max(self.level, level if isinstance(level, int) else 0)
         host = str(value.get("host") or "")
         _count(self.hosts, host, HOSTS_KEPT, others="others")
-        _count(self.messages, str(value.get("message") or "")[:1000], MESSAGES_KEPT, others="")
+        message, title = str(value.get("message") or ""), str(value.get("title") or "")
+        _count(self.messages, message[:1000], MESSAGES_KEPT, others="")
+        if has_own_title(title, message):
+            _count(self.titles, title, MESSAGES_KEPT, others="")
         if len(self.processes) < PROCESSES_KEPT:
             self.processes.add((host, str(value.get("process"))))
         if value.get("full") and not self.sample.get("full"):
@@ -104,7 +109,8 @@ class _Tally:
             first_seen_at=first_at,
             hosts={host: count for host, count in self.hosts.items() if host},
             processes=len(self.processes),
-            messages=sorted(self.messages.items(), key=lambda item: (not item[0], -item[1], item[0])),
+            messages=_most_common(self.messages),
+            titles=_most_common(self.titles),
             spans=[
                 (max(_moment(start), first_at), min(_moment(end), last_at), count)
                 for start, end, count in self.times.spans()
@@ -140,6 +146,11 @@ class _Times:
 def _count(counter: Counter[str], key: str, limit: int, *, others: str) -> None:
     """Count a key, or where there are enough of them already, as one of the others."""
     counter[key if key in counter or len(counter) < limit else others] += 1
+
+
+def _most_common(counter: Counter[str]) -> list[tuple[str, int]]:
+    """What came most often first, the others last."""
+    return sorted(counter.items(), key=lambda item: (not item[0], -item[1], item[0]))
 
 
 def _time(value: CapturedRecord) -> float:

@@ -8,11 +8,12 @@ from datetime import datetime
 from .. import moments
 from ..capture.captured import CapturedRecord
 from ..capture.kinds import kind_of
+from ..capture.text import has_own_title
 from ..models import Batch
 from ..policy import Kind
 
 KEEP = 3  # rows of a group and process in a batch that are stored one by one; the rest is folded into one
-MAX_MESSAGES = 8  # distinct messages counted in a folded row
+MAX_MESSAGES = 8  # distinct messages, and as many titles, counted in a folded row
 MESSAGE_LENGTH = 200
 
 Place = tuple[str, int]  # host and process
@@ -28,6 +29,7 @@ class Fold:
     first: float = float("inf")
     last: float = float("-inf")
     messages: dict[str, int] = field(default_factory=dict)
+    titles: dict[str, int] = field(default_factory=dict)
     hours: Hours = field(default_factory=dict)
 
     def add(self, value: CapturedRecord) -> None:
@@ -39,9 +41,11 @@ class Fold:
             self.last = moment
         count_hour(self.hours, int(moment // 3600), value["level"])
         count_message(self.messages, value["message"])
+        if has_own_title(value["title"], value["message"]):
+            count_message(self.titles, value["title"])
 
     def copy(self) -> Fold:
-        return replace(self, messages=dict(self.messages), hours=dict(self.hours))
+        return replace(self, messages=dict(self.messages), titles=dict(self.titles), hours=dict(self.hours))
 
 
 @dataclass(slots=True)
@@ -121,7 +125,7 @@ def count_hour(hours: Hours, hour: int, level: int, number: int = 1) -> None:
 
 
 def count_message(messages: dict[str, int], message: str, number: int = 1) -> None:
-    """Count a message among the distinct ones; beyond MAX_MESSAGES under ``""``."""
+    """Count a message, or a title, among the distinct ones; beyond MAX_MESSAGES under ``""``."""
     text = message[:MESSAGE_LENGTH]
     if text not in messages and len(messages) >= MAX_MESSAGES:
         text = ""

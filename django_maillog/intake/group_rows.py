@@ -169,6 +169,9 @@ class GroupRows:
             group.episode_at = group.first_seen_at if never_told else sighting.first_at
             group.episode_count = 0
             group.episode_batch_id = self._scope.batch.pk
+        elif group.episode_at == group.first_seen_at and group.episode_batch_id == self._scope.batch.pk:
+            # Two processes failed at once, and the later record was imported first: it is new all the same.
+            group.episode_at = min(group.episode_at, sighting.first_at)
         group.episode_count += sighting.records
         group.level = max(group.level, sighting.level)
         group.kind = sighting.kind

@@ -24,11 +24,12 @@ DETAILS = (
     "task",
     "process_name",
     "exception",
+    "place",
     "stack_info",
     "formatted",
     "cut",
 )
-FOLD = ("first_at", "last_at", "messages", "id")
+FOLD = ("first_at", "last_at", "messages", "titles", "id")
 
 Place = tuple[int, str, int, bool]  # where a batch folds records into one: group, host, process, silenced
 
@@ -127,6 +128,7 @@ def make_row(batch: Batch, value: CapturedRecord) -> Row:
         "where": where[:500],
         "message": value["message"],
         "messages": {},
+        "titles": {},
         "traceback": value.get("traceback", ""),
         "request": value.get("request"),
         "extra": value.get("extra"),
@@ -154,18 +156,21 @@ def _split(occurrences: Occurrences, before: _Stored) -> tuple[list[CapturedReco
 def _folded(fold: Fold) -> Row:
     """What a new row of repeats has of its own."""
     first, last = moments.at(fold.first), moments.at(fold.last)
-    facts = {"count": fold.count, "first_at": first, "last_at": last, "messages": fold.messages}
-    return facts | {"folded": True, "full": False}
+    facts = {"count": fold.count, "first_at": first, "last_at": last, "folded": True, "full": False}
+    return facts | {"messages": fold.messages, "titles": fold.titles}
 
 
 def _grow(row: Row, fold: Fold) -> Row:
     """A stored row of repeats with more of them; its count is only what is added."""
     for message, number in fold.messages.items():
         count_message(row["messages"], message, number)
+    for title, number in fold.titles.items():
+        count_message(row["titles"], title, number)
     return {
         "count": fold.count,
         "first_at": min(row["first_at"], moments.at(fold.first)),
         "last_at": max(row["last_at"], moments.at(fold.last)),
         "messages": row["messages"],
+        "titles": row["titles"],
         "id": row["id"],
     }

@@ -314,6 +314,13 @@ class Migration(migrations.Migration):
                         help_text="Of a folded row: distinct messages and their counts, '' for the rest.",
                     ),
                 ),
+                (
+                    "titles",
+                    models.JSONField(
+                        default=dict,
+                        help_text="Of a folded row: distinct exceptions and their counts, '' for the rest.",
+                    ),
+                ),
                 ("traceback", models.TextField(blank=True, verbose_name="traceback")),
                 ("request", models.JSONField(null=True, verbose_name="request")),
                 ("extra", models.JSONField(null=True, verbose_name="extra")),

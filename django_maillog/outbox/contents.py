@@ -23,11 +23,12 @@ from django.db.models import (
     Value,
     When,
 )
+from django.db.models.fields.json import KT
 from django.urls import NoReverseMatch, reverse
 
 from .. import conf, digest, moments
 from ..capture.captured import CapturedRecord
-from ..capture.text import one_line
+from ..capture.text import has_own_title, one_line
 from ..models import Batch, Group, Host, Record, Silence, Status
 from ..policy import Kind
 
@@ -89,7 +90,21 @@ def _groups(batch: Batch, rows: QuerySet[Record]) -> tuple[list[Group], list[dig
     details = _Details(rows, shown[:FULL_GROUPS])
     for group, each in zip(shown[:FULL_GROUPS], order, strict=False):
         details.add_to(each, group)
+    _tell_apart(shown[FULL_GROUPS:], order, order[FULL_GROUPS:])
     return shown, order
+
+
+def _tell_apart(
+    groups: list[Group], reports: list[digest.GroupReport], others: list[digest.GroupReport]
+) -> None:
+    """Give a sample to those others whose title is in the mail twice: it says where they come from."""
+    titles = Counter(each.title for each in reports)
+    unclear = [(group, each) for group, each in zip(groups, others, strict=True) if titles[each.title] > 1]
+    keys = [group.sample_id for group, _each in unclear if group.sample_id]
+    samples = Record.objects.defer("html", "extra").in_bulk(keys)
+    for group, each in unclear:
+        if sample := samples.get(group.sample_id or 0):
+            each.sample = as_value(sample)
 
 
 class _Details:
@@ -99,15 +114,22 @@ class _Details:
         self.hosts: defaultdict[int, Counter[str]] = defaultdict(Counter)
         self.processes: Counter[int] = Counter()
         self.messages: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        self.titles: defaultdict[int, Counter[str]] = defaultdict(Counter)
         self.spans: defaultdict[int, list[tuple[datetime, datetime, int]]] = defaultdict(list)
         shown = rows.filter(group__in=[group.pk for group in groups], silenced=False)
         fields = ("pk", "group", "host", "process", "first_at", "last_at", "count", "folded", "full")
-        found = shown.order_by("group", "pk").values_list(*fields, "message", "messages", named=True)
+        texts = ("message", "messages", "titles")
+        found: QuerySet[Any] = shown.annotate(title=KT("details__title")).order_by("group", "pk")
+        found = found.values_list(*fields, *texts, "title", named=True)
         occurrences = list(found[:ROWS_READ])
         for row in occurrences:
             self.spans[row.group].append((row.first_at, row.last_at, row.count))
             for text, number in row.messages.items() if row.folded else [(row.message[:200], row.count)]:
                 self.messages[row.group][text] += number
+            title = row.title or ""
+            own = [(title, row.count)] if has_own_title(title, row.message) else []
+            for text, number in row.titles.items() if row.folded else own:
+                self.titles[row.group][text] += number
         places = Counter[tuple[int, str, int]]()
         for row in occurrences:
             places[row.group, row.host, row.process] += row.count
@@ -124,6 +146,7 @@ class _Details:
         shown.hosts = dict(self.hosts[group.pk])
         shown.processes = self.processes[group.pk]
         shown.messages = self.messages[group.pk].most_common()
+        shown.titles = self.titles[group.pk].most_common()
         shown.spans = self.spans[group.pk]
         if sample := self.samples.get(group.pk):
             shown.sample = as_value(sample)
@@ -274,6 +297,7 @@ def as_value(record: Record) -> CapturedRecord:
             "count": record.count,
             "last_time": moments.to_timestamp(record.last_at),
             "messages": record.messages,
+            "titles": record.titles,
         }
     return cast(CapturedRecord, value)
 
@@ -292,5 +316,6 @@ def _values(batch: Batch) -> Iterator[CapturedRecord]:
     while page is None or len(page) == PAGE:
         page = list(rows.filter(pk__gte=start)[:PAGE])
         for record in page:
-            yield as_value(record) | {"fingerprint": record.group.fingerprint, "title": record.group.title}
+            title: CapturedRecord = {"title": record.group.title}  # type: ignore[typeddict-item]
+            yield title | as_value(record) | {"fingerprint": record.group.fingerprint}
             start = record.pk + 1

@@ -4,7 +4,8 @@
 
 Peers: no handler, logging.FileHandler, logging.handlers.QueueHandler, AdminEmailHandler to an aiosmtpd server
 in a process of its own, django-db-logger, and our BufferingHandler with its worker at work on a SQLite file.
-Cases: a plain record, the same exception of 15 frames again and again, and 300 different ones: in each of
+Cases: a plain record, the same text formatted before the call, the same exception of 15 frames again and
+again, and 300 different ones: in each of
 five rounds 60 that are new to the handler, once each. With one thread and with eight; all take turns, so that
 a machine that slows down does so for each. The last rows are ours while the worker imports at full speed,
 while the database is locked, and while the mail server hangs.
@@ -118,11 +119,16 @@ def plain(logger: logging.Logger, index: int) -> None:
     logger.error("Order %s of %s failed", index, "somebody")
 
 
+def eager(logger: logging.Logger, index: int) -> None:
+    logger.error(f"Order {index} of somebody failed")
+
+
 def cases(folder: Path) -> dict[str, Callable[[logging.Logger, int], None]]:
     repeated = failing(DIFFERENT, folder)
     different = [failing(number, folder) for number in range(DIFFERENT)]
     return {
         "plain": plain,
+        "f-string": eager,
         "repeated exception": lambda logger, _index: logger.error("Request failed", exc_info=repeated),
         "300 exceptions": lambda logger, index: logger.error(
             "Request failed", exc_info=different[index % DIFFERENT]

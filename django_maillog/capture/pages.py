@@ -1,0 +1,56 @@
+"""What a project wrote for a page that failed in libraries' code: a template, or a view and its route."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+from ..frames import is_library
+from .text import class_name, text_of
+
+# A template's node is rendered, or a template compiled, by these functions: their frames hold it.
+TEMPLATE_CODES = (
+    "django.template.base:Node.render_annotated",
+    "django.template.base:Template.compile_nodelist",
+)
+
+
+def template_place(frames: Sequence[FrameType], exc: BaseException) -> str:
+    """Return ``blog/page.html:12`` of the innermost template that is no library's, "" if there is none."""
+    for frame in reversed(frames):
+        part = frame.f_locals.get("self")
+        origin = getattr(part, "origin", None)
+        path = text_of(getattr(origin, "name", None) or "<none>")
+        if path.startswith("<") or is_library(path):
+            continue
+        # The parser leaves on the exception which token it could not compile.
+        holder: Any = part if "context" in frame.f_locals else exc
+        line = getattr(getattr(holder, "token", None), "lineno", None)
+        name = text_of(getattr(origin, "template_name", None) or os.path.basename(path))
+        return name if line is None else f"{name}:{line}"
+    return ""
+
+
+def serves_pages(kind: type) -> bool:
+    """Say whether a class is a view, a viewset or a ModelAdmin."""
+    return hasattr(kind, "as_view") or hasattr(kind, "changelist_view")
+
+
+def view_place(record: logging.LogRecord) -> str:
+    """Return ``blog.views.PostList, route blog/<slug>/`` of the view that a request got to, else ""."""
+    match = getattr(record.__dict__.get("request"), "resolver_match", None)
+    view = getattr(match, "func", None)
+    if view is None:
+        return ""
+    view = getattr(view, "view_class", view)
+    name = class_name(view if hasattr(view, "__qualname__") else type(view))
+    return f"{name}, route {text_of(getattr(match, 'route', ''))}"
+
+
+def route_of(request: object) -> str:
+    """Return the URL pattern that matched, "" if none did."""
+    route = getattr(getattr(request, "resolver_match", None), "route", None)
+    return route if type(route) is str else ""
