@@ -110,6 +110,15 @@ def has_tasks() -> bool:
     return django.VERSION >= (6, 0) or bool(find_spec("celery"))
 
 
+def task_signals() -> Any:
+    """The module with the signals of Django's tasks; None before Django 6.0."""
+    if django.VERSION < (6, 0):
+        return None
+    from django.tasks import signals
+
+    return signals
+
+
 def make_task(function: Callable[[], None]) -> Any:
     """The function as a task: a Django Task if ``TASKS`` is set, else Celery's if it is there.
 

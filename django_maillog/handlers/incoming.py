@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .. import buffers
+from ..capture.prepare import level_of
 from ..capture.secrets import cleanse_urls, cleanser
 from ..capture.text import message_of
 from ..digest import Report
@@ -27,6 +28,9 @@ def is_ours(record: logging.LogRecord) -> bool:
 class Incoming(logging.Handler):
     """A handler that leaves out what comes of its own work, and ends what would go on for ever."""
 
+    # Records below it are not handled, but go to ``note``.
+    _report_level = logging.NOTSET
+
     # Since Python 3.12 it may return the record.
     def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]
         """Handle the record if the filters let it pass, unless it is about our own work.
@@ -40,9 +44,20 @@ class Incoming(logging.Handler):
             return False
         thread.depth = depth + 1
         try:
+            if self._report_level and _level(record) < self._report_level:
+                return self.note(record)
             return logging.Handler.handle(self, record)
         finally:
             thread.depth = depth
+
+    def note(self, record: logging.LogRecord) -> bool:
+        """Keep what a record below the level of reports says, if it may be of use; without a lock."""
+        return False
+
+
+def _level(record: logging.LogRecord) -> int:
+    level = record.__dict__.get("levelno")
+    return level if type(level) is int else level_of(record)
 
 
 def url_cleanser(record: logging.LogRecord) -> Callable[[str], str]:

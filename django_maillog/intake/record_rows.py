@@ -26,6 +26,7 @@ DETAILS = (
     "exception",
     "stack_info",
     "formatted",
+    "context",
     "cut",
 )
 FOLD = ("first_at", "last_at", "messages", "id")

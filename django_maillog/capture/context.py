@@ -1,0 +1,236 @@
+"""What led to a record: lines that were logged before it in the same request, task or thread.
+
+A scope is what belongs together. ``begin`` and ``end`` mark a request's or a task's; what happens outside of
+them belongs to the asyncio task or thread that logs. Scopes live in a context variable: nothing is locked or
+written, and a scope goes with the context that holds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext
+
+from .captured import CapturedLine, CapturedRecord
+from .prepare import TIME_LIMIT_SECONDS, level_of
+from .secrets import cleansed
+from .text import class_name, exception_of, message_of, safe_text, text_of
+
+# Characters of a line's message, and how many more are looked at for secrets that the cut would divide.
+LINE_LIMIT = 1_000
+MARGIN = 4_000
+# Characters of all lines of a handler in a scope, and of those that travel with a record.
+TRAIL_LIMIT = 128_000
+CONTEXT_LIMIT = 64_000
+# What a line counts for besides its message.
+LINE_CHARACTERS = 64
+_NAME_LIMIT = 200
+
+
+class Line(NamedTuple):
+    """A record below the level of reports, not cleansed yet; ``length`` is that of its whole message."""
+
+    time: Any
+    level: int
+    logger: Any
+    message: str
+    length: int
+    exception: str
+
+
+class Trail:
+    """The last lines of one handler in one scope."""
+
+    __slots__ = ("is_cut", "lines", "size")
+
+    def __init__(self) -> None:
+        self.lines: deque[Line] = deque()
+        self.size = 0  # characters
+        self.is_cut = False  # lines went since they were too long, not too many
+
+    def add(self, line: Line, limit: int) -> None:
+        """Add a line, and drop the oldest beyond so many lines or too many characters."""
+        lines = self.lines
+        lines.append(line)
+        self.size += len(line.message) + LINE_CHARACTERS
+        while len(lines) > limit or (self.size > TRAIL_LIMIT and len(lines) > 1):
+            self.is_cut = self.is_cut or len(lines) <= limit
+            self.size -= len(lines.popleft().message) + LINE_CHARACTERS
+
+
+class Scope:
+    """A request, a task, or what one asyncio task or thread does outside of them, with what is kept of it.
+
+    ``kept`` is what each handler keeps, by the handler's own key; ``at_end`` is called when it ends.
+    """
+
+    __slots__ = ("_task", "_thread", "at_end", "is_open", "kept", "kind", "outer")
+
+    def __init__(self, kind: str, *, is_open: bool = False, outer: Scope | None = None) -> None:
+        self.kind = kind
+        self.is_open = is_open  # begun by ``begin``, and not ended
+        self.outer = outer
+        self.kept: dict[object, Any] = {}
+        self.at_end: list[Callable[[], None]] = []
+        task = _current_task()
+        self._task = None if task is None else weakref.ref(task)
+        self._thread = threading.get_ident()
+
+    def is_here(self) -> bool:
+        """Whether a scope that nobody began is that of the running asyncio task or thread.
+
+        Others inherit the context variable: tasks and ``sync_to_async`` copy the context of whoever starts
+        them. A thread that works for an asyncio task shares its scope.
+        """
+        if (task := _current_task()) is not None:
+            return self._task is not None and self._task() is task
+        return self._task is not None or self._thread == threading.get_ident()
+
+    def close(self) -> None:
+        """Forget everything, after ``at_end`` has had it."""
+        self.is_open = False
+        for call in self.at_end:
+            call()
+        self.at_end = []
+        self.kept = {}
+
+
+_scope: ContextVar[Scope | None] = ContextVar("django_maillog_scope", default=None)
+# Up to Django 6.0 an ASGI request's task does not see what a receiver of ``request_started`` sets. It sees
+# the object that Django's ASGIHandler enters for each request, and so does all that the request starts.
+_of_asgi: weakref.WeakKeyDictionary[ThreadSensitiveContext, Scope] = weakref.WeakKeyDictionary()
+
+
+def begin(kind: str) -> None:
+    """A request or task begins: what is logged from now on in this context belongs to it."""
+    before = _scope.get()
+    if before is not None and before.is_open and before.kind == kind == "request":
+        # It never ended, or a server handed its context on to the next request of a connection.
+        before.close()
+    # One within another, no deeper: tasks that never end must not make a chain.
+    nested = before is not None and before.is_open and before.outer is None
+    scope = Scope(kind, is_open=True, outer=before if nested else None)
+    _scope.set(scope)
+    owner = _asgi_request()
+    if kind == "request" and owner is not None:
+        _of_asgi[owner] = scope
+
+
+def end() -> None:
+    """The request or task of this context has ended; around it another may go on."""
+    scope = current()
+    if scope.is_open:
+        scope.close()
+        _scope.set(scope.outer)
+
+
+def current() -> Scope:
+    """The scope of what is running now."""
+    scope = _scope.get()
+    if scope is not None and scope.is_open:
+        return scope
+    owner = _asgi_request()
+    request = None if owner is None else _of_asgi.get(owner)
+    if request is not None and request.is_open:
+        scope = request
+    elif scope is not None and scope.is_here():
+        return scope
+    else:
+        scope = Scope("thread" if _current_task() is None else "task")
+    _scope.set(scope)
+    return scope
+
+
+def _asgi_request() -> ThreadSensitiveContext | None:
+    return SyncToAsync.thread_sensitive_context.get(None)
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    loop = asyncio._get_running_loop()
+    return None if loop is None else asyncio.current_task(loop)
+
+
+def note(key: object, line: Line, limit: int) -> None:
+    """Keep a line for the handler with this key, and so many of them."""
+    kept = current().kept
+    trail = kept.get(key)
+    if trail is None:
+        trail = kept[key] = Trail()
+    trail.add(line, limit)
+
+
+def line_of(record: logging.LogRecord) -> Line:
+    """A record as a line: formatted now, since its arguments may change, and bounded."""
+    message = message_of(record)
+    if type(message) is not str:
+        message = text_of(message)
+    length = len(message)
+    if length > LINE_LIMIT + MARGIN:
+        message = message[: LINE_LIMIT + MARGIN]
+    fields = record.__dict__
+    level = fields.get("levelno")
+    if type(level) is not int:
+        level = level_of(record)
+    exception = ""
+    if fields.get("exc_info") is not None and (exc := exception_of(record)[0]) is not None:
+        exception = class_name(type(exc))
+    return Line(fields.get("created"), level, fields.get("name"), message, length, exception)
+
+
+def attach(captured: CapturedRecord, key: object, record: logging.LogRecord) -> None:
+    """Have a captured record tell what this scope has for the handler with this key."""
+    scope = current()
+    trail = scope.kept.get(key)
+    if trail:
+        # A copy: another thread of the same request may add to it.
+        attach_lines(captured, scope.kind, trail.lines.copy(), record, is_cut=trail.is_cut)
+
+
+def attach_lines(
+    captured: CapturedRecord,
+    kind: str,
+    lines: Sequence[Line],
+    record: logging.LogRecord,
+    *,
+    is_cut: bool = False,
+) -> None:
+    """Have a captured record tell the last of these lines, cleansed as ``record`` is."""
+    plain: list[CapturedLine] = []
+    room = CONTEXT_LIMIT
+    for line in reversed(lines):
+        found = _plain(line, record, captured["time"])
+        room -= len(found["message"]) + LINE_CHARACTERS
+        if room < 0:
+            is_cut = True
+            break
+        plain.append(found)
+    if plain:
+        captured["context"] = {"scope": kind, "lines": plain[::-1]}
+    if is_cut:
+        captured["cut"] = [*captured.get("cut", []), "context"]
+
+
+def _plain(line: Line, record: logging.LogRecord, now: float) -> CapturedLine:
+    message = cleansed(line.message, LINE_LIMIT + MARGIN, record)
+    if len(line.message) < line.length and len(message) < LINE_LIMIT:
+        # Stars have taken so much room that the end of what was kept shows: half a secret may be there.
+        message = message.rpartition(" ")[0]
+    if len(message) > LINE_LIMIT or len(line.message) < line.length:
+        message = message[:LINE_LIMIT]
+        message += f"… {line.length - len(message)} characters cut …"
+    plain: CapturedLine = {
+        "time": line.time if type(line.time) is float and 0 <= line.time < TIME_LIMIT_SECONDS else now,
+        "level": line.level,
+        "logger": safe_text(line.logger, _NAME_LIMIT),
+        "message": message,
+    }
+    if line.exception:
+        plain["exception"] = safe_text(line.exception, _NAME_LIMIT)
+    return plain
