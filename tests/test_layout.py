@@ -17,7 +17,7 @@ NAME = PACKAGE.name
 
 # The rows of the design; a row may be several layers, parts of its modules that build on one another.
 ROWS: tuple[tuple[set[str], ...], ...] = (
-    ({"conf", "compat", "frames", "charset"}, {"models", "moments"}, {"policy", "transactions"}, {"buffers"}),
+    ({"conf", "compat", "frames", "charset", "policy"}, {"models", "moments"}, {"transactions"}, {"buffers"}),
     ({"capture"}, {"digest"}),
     ({"spool"},),
     ({"intake", "outbox"},),

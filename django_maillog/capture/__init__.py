@@ -8,4 +8,7 @@ In comes a ``logging.LogRecord`` in the thread that logs, out go a ``fingerprint
 3. ``text`` for messages, titles and tracebacks, bounded in size and time, and never an error;
 4. ``extra`` and ``request`` for the fields that a project added, made ``plain`` (and one line of JSON);
 5. ``secrets`` for what is written as stars in all of them.
+
+Later, ``kinds`` tells whoever counts what a captured record is, and ``overflow`` where one belongs whose site
+makes groups without end.
 """

@@ -30,6 +30,7 @@ from ..transactions import (
 )
 from .history import Configurations
 from .reader import MAX_COST, MAX_LINES, SQLITE_COST, Chunk, Reader
+from .sites import Overflowing
 from .store import Mails, Part, parts
 
 GAP_SECONDS = 0.005  # between two transactions on SQLite, in which others may write
@@ -99,6 +100,10 @@ class _Import:
             except (Overtaken, Mailed):
                 self._reports = self._source.reports()
                 reader.seek(_offsets([self._source.id]).get(self._source.id, 0))
+                continue
+            except Overflowing as flood:
+                reader.full_sites |= flood.sites
+                reader.seek(chunk.start)
                 continue
             except Exception as error:
                 is_large = is_too_large(error, write_alias(), chunk.end - chunk.start)

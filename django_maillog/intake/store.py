@@ -19,6 +19,7 @@ from .group_rows import GroupRows
 from .history import Configurations, load_history
 from .reader import Chunk
 from .record_rows import RecordRows
+from .sites import check_sites
 
 COUNTERS = (
     "record_count",
@@ -103,9 +104,13 @@ class Part:
         self._records = RecordRows(scope, self._groups)
 
     def read(self, *, lock: bool) -> None:
-        """Read what is stored, and work out what is to be written; ``lock``: within the transaction."""
+        """Read what is stored, and work out what is to be written; ``lock``: within the transaction.
+
+        Raises Overflowing if the chunk must be read again, with a site's overflow group.
+        """
         self._history = load_history(self._scope.batch.buffer, self._scope.now)
         self._groups.read(lock=lock)
+        check_sites(self._scope, known=self._groups.stored.keys())
         self._dues = self._groups.count(self._rules, self._history)
         self._records.read()
 
