@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from django.core.mail.backends.base import BaseEmailBackend
 
 HAS_MAILERS = django.VERSION >= (6, 1)
+# Who sends a signal with asend() sees the context variables that a receiver sets.
+RECEIVERS_SHARE_CONTEXT = django.VERSION >= (6, 1)
 DEFAULT_MAILER = "default"
 SMTP_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 
+from .. import compat
 from .captured import CapturedLine, CapturedRecord
 from .prepare import TIME_LIMIT_SECONDS, level_of
 from .secrets import cleansed
@@ -71,11 +72,12 @@ class Scope:
     ``kept`` is what each handler keeps, by the handler's own key; ``at_end`` is called when it ends.
     """
 
-    __slots__ = ("_task", "_thread", "at_end", "is_open", "kept", "kind", "outer")
+    __slots__ = ("_task", "_thread", "at_end", "is_begun", "is_open", "kept", "kind", "outer")
 
-    def __init__(self, kind: str, *, is_open: bool = False, outer: Scope | None = None) -> None:
+    def __init__(self, kind: str, *, is_begun: bool = False, outer: Scope | None = None) -> None:
         self.kind = kind
-        self.is_open = is_open  # begun by ``begin``, and not ended
+        self.is_begun = is_begun  # by ``begin``
+        self.is_open = is_begun  # and not ended
         self.outer = outer
         self.kept: dict[object, Any] = {}
         self.at_end: list[Callable[[], None]] = []
@@ -110,22 +112,28 @@ _of_asgi: weakref.WeakKeyDictionary[ThreadSensitiveContext, Scope] = weakref.Wea
 
 def begin(kind: str) -> None:
     """A request or task begins: what is logged from now on in this context belongs to it."""
-    before = _scope.get()
-    if before is not None and before.is_open and before.kind == kind == "request":
-        # It never ended, or a server handed its context on to the next request of a connection.
-        before.close()
+    before, owner = _scope.get(), _asgi_request()
+    is_exact = owner is not None and compat.RECEIVERS_SHARE_CONTEXT
+    if before is not None and not before.is_open:
+        before = None
+    if before is not None and before.kind == kind == "request":
+        if not is_exact:
+            # It never ended; or a server runs this one in a copy of the context of the connection's last
+            # one, which is about to.
+            before.close()
+        before = None
     # One within another, no deeper: tasks that never end must not make a chain.
-    nested = before is not None and before.is_open and before.outer is None
-    scope = Scope(kind, is_open=True, outer=before if nested else None)
+    scope = Scope(kind, is_begun=True, outer=before if before is not None and before.outer is None else None)
     _scope.set(scope)
-    owner = _asgi_request()
-    if kind == "request" and owner is not None:
+    if kind == "request" and owner is not None and not is_exact:
         _of_asgi[owner] = scope
 
 
 def end() -> None:
     """The request or task of this context has ended; around it another may go on."""
-    scope = current()
+    scope = _scope.get()
+    if scope is None or not scope.is_begun:
+        scope = current()
     if scope.is_open:
         scope.close()
         _scope.set(scope.outer)
@@ -136,8 +144,7 @@ def current() -> Scope:
     scope = _scope.get()
     if scope is not None and scope.is_open:
         return scope
-    owner = _asgi_request()
-    request = None if owner is None else _of_asgi.get(owner)
+    request = _of_asgi.get(owner) if _of_asgi and (owner := _asgi_request()) is not None else None
     if request is not None and request.is_open:
         scope = request
     elif scope is not None and scope.is_here():
