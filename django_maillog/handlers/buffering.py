@@ -6,14 +6,14 @@ import logging
 import logging.handlers
 import sys
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 from django.utils.module_loading import import_string
 
 from .. import buffers, conf
 from ..capture import context
 from ..capture.captured import CapturedRecord
-from ..capture.context import Line, line_of
+from ..capture.context import Line
 from ..capture.fingerprint import Key, fingerprint, fingerprint_of
 from ..capture.prepare import capture, capture_repeat, level_of
 from ..policy import Rules
@@ -162,17 +162,19 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         if not self._context:
             return False
         try:
-            passed = self.filter(record) if self.filters else record
-            if passed:
-                self.note_line(line_of(passed if isinstance(passed, logging.LogRecord) else record))
+            if self.filters:
+                passed: Any = self.filter(record)
+                if not passed:
+                    return False
+                record = record if passed is True else passed
+            context.note(self._context_key, record, self._context)
         except Exception:
             self.handleError(record)
-            return False
-        return bool(passed)
+        return True
 
     def note_line(self, line: Line) -> None:
-        """Keep a line of context."""
-        context.note(self._context_key, line, self._context)
+        """Keep a line of context that was no record."""
+        context.note_line(self._context_key, line, self._context)
 
     def shouldFlush(self, record: logging.LogRecord) -> bool:
         """Whether the worker is to call ``flush()`` for this record; no, the rules see to it. Override it."""

@@ -60,6 +60,6 @@ def _note(sql: Any, seconds: float, exception: str) -> None:
     text = sql if type(sql) is str else f"<{class_name(type(sql))}>"
     message = f"({seconds * 1000:.1f} ms) {text[:LINE_LIMIT]}"
     length = len(message) + max(len(text) - LINE_LIMIT, 0)
-    line = Line(time.time(), logging.DEBUG, LOGGER, message, length, exception)
+    line = (time.time(), logging.DEBUG, LOGGER, message, length, exception)
     for handler in _noting:
         handler.note_line(line)
