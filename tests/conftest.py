@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import django
 import pytest
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
 from django.test import TransactionTestCase
 
 from tests import settings as test_settings
@@ -90,6 +92,17 @@ def spool_dir(settings: Settings, tmp_path: Path) -> Path:
     """The folder that MAILLOG_SPOOL_DIR names; it doesn't exist yet."""
     settings.MAILLOG_SPOOL_DIR = str(tmp_path / "spool")
     return tmp_path / "spool"
+
+
+@pytest.fixture
+def request_signals() -> Iterator[None]:
+    """The test sends the signals of requests; as with Django's test client, no connection is closed by them."""
+    signals = (request_started, request_finished)
+    connected = [signal.disconnect(close_old_connections) for signal in signals]
+    yield
+    for signal, was_connected in zip(signals, connected, strict=True):
+        if was_connected:
+            signal.connect(close_old_connections)
 
 
 @pytest.fixture

@@ -44,6 +44,12 @@ EVERYTHING: CapturedRecord = {
     "traceback": "Traceback ...",
     "stack_info": "Stack ...",
     "extra": {"order": 7},
+    "context": {
+        "scope": "request",
+        "lines": [
+            {"time": NOON.timestamp(), "level": 10, "logger": "shop", "message": "hm", "exception": "OSError"}
+        ],
+    },
     "formatted": "shop says no",
     "html": "<p>report</p>",
     "cut": ["message"],

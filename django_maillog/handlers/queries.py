@@ -38,7 +38,7 @@ def _watch(connection: Any, **_kwargs: Any) -> None:
 
     First in its list, which is the outermost: ``execute_wrapper()`` takes the last one off when it is done.
     """
-    if _execute not in connection.execute_wrappers:
+    if _noting and _execute not in connection.execute_wrappers:
         connection.execute_wrappers.insert(0, _execute)
 
 
