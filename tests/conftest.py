@@ -96,7 +96,7 @@ def spool_dir(settings: Settings, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def request_signals() -> Iterator[None]:
-    """The test sends the signals of requests; as with Django's test client, no connection is closed by them."""
+    """The test sends the signals of requests; as with Django's test client they close no connection."""
     signals = (request_started, request_finished)
     connected = [signal.disconnect(close_old_connections) for signal in signals]
     yield
