@@ -13,12 +13,13 @@ import os
 import pkgutil
 from collections import Counter
 from collections.abc import Iterator
+from contextvars import ContextVar
 from itertools import count
 from pathlib import Path
 from threading import local
 from types import ModuleType
 from typing import Any
-from weakref import WeakSet, WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
 import pytest
 
@@ -37,6 +38,8 @@ KEPT = {
     "buffers._handlers": "the handlers are copied, too; what each of them has seen is forgotten",
     "buffers._number_of": "goes on",
     "buffers.thread": "the thread that forks goes on in the child",
+    "capture.context._of_asgi": "the requests of the thread that forks go on in the child",
+    "capture.context._scope": "the request or task of the thread that forks goes on in the child",
     "capture.fingerprint._codes": "the code is the same",
     "capture.fingerprint._messages": "the code is the same",
     "capture.fingerprint._sites": "the code is the same",
@@ -47,6 +50,8 @@ KEPT = {
     "frames._roots": "the folders are the same",
     "handlers.names._named": "the handlers are the same",
     "handlers.names._taken_away": "the handlers are the same",
+    "handlers.queries._noting": "the handlers are the same",
+    "handlers.scopes._is_connected": "the signals' receivers are the same",
     "signals._attached": "the loggers are the same",
     "signals._task_logger_passed_on": "the loggers are the same",
     "spool.files._warned": "true of the files, whoever imports them",
@@ -106,7 +111,9 @@ def is_state(value: object) -> bool:
     """Whether it can change: a container, an object of threading or of ours, or a cache without a size."""
     if isinstance(value, (type, ModuleType, tuple, frozenset, str, int, float)):
         return False
-    if isinstance(value, (dict, list, set, Counter, WeakValueDictionary, WeakSet, count, local)):
+    if isinstance(value, (dict, list, set, Counter, WeakKeyDictionary, WeakSet)):
+        return True
+    if isinstance(value, (WeakValueDictionary, ContextVar, count, local)):
         return True
     parameters = getattr(value, "cache_parameters", None)
     if parameters is not None:

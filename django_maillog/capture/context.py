@@ -89,7 +89,7 @@ class Scope:
         self.at_end: list[Callable[[], None]] = []
         task = _current_task()
         self._task = None if task is None else weakref.ref(task)
-        self._thread = threading.get_ident()
+        self._thread = _thread_number()
 
     def is_here(self) -> bool:
         """Whether a scope that nobody began is that of the running asyncio task or thread.
@@ -99,7 +99,7 @@ class Scope:
         """
         loop = _running_loop()
         if loop is None:
-            return self._thread == threading.get_ident() or self._task is not None
+            return self._thread == _thread_number() or self._task is not None
         return self._task is not None and self._task() is asyncio.current_task(loop)
 
     def close(self) -> None:
@@ -112,16 +112,18 @@ class Scope:
 
 
 _running_loop = asyncio._get_running_loop
+_thread_number = threading.get_ident
 _scope: ContextVar[Scope | None] = ContextVar("django_maillog_scope", default=None)
 # Up to Django 6.0 an ASGI request's task does not see what a receiver of ``request_started`` sets. It sees
 # the object that Django's ASGIHandler enters for each request, and so does all that the request starts.
+_IS_EXACT = compat.RECEIVERS_SHARE_CONTEXT
 _of_asgi: weakref.WeakKeyDictionary[ThreadSensitiveContext, Scope] = weakref.WeakKeyDictionary()
 
 
 def begin(kind: str) -> None:
     """A request or task begins: what is logged from now on in this context belongs to it."""
     before, owner = _scope.get(), _asgi_request()
-    is_exact = owner is not None and compat.RECEIVERS_SHARE_CONTEXT
+    is_exact = owner is not None and _IS_EXACT
     if before is not None and not before.is_open:
         before = None
     if before is not None and before.kind == kind == "request":
@@ -152,7 +154,7 @@ def current() -> Scope:
     scope = _scope.get()
     if scope is not None and scope.is_open:
         return scope
-    if not compat.RECEIVERS_SHARE_CONTEXT and (owner := _asgi_request()) is not None:
+    if not _IS_EXACT and (owner := _asgi_request()) is not None:
         request = _of_asgi.get(owner)
         if request is not None and request.is_open:
             _scope.set(request)
@@ -179,7 +181,8 @@ def note(key: object, record: logging.LogRecord, limit: int) -> None:
     """
     line = line_of(record)
     scope = _scope.get()
-    if scope is None or not scope.is_open:
+    # What current() asks first.
+    if scope is None or not (scope.is_open or (_IS_EXACT and not scope.is_begun and scope.is_here())):
         scope = current()
     trail: Trail | None = scope.kept.get(key)
     if trail is None:

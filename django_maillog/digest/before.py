@@ -49,7 +49,7 @@ class Before:
         heading = self.heading
         if len(shown) < len(self.lines):
             heading += f", the last {len(shown)} of {counted(len(self.lines), 'line')}"
-        text = "".join(shown)
+        text = "".join(shown).rstrip("\n")
         return {"heading": heading, "parts": [{"kind": "", "text": text}], "text": text}
 
 
