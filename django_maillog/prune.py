@@ -49,6 +49,8 @@ class _Prune:
             self._delete_all(Record.objects.using(self._alias).filter(batch=batch))
             self._delete_all(Attempt.objects.using(self._alias).filter(batch=batch))
             self._delete_all(batches.filter(pk=batch.pk))
+        # Left behind by an importer that was killed.
+        self._delete_all(Batch.objects.using(self._alias).open().filter(record_count=0, opened_at__lt=before))
         self._delete_all(Tally.objects.using(self._alias).filter(hour_at__lt=before))
         records = Record.objects.using(self._alias).filter(group=OuterRef("pk"))
         groups = Group.objects.using(self._alias).filter(last_seen_at__lt=before, silenced_at=None)

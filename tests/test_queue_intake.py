@@ -442,7 +442,7 @@ def test_a_broken_line_counts_as_a_lost_record_of_its_buffer_else_of_one_of_the_
     with segment(spool_dir).open("ab") as file:
         file.write(line + b"\n")
 
-    imported = list(importer.import_chunks())
+    imported = list(importer.import_chunks(timezone.now))
 
     assert [(chunk.records, chunk.set_aside) for chunk in imported] == [(3, 1)]
     assert set(Batch.objects.values_list("buffer", "record_count", "lost_count")) == {

@@ -14,11 +14,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from django.db import connections
-from django.utils import timezone
 
 from .. import buffers, conf
 from .. import flush as flushing
@@ -162,22 +161,23 @@ class Worker:
 
     def _flush_and_prune(self) -> float:
         """One round's work; how many seconds later there is more."""
-        began_at = timezone.now()
+        options = FlushOptions(everything=False, others=False)
+        began_at = options.clock()
         orphans = sources.orphans()
-        self.flush(FlushOptions(everything=False, others=False))
+        self.flush(options)
         journal.rotate_if_imported()
         self._spool_watch.note_orphans(orphans)
-        self._prune_if_time()
+        self._prune_if_time(options.clock)
         moment = next_event(began_at)
         waits = [WAKE_SECONDS, self.enqueuer.retry_seconds()]
-        waits.append(None if moment is None else (moment - timezone.now()).total_seconds())
+        waits.append(None if moment is None else (moment - options.clock()).total_seconds())
         return max(0.2, min(seconds for seconds in waits if seconds is not None))
 
-    def _prune_if_time(self) -> None:
+    def _prune_if_time(self, clock: Callable[[], datetime]) -> None:
         if time.monotonic() < self._prune_at:
             return
         self._prune_at = time.monotonic() + PRUNE_SECONDS
-        now = timezone.now()
+        now = clock()
         before = now - timedelta(days=conf.retention_days())
         prune(before, now, progress=lambda _rows: self.heartbeat.beat())
 

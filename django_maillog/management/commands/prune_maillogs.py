@@ -10,10 +10,10 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
-from django.utils import timezone
 from tqdm import tqdm
 
 from ... import buffers, conf
+from ...database_clock import database_now
 from ...prune import prune
 
 
@@ -32,8 +32,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        now = timezone.now()
         try:
+            now = database_now()
             days = options["days"] if options["days"] is not None else conf.retention_days()
             with buffers.muted(), tqdm(unit=" rows", disable=not sys.stderr.isatty()) as bar:
                 deleted = prune(now - timedelta(days=days), now, progress=bar.update)
