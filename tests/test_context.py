@@ -203,7 +203,9 @@ def test_no_cut_shows_a_part_of_a_word(logger: Made, spool: Any, after: str) -> 
     shop.info("%s", f"/?token={'x' * 4_900}{after} {'abcdef' * 1_000}")
     report(shop)
 
-    assert messages(spool()[0]) == [f"/?token=********************{after}… 10000 characters cut …"]
+    [message] = messages(spool()[0])
+    assert message.partition("…")[0] == f"/?token=********************{after}"
+    assert message.endswith(" characters cut …")
 
 
 def test_the_projects_filter_decides(logger: Made, spool: Any) -> None:
