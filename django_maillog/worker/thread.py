@@ -27,6 +27,7 @@ from ..outbox.preload import preload
 from ..prune import prune
 from ..spool import sources
 from ..spool.journal import journal
+from ..throttle import Throttle
 from . import outage
 from .enqueuer import Enqueuer
 from .inbox import Inbox, Request
@@ -62,6 +63,7 @@ class Worker:
         self._thread: threading.Thread | None = None
         self._starting = False
         self._prune_at = 0.0
+        self._failures = Throttle()
 
     # Called by other threads
 
@@ -189,11 +191,12 @@ class Worker:
                 connection.close_if_unusable_or_obsolete()
             found = work()
         except Exception as error:  # the thread must outlive everything: what went wrong is tried again
-            log.warning("flush failed, trying again: error=%s: %s", type(error).__name__, error)
+            self._failures.warn("flush failed, trying again: error=%s: %s", type(error).__name__, error)
             with contextlib.suppress(Exception):
                 connections.close_all()
             return None
         self.heartbeat.rest()
+        self._failures.reset()
         return found
 
     # The clock's thread
