@@ -13,15 +13,16 @@ from functools import cached_property
 from django.db import Error
 from django.db.models import Max, Min, Sum
 
-from . import buffers, policy
+from . import buffers, hosts, policy
 from .intake.history import load_history
 from .intake.importer import import_chunks
 from .models import CLOCK_SKEW, Attempt, Batch, BatchQuerySet, Outcome, Status
-from .outbox.batches import seal
+from .outbox.batches import retry, seal
 from .outbox.delivery import Delivered, deliver
 from .outbox.options import FlushOptions
 from .outbox.targets import rules_of, target_of
 from .policy import Reason
+from .signals import batch_sealed
 
 NEWS_EVERY_SECONDS = 1.0  # of importing, after which news are looked for that should go out
 # Between two tries of a waiting batch that news in the open one have brought forward.
@@ -105,6 +106,7 @@ def flush(options: FlushOptions | None = None) -> Summary:
         raise
     except Exception as error:  # whatever is wrong with a segment: it is logged, and raised below
         failed = error
+    hosts.note_import(options.clock())
     _seal_and_deliver(done, options)
     if failed is not None:
         raise failed
@@ -123,10 +125,17 @@ def flush_batch(batch: Batch, options: FlushOptions | None = None) -> Batch:
             _make_due([waiting], options.clock())
             deliver(options, only=waiting)
         if not _holding_back(batch, options.clock()):
-            seal(batch, options.clock(), reason=Reason.FLUSH)
+            _seal_one(batch, options, reason=Reason.FLUSH)
     deliver(options, only=batch)
     flushed: Batch = Batch.objects.get(pk=batch.pk)
     return flushed
+
+
+def retry_failed(names: Collection[str] | None = None) -> int:
+    """Put the failed batches (of these buffers) first in line again; how many."""
+    options = FlushOptions(buffers=names)
+    failed = _of(names, Batch.objects.filter(status=Status.FAILED)).order_by("pk")
+    return sum(retry(batch, options.clock()) for batch in failed.defer("text", "html"))
 
 
 def _seal_and_deliver(done: Summary, options: FlushOptions) -> None:
@@ -154,7 +163,7 @@ def _seal(done: Summary, options: FlushOptions, *, retry: bool) -> None:
     for batch, reason in list(to_seal(options, now)):
         waiting = _holding_back(batch, now)
         if not waiting:
-            done.sealed += seal(batch, now, reason=reason)
+            done.sealed += _seal_one(batch, options, reason=reason)
             continue
         done.held_back += 1
         is_asked = options.everything or options.at_exit
@@ -162,12 +171,22 @@ def _seal(done: Summary, options: FlushOptions, *, retry: bool) -> None:
             _make_due(waiting, now)
 
 
+def _seal_one(batch: Batch, options: FlushOptions, *, reason: Reason | None = None) -> bool:
+    """Seal a batch, and tell the project."""
+    is_sealed = seal(batch, options.clock(), reason=reason)
+    if is_sealed and batch_sealed.has_listeners(Batch):
+        batch.refresh_from_db()
+        with options.sending():
+            batch_sealed.send_robust(Batch, batch=batch)
+    return is_sealed
+
+
 def _send_news(done: Summary, options: FlushOptions) -> None:
     """News that come due in the middle of a storm's long import don't wait for its end; all else does."""
     now = options.clock()
     due = [batch for batch, _reason in to_seal(replace(options, everything=False, at_exit=False), now)]
     urgent = [batch for batch in due if batch.reason in policy.URGENT and not _holding_back(batch, now)]
-    sealed = sum(seal(batch, now) for batch in urgent)
+    sealed = sum(_seal_one(batch, options) for batch in urgent)
     done.sealed += sealed
     if sealed and options.send:
         _deliver(done, options)
