@@ -290,6 +290,8 @@ def test_hostile_records_are_lines_as_well(logger: Made, spool: Any) -> None:
     shop.info("%d", "seven")
     shop.info("%s", Raising())
     shop.info(Raising())
+    numbers = (number for number in range(3))
+    shop.info("%s", numbers)
     shop.info("\0\ud800\x1b[31m")
     shop.handlers[0].handle(logging.makeLogRecord({"levelno": 10, "msg": "odd", "created": "now", "name": 7}))
     report(shop)
@@ -298,9 +300,11 @@ def test_hostile_records_are_lines_as_well(logger: Made, spool: Any) -> None:
     lines = value["context"]["lines"]
     assert "could not be formatted" in lines[0]["message"]
     assert "raised OSError" in lines[1]["message"] or "could not be formatted" in lines[1]["message"]
-    assert len(lines) == 5
-    assert lines[3]["message"] == "\ufffd\ufffd\x1b[31m"
-    assert (lines[4]["message"], lines[4]["logger"], lines[4]["time"]) == ("odd", "7", value["time"])
+    assert len(lines) == 6
+    assert "generator object" in lines[3]["message"]
+    assert list(numbers) == [0, 1, 2]
+    assert lines[4]["message"] == "\ufffd\ufffd\x1b[31m"
+    assert (lines[5]["message"], lines[5]["logger"], lines[5]["time"]) == ("odd", "7", value["time"])
 
 
 def test_a_line_that_can_not_be_kept_goes_to_handle_error(logger: Made, spool: Any) -> None:
