@@ -258,6 +258,18 @@ def test_a_hundred_thousand_lines_are_bounded(logger: Made, spool: Any) -> None:
     assert value["cut"] == ["context"]
 
 
+def test_what_is_short_enough_is_no_cut(logger: Made, spool: Any) -> None:
+    shop = logger(context=3)
+
+    for number in range(2_000):
+        shop.info("step %d %s", number, "y" * 200)
+    report(shop)
+
+    [value] = spool()
+    assert [message[:9] for message in messages(value)] == ["step 1997", "step 1998", "step 1999"]
+    assert "cut" not in value
+
+
 def test_a_record_whose_message_logs(logger: Made, spool: Any) -> None:
     shop = logger()
 
@@ -293,6 +305,12 @@ def test_hostile_records_are_lines_as_well(logger: Made, spool: Any) -> None:
     numbers = (number for number in range(3))
     shop.info("%s", numbers)
     shop.info("\0\ud800\x1b[31m")
+
+    class Numbered(logging.LogRecord):
+        def getMessage(self) -> Any:
+            return 7
+
+    shop.handlers[0].handle(Numbered("shop", 10, "", 1, "", (), None))
     shop.handlers[0].handle(logging.makeLogRecord({"levelno": 10, "msg": "odd", "created": "now", "name": 7}))
     report(shop)
 
@@ -300,11 +318,12 @@ def test_hostile_records_are_lines_as_well(logger: Made, spool: Any) -> None:
     lines = value["context"]["lines"]
     assert "could not be formatted" in lines[0]["message"]
     assert "raised OSError" in lines[1]["message"] or "could not be formatted" in lines[1]["message"]
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert "generator object" in lines[3]["message"]
     assert list(numbers) == [0, 1, 2]
     assert lines[4]["message"] == "\ufffd\ufffd\x1b[31m"
-    assert (lines[5]["message"], lines[5]["logger"], lines[5]["time"]) == ("odd", "7", value["time"])
+    assert lines[5]["message"] == "7"
+    assert (lines[6]["message"], lines[6]["logger"], lines[6]["time"]) == ("odd", "7", value["time"])
 
 
 def test_a_line_that_can_not_be_kept_goes_to_handle_error(logger: Made, spool: Any) -> None:

@@ -123,19 +123,17 @@ _of_asgi: weakref.WeakKeyDictionary[ThreadSensitiveContext, Scope] = weakref.Wea
 def begin(kind: str) -> None:
     """A request or task begins: what is logged from now on in this context belongs to it."""
     before, owner = _scope.get(), _asgi_request()
-    is_exact = owner is not None and _IS_EXACT
-    if before is not None and not before.is_open:
-        before = None
     if before is not None and before.kind == kind == "request":
-        if not is_exact:
+        if owner is None or not _IS_EXACT:
             # It never ended; or a server runs this one in a copy of the context of the connection's last
             # one, which is about to.
             before.close()
         before = None
     # One within another, no deeper: tasks that never end must not make a chain.
-    scope = Scope(kind, is_begun=True, outer=before if before is not None and before.outer is None else None)
+    nests = before is not None and before.is_open and before.outer is None
+    scope = Scope(kind, is_begun=True, outer=before if nests else None)
     _scope.set(scope)
-    if kind == "request" and owner is not None and not is_exact:
+    if kind == "request" and owner is not None and not _IS_EXACT:
         _of_asgi[owner] = scope
 
 

@@ -160,7 +160,7 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
     def note(self, record: logging.LogRecord) -> bool:
         """Keep a record below ``report_level`` as a line of context: no file, no lock."""
         if not self._context:
-            return False
+            return super().note(record)
         try:
             if self.filters:
                 passed: Any = self.filter(record)

@@ -57,7 +57,7 @@ class Incoming(logging.Handler):
             thread["depth"] = depth
 
     def note(self, record: logging.LogRecord) -> bool:
-        """Keep what a record below the level of reports says, if it may be of use; without a lock."""
+        """Drop a record below the level of reports; one that keeps what it says does so without a lock."""
         return False
 
 
