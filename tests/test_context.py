@@ -7,6 +7,8 @@ import contextlib
 import gc
 import json
 import logging
+import logging.handlers
+import queue
 import re
 import sys
 import threading
@@ -473,6 +475,24 @@ def test_threads_that_work_for_tasks_do_not_share_what_was_before_the_loop(logge
     asyncio.run(main())
 
     assert sorted(messages(value) for value in spool()) == [[f"work {number}"] for number in range(8)]
+
+
+def test_what_comes_through_a_queue_leads_to_nothing(logger: Made, spool: Any) -> None:
+    # All of it is handled in the listener's thread, and nobody there knows whose it was.
+    shop = logger()
+    records: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    sender = logging.Logger("shop")
+    sender.addHandler(logging.handlers.QueueHandler(records))
+    listener = logging.handlers.QueueListener(records, shop.handlers[0])
+    listener.start()
+
+    with request():
+        sender.info("in a request")
+    with request():
+        report(sender)
+    listener.stop()
+
+    assert [messages(value) for value in spool()] == [[]]
 
 
 def test_a_task_within_a_request_has_its_own_and_the_request_goes_on(logger: Made, spool: Any) -> None:

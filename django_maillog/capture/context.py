@@ -179,9 +179,13 @@ def note(key: object, record: logging.LogRecord, limit: int) -> None:
     """
     line = line_of(record)
     scope = _scope.get()
-    # What current() asks first.
-    if scope is None or not (scope.is_open or (_IS_EXACT and not scope.is_begun and scope.is_here())):
-        scope = current()
+    if scope is None or not scope.is_open:
+        # What current() asks first.
+        if scope is None or not (_IS_EXACT and not scope.is_begun and scope.is_here()):
+            scope = current()
+        if not scope.is_open and record.thread not in (threading.get_ident(), None):
+            # It comes through a queue: whoever logged it is not here.
+            return
     trail: Trail | None = scope.kept.get(key)
     if trail is None:
         trail = scope.kept[key] = Trail(limit)

@@ -15,7 +15,7 @@ def check_context(item: Found) -> Iterator[CheckMessage]:
     """Levels that have everything mailed, or nothing kept."""
     handler, reported = item.handler, item.handler.report_level
     levels = dict(_levels(handler))
-    # None behind a QueueListener, which passes on what it gets.
+    # There is none behind a QueueListener, which passes on what it gets.
     lowest = min(levels.values(), default=logging.NOTSET)
     lets_all_through = handler.level or logging.NOTSET < lowest < logging.WARNING
     if reported == logging.NOTSET and handler.level < logging.WARNING and lets_all_through:
@@ -29,7 +29,13 @@ def check_context(item: Found) -> Iterator[CheckMessage]:
     own = [level for name, level in levels.items() if name.partition(".")[0] != "django"]
     lowest = min(own, default=lowest)
     is_shut = lowest >= reported or lowest > handler.level > logging.NOTSET
-    if handler.context and handler.level < reported and is_shut:
+    if handler.context and _is_behind_a_queue(handler):
+        yield Warning(
+            f"The handler {item.name!r} gets its records through a queue, and keeps no context.",
+            hint="Attach it to a logger itself: in the queue's thread it can't tell whose lines they are.",
+            id="django_maillog.W053",
+        )
+    elif handler.context and handler.level < reported and is_shut:
         yield Warning(
             f"The handler {item.name!r} keeps context from {_name(handler.level)} on, and its loggers let "
             f"nothing below {_name(lowest)} through.",
@@ -48,11 +54,21 @@ def _name(level: int) -> str:
     return str(logging.getLevelName(level or logging.DEBUG))
 
 
+def _is_behind_a_queue(handler: Any) -> bool:
+    listeners = (getattr(each, "listener", None) for logger in _loggers() for each in logger.handlers)
+    return any(handler in getattr(listener, "handlers", ()) for listener in listeners)
+
+
+def _loggers() -> Iterator[logging.Logger]:
+    for logger in (logging.root, *logging.root.manager.loggerDict.values()):
+        if isinstance(logger, logging.Logger):
+            yield logger
+
+
 def _levels(handler: Any) -> Iterator[tuple[str, int]]:
     """The loggers that pass records on to the handler, and from which level on."""
-    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
-    for logger in loggers:
-        if isinstance(logger, logging.Logger) and not logger.disabled and _reaches(logger, handler):
+    for logger in _loggers():
+        if not logger.disabled and _reaches(logger, handler):
             yield logger.name, logger.getEffectiveLevel()
 
 
