@@ -313,6 +313,9 @@ def test_hostile_records_are_lines_as_well(logger: Made, spool: Any) -> None:
             return 7
 
     shop.handlers[0].handle(Numbered("shop", 10, "", 1, "", (), None))
+    bare = logging.makeLogRecord({"levelno": 10, "msg": "bare"})
+    del bare.created, bare.exc_info, bare.name
+    shop.handlers[0].handle(bare)
     shop.handlers[0].handle(logging.makeLogRecord({"levelno": 10, "msg": "odd", "created": "now", "name": 7}))
     report(shop)
 
@@ -320,12 +323,13 @@ def test_hostile_records_are_lines_as_well(logger: Made, spool: Any) -> None:
     lines = value["context"]["lines"]
     assert "could not be formatted" in lines[0]["message"]
     assert "raised OSError" in lines[1]["message"] or "could not be formatted" in lines[1]["message"]
-    assert len(lines) == 7
+    assert len(lines) == 8
     assert "generator object" in lines[3]["message"]
     assert list(numbers) == [0, 1, 2]
     assert lines[4]["message"] == "\ufffd\ufffd\x1b[31m"
     assert lines[5]["message"] == "7"
-    assert (lines[6]["message"], lines[6]["logger"], lines[6]["time"]) == ("odd", "7", value["time"])
+    assert (lines[6]["message"], lines[6]["time"]) == ("bare", value["time"])
+    assert (lines[7]["message"], lines[7]["logger"], lines[7]["time"]) == ("odd", "7", value["time"])
 
 
 def test_a_line_that_can_not_be_kept_goes_to_handle_error(logger: Made, spool: Any) -> None:
@@ -335,13 +339,15 @@ def test_a_line_that_can_not_be_kept_goes_to_handle_error(logger: Made, spool: A
         def handleError(self, record: logging.LogRecord) -> None:
             self.errors.append(record.getMessage())
 
+    def fail(record: logging.LogRecord) -> bool:
+        raise LookupError("what?")
+
     handler = Handler(report_level="ERROR", context=1)
-    record = logging.makeLogRecord({"levelno": 10, "msg": "no time"})
-    del record.created
+    handler.addFilter(fail)
 
-    assert handler.handle(record)
+    handler.handle(logging.makeLogRecord({"levelno": 10, "msg": "a step"}))
 
-    assert handler.errors == ["no time"]
+    assert handler.errors == ["a step"]
 
 
 def test_what_led_to_an_error_never_takes_the_room_of_its_traceback(logger: Made, spool: Any) -> None:

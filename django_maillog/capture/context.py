@@ -34,7 +34,7 @@ TRAIL_LIMIT = 128_000
 CONTEXT_LIMIT = 64_000
 # What a line counts for there besides its message.
 LINE_CHARACTERS = 64
-# Messages up to here count for nothing until there is a longer one.
+# Messages up to here are not counted one by one: LINES_LIMIT of them are no more than TRAIL_LIMIT.
 SHORT = 128
 _NAME_LIMIT = 200
 
@@ -213,8 +213,12 @@ def line_of(record: logging.LogRecord) -> Line:
     length = len(message)
     if length > LINE_LIMIT + MARGIN:
         message = message[: LINE_LIMIT + MARGIN]
-    exception = "" if record.exc_info is None else _exception_name(record)
-    return record.created, record.levelno, record.name, message, length, exception
+    try:
+        exception = "" if record.exc_info is None else _exception_name(record)
+        return record.created, record.levelno, record.name, message, length, exception
+    except AttributeError:  # made by hand
+        fields = record.__dict__
+        return fields.get("created"), fields.get("levelno"), fields.get("name"), message, length, ""
 
 
 def _exception_name(record: logging.LogRecord) -> str:
