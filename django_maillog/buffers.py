@@ -94,8 +94,9 @@ def find(name: str) -> BufferHandler | None:
 class _Thread(threading.local):
     """What holds for what this thread logs now."""
 
-    muted = False  # it comes from our own work
-    depth = 0  # handlers of ours at work, one within another
+    def __init__(self) -> None:
+        self.muted = False  # it comes from our own work
+        self.depth = 0  # handlers of ours at work, one within another
 
 
 thread = _Thread()

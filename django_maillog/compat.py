@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from django.core.mail.backends.base import BaseEmailBackend
 
 HAS_MAILERS = django.VERSION >= (6, 1)
+# Who sends a signal with asend() sees the context variables that a receiver sets.
+RECEIVERS_SHARE_CONTEXT = django.VERSION >= (6, 1)
 DEFAULT_MAILER = "default"
 SMTP_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
 
@@ -108,6 +110,15 @@ def _create_backend(backend: type[BaseEmailBackend]) -> BaseEmailBackend:
 def has_tasks() -> bool:
     """Whether anything runs tasks: Django 6.0 and later, or Celery."""
     return django.VERSION >= (6, 0) or bool(find_spec("celery"))
+
+
+def task_signals() -> Any:
+    """The module with the signals of Django's tasks; None before Django 6.0."""
+    if django.VERSION < (6, 0):
+        return None
+    from django.tasks import signals
+
+    return signals
 
 
 def make_task(function: Callable[[], None]) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 from django.core.signals import request_started
 
 from . import buffers
+from .handlers import scopes
 from .handlers.incoming import Incoming
 from .handlers.lifecycle import process
 from .worker import calls
@@ -40,6 +41,7 @@ def connect_celery() -> None:
     celery = sys.modules.get("celery.signals")
     if celery is None or _attached:
         return
+    scopes.connect_celery()
     for name in (*EMPTIED, TASK):
         _attached[name] = logging.getLogger(name).handlers
     celery.after_setup_logger.connect(_put_back, dispatch_uid=UID)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import django
 import pytest
-from django.db import connection, transaction
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections, connection, transaction
 from django.test import TransactionTestCase
 from django.utils import timezone
 
@@ -129,6 +130,17 @@ def spool_dir(settings: Settings, tmp_path: Path) -> Path:
     """The folder that MAILLOG_SPOOL_DIR names; it doesn't exist yet."""
     settings.MAILLOG_SPOOL_DIR = str(tmp_path / "spool")
     return tmp_path / "spool"
+
+
+@pytest.fixture
+def request_signals() -> Iterator[None]:
+    """The test sends the signals of requests; as with Django's test client they close no connection."""
+    signals = (request_started, request_finished)
+    connected = [signal.disconnect(close_old_connections) for signal in signals]
+    yield
+    for signal, was_connected in zip(signals, connected, strict=True):
+        if was_connected:
+            signal.connect(close_old_connections)
 
 
 @pytest.fixture

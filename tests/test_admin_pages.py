@@ -332,6 +332,7 @@ def hostile() -> tuple[Batch, Group, Record]:
         details={
             "stack_info": EVIL,
             "formatted": EVIL,
+            "context": {"scope": EVIL, "lines": [EVIL, {"level": EVIL, "logger": EVIL, "message": EVIL}]},
             "cut": [EVIL],
             "thread": EVIL,
             "task": EVIL,
@@ -381,6 +382,22 @@ def test_a_hostile_subject_is_escaped_in_messages_and_where_it_is_deleted(admin_
         assert answer.status_code == 200
         assert "&lt;script&gt;alert(1)" in answer.content.decode()
         assert "<script>alert(1)" not in answer.content.decode()
+
+
+def test_a_record_tells_all_that_led_to_it(admin_client: Client, showcase: Showcase) -> None:
+    record = Record.objects.filter(full=True)[0]
+    began_at = record.first_at.timestamp() - 30
+    lines = [
+        {"time": began_at + number / 4, "level": 10, "logger": "shop", "message": f"step <{number}>"}
+        for number in range(60)
+    ]
+    Record.objects.filter(pk=record.pk).update(details={"context": {"scope": "task", "lines": lines}})
+
+    page = text(admin_client, f"{BASE}/record/{record.pk}/change/")
+
+    assert "Before it, in this task" in page
+    assert page.count("step &lt;") == 60
+    assert "-30.000 s DEBUG shop" in page
 
 
 def test_the_technical_report_is_framed_like_a_mail(admin_client: Client) -> None:

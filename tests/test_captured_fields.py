@@ -45,6 +45,12 @@ EVERYTHING: CapturedRecord = {
     "place": "shop/order.html:12",
     "stack_info": "Stack ...",
     "extra": {"order": 7},
+    "context": {
+        "scope": "request",
+        "lines": [
+            {"time": NOON.timestamp(), "level": 10, "logger": "shop", "message": "hm", "exception": "OSError"}
+        ],
+    },
     "formatted": "shop says no",
     "html": "<p>report</p>",
     "cut": ["message"],

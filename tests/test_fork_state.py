@@ -13,12 +13,13 @@ import os
 import pkgutil
 from collections import Counter
 from collections.abc import Iterator
+from contextvars import ContextVar
 from itertools import count
 from pathlib import Path
 from threading import local
 from types import ModuleType
 from typing import Any
-from weakref import WeakSet, WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
 import pytest
 
@@ -41,6 +42,8 @@ KEPT = {
     "capture.callsite._calls": "the code is the same",
     "capture.chain._codes": "the code is the same",
     "capture.chain._links": "the code is the same",
+    "capture.context._of_asgi": "the requests of the thread that forks go on in the child",
+    "capture.context._scope": "the request or task of the thread that forks goes on in the child",
     "capture.fingerprint._messages": "the code is the same",
     "charset._known": "the databases are the same",
     "conf._tested": "the child of a test is one",
@@ -50,6 +53,8 @@ KEPT = {
     "hosts._noted_at": "the host is the same",
     "handlers.names._named": "the handlers are the same",
     "handlers.names._taken_away": "the handlers are the same",
+    "handlers.queries._noting": "the handlers are the same",
+    "handlers.scopes._is_connected": "the signals' receivers are the same",
     "receivers._attached": "the loggers are the same",
     "receivers._task_logger_passed_on": "the loggers are the same",
     "spool.files._warned": "true of the files, whoever imports them",
@@ -109,7 +114,9 @@ def is_state(value: object) -> bool:
     """Whether it can change: a container, an object of threading or of ours, or a cache without a size."""
     if isinstance(value, (type, ModuleType, tuple, frozenset, str, int, float)):
         return False
-    if isinstance(value, (dict, list, set, Counter, WeakValueDictionary, WeakSet, count, local)):
+    if isinstance(value, (dict, list, set, Counter, WeakKeyDictionary, WeakSet)):
+        return True
+    if isinstance(value, (WeakValueDictionary, ContextVar, count, local)):
         return True
     parameters = getattr(value, "cache_parameters", None)
     if parameters is not None:

@@ -6,13 +6,17 @@ import logging
 import logging.handlers
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.core import mail
+from django.core.signals import request_finished, request_started
 
 from django_maillog.handlers import MemoryHandler, SMTPHandler
+
+pytestmark = pytest.mark.usefixtures("request_signals")
 
 Configure = Callable[[dict[str, Any]], None]
 
@@ -352,3 +356,124 @@ def test_a_wrong_argument_is_refused(arguments: dict[str, Any], error: str) -> N
 
 def test_it_is_a_subclass_of_its_namesake() -> None:
     assert issubclass(MemoryHandler, logging.handlers.MemoryHandler)
+
+
+# One buffer a request
+
+EACH: dict[str, Any] = {"per_request": True, "flushLevel": "ERROR"}
+
+
+def test_a_request_that_ends_with_an_error_is_one_digest_of_everything() -> None:
+    handler = MemoryHandler(100, **EACH)
+
+    request_started.send(None)
+    handler.handle(record("price of hat is 7", logging.DEBUG))
+    handler.handle(record("no stock", logging.ERROR))
+    handler.handle(record("no hat", logging.ERROR))
+    handler.handle(record("said sorry", logging.INFO))
+    assert mail.outbox == []
+    request_finished.send(None)
+
+    [message] = mail.outbox
+    assert message.extra_headers["X-Maillog-Count"] == "3"
+    assert "Before it, in this request:" in message.body
+    assert "DEBUG shop: price of hat is 7" in message.body
+    assert "said sorry" in message.body
+    assert handler.buffer == []
+
+
+def test_a_request_without_an_error_is_forgotten() -> None:
+    handler = MemoryHandler(2, **EACH)
+
+    request_started.send(None)
+    for number in range(10):
+        handler.handle(record(str(number), logging.WARNING))
+    request_finished.send(None)
+    handler.flush()
+
+    assert mail.outbox == []
+
+
+def test_a_full_buffer_of_a_request_goes_with_its_error_and_keeps_the_latest_without() -> None:
+    target = Listing()
+    handler = MemoryHandler(2, target=target, **EACH)
+
+    request_started.send(None)
+    for number in range(5):
+        handler.handle(record(str(number), logging.WARNING))
+    handler.handle(record("no hat", logging.ERROR))
+    for number in range(5):
+        handler.handle(record(f"after {number}", logging.WARNING))
+    request_finished.send(None)
+
+    assert target.seen == ["3", "4", "no hat"]
+
+
+def test_requests_do_not_mix() -> None:
+    target = Listing()
+    handler = MemoryHandler(100, target=target, **EACH)
+    everybody = threading.Barrier(8)
+
+    def serve(number: int) -> None:
+        request_started.send(None)
+        for step in range(3):
+            handler.handle(record(f"{number} {step}", logging.INFO))
+            everybody.wait(30)
+        if number % 2:
+            handler.handle(record(f"{number} failed", logging.ERROR))
+        everybody.wait(30)
+        with lock:
+            request_finished.send(None)
+
+    lock = threading.Lock()
+    threads = [threading.Thread(target=serve, args=[number]) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    served = [target.seen[place : place + 4] for place in range(0, len(target.seen), 4)]
+    assert sorted(served) == [[f"{number} {step}" for step in (0, 1, 2, "failed")] for number in (1, 3, 5, 7)]
+
+
+def test_outside_of_requests_the_process_has_one_buffer() -> None:
+    target = Listing()
+    handler = MemoryHandler(100, target=target, **EACH)
+
+    handler.handle(record("by a command", logging.INFO))
+    handler.handle(record("failed", logging.ERROR))
+
+    assert target.seen == ["by a command", "failed"]
+
+
+def test_a_target_that_fails_does_not_break_the_end_of_a_request() -> None:
+    handler = Raising(10, target=FailingTarget(), **EACH)
+
+    request_started.send(None)
+    handler.handle(record("failed", logging.ERROR))
+    request_finished.send(None)
+
+    assert [str(error) for error in handler.errors] == ["away"]
+
+
+def test_a_request_that_never_ends_is_told_when_the_next_begins() -> None:
+    target = Listing()
+    handler = MemoryHandler(10, target=target, **EACH)
+
+    request_started.send(None)
+    handler.handle(record("killed", logging.ERROR))
+    request_started.send(None)
+    assert target.seen == ["killed"]
+    request_finished.send(None)
+
+
+def test_a_closed_handler_sends_nothing_more() -> None:
+    target = Listing()
+    handler = MemoryHandler(10, target=target, **EACH)
+
+    request_started.send(None)
+    handler.handle(record("failed", logging.ERROR))
+    handler.close()
+    request_finished.send(None)
+
+    assert target.seen == []

@@ -21,6 +21,8 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from .. import moments
+from ..digest.before import Before
 from ..frames import Section, sections
 from ..models import Record
 from . import words
@@ -120,6 +122,7 @@ def record_context(record: Record) -> dict[str, Any]:
     now = timezone.now()
     details = dict(record.details or {})
     request = dict(record.request or {})
+    before = Before({**details, "time": moments.to_timestamp(record.first_at)})
     tables = [
         (name, _pairs(request.pop(name)))
         for name in ("GET", "POST", "META")
@@ -132,6 +135,8 @@ def record_context(record: Record) -> dict[str, Any]:
         "sections": folded(record.traceback),
         "stack": details.get("stack_info", ""),
         "formatted": details.get("formatted", ""),
+        "before": [(f"{line.ago} {line.level} {line.logger}", line.message) for line in before.lines],
+        "before_heading": before.heading,
         "request": _pairs(request),
         "tables": [(name, pairs) for name, pairs in tables if pairs],
         "extra": _pairs(record.extra or {}),

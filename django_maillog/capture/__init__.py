@@ -13,4 +13,6 @@ In comes a ``logging.LogRecord`` in the thread that logs, out go a ``fingerprint
 
 Later, ``kinds`` tells whoever counts what a captured record is, and ``overflow`` where one belongs whose site
 makes groups without end.
+
+``context`` keeps what was logged before in the same request, task or thread; a full capture takes it along.
 """

@@ -26,6 +26,24 @@ class CapturedRequest(TypedDict, total=False):
     META: dict[str, Any]
 
 
+class CapturedLine(TypedDict, total=False):
+    """A record below the level of reports: what is kept of it."""
+
+    time: Required[float]
+    level: Required[int]
+    logger: Required[str]
+    message: Required[str]
+    # The type of the exception that it was logged with.
+    exception: str
+
+
+class CapturedContext(TypedDict):
+    """What was logged before a record in the same scope: a "request", a "task" or a "thread"."""
+
+    scope: str
+    lines: list[CapturedLine]
+
+
 class CapturedRecord(TypedDict, total=False):
     """All values are plain and storable. A repeat has the first two groups of fields, and its request line.
 
@@ -70,6 +88,8 @@ class CapturedRecord(TypedDict, total=False):
     place: str
     stack_info: str
     extra: dict[str, Any]
+    # Of a handler with ``context``.
+    context: CapturedContext
     # What the handler's formatter made of it.
     formatted: str
     # Django's technical report.

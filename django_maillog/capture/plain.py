@@ -149,10 +149,14 @@ def json_line(value: Mapping[str, Any]) -> bytes:
     return line
 
 
+def _size(item: object) -> int:
+    return len(item) if type(item) is str else TEXT_LIMIT
+
+
 def _line_of_anything(value: Mapping[str, Any]) -> bytes:
     html = value.get("html")
-    # The short ones first: what is large must not use up their room.
-    items = sorted(value.items(), key=lambda item: len(item[1]) if type(item[1]) is str else TEXT_LIMIT)
+    # The short ones first: what is large must not use up their room, and what led to a record that of none.
+    items = sorted(value.items(), key=lambda item: (item[0] == "context", _size(item[1])))
     rest = {name: item for name, item in items if name != "html"}
     line = b""
     for characters in (LINE_BYTES, LINE_BYTES // BYTES_A_CHARACTER - 100):

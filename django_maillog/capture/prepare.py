@@ -43,7 +43,7 @@ _PATH_LIMIT = 1_000
 _PLACE_LIMIT = 300
 _STACK_LIMIT = 16_000
 _FORMATTED_LIMIT = 32_000
-_INTEGER_LIMIT = 2**31
+LEVEL_LIMIT = 2**31
 # The year 3000: a time beyond it is nonsense, and databases refuse some.
 TIME_LIMIT_SECONDS = 32_503_680_000
 _HOST = safe_text(socket.gethostname(), _NAME_LIMIT)
@@ -106,7 +106,7 @@ def level_of(record: logging.LogRecord) -> int:
         level = int(record.levelno)
     except Exception:  # no number, or none at all
         return logging.ERROR
-    return level if -_INTEGER_LIMIT < level < _INTEGER_LIMIT else logging.ERROR
+    return level if -LEVEL_LIMIT < level < LEVEL_LIMIT else logging.ERROR
 
 
 def _time_of(record: logging.LogRecord) -> float:

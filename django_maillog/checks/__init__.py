@@ -8,6 +8,7 @@ from __future__ import annotations
 from django.core.checks import CheckMessage
 
 from .buffering import check_buffer
+from .context import check_context
 from .databases import check_databases
 from .live import distinct_targets, is_buffering, live_handlers
 from .settings import check_settings
@@ -15,12 +16,14 @@ from .targets import check_backend, check_target
 
 __all__ = ["check_all", "check_backends", "check_databases", "live_handlers"]
 
+OF_BUFFERS = (check_buffer, check_context)
+
 
 def check_all() -> list[CheckMessage]:
     """Everything that would keep mails from being written or sent."""
     found = live_handlers()
     buffering = [item for item in found if is_buffering(item.handler)]
-    messages = [message for item in buffering for message in check_buffer(item)]
+    messages = [message for item in buffering for check in OF_BUFFERS for message in check(item)]
     messages += [message for item in distinct_targets(found) for message in check_target(item)]
     return [*messages, *check_settings(spooling=bool(buffering))]
 

@@ -59,7 +59,7 @@ def _fits(text: bytes, html: bytes) -> bool:
 def _attachments(report: Report) -> tuple[list[Attachment], list[str]]:
     """The records and the technical reports as far as they fit, and what to say of them."""
     attachments, remarks = _technical_reports(report)
-    if report.records is None or report.record_count <= 1:
+    if report.records is None or (report.record_count <= 1 and not _has_context(report)):
         return attachments, remarks
     room = ATTACHMENTS_LIMIT - sum(encoded_size(each.content) for each in attachments)
     content, number = compress(report.records(), room * 5 // 7 - 500)
@@ -70,6 +70,11 @@ def _attachments(report: Report) -> tuple[list[Attachment], list[str]]:
         attachments.append(Attachment(name="records.jsonl.gz", content=content, mimetype="application/gzip"))
         remarks.append(f"All records are attached: records.jsonl.gz, {counted(number, 'line')}.")
     return attachments, remarks
+
+
+def _has_context(report: Report) -> bool:
+    """Whether a record tells what led to it, which the mail shows in short."""
+    return any(group.sample and group.sample.get("context") for group in report.groups)
 
 
 def _technical_reports(report: Report) -> tuple[list[Attachment], list[str]]:

@@ -11,7 +11,7 @@ from . import timebar, words
 from .clock import Clock
 from .excerpts import one_line, visible
 from .report import GroupReport, Report
-from .samples import Sample, place_of, request_line, share_out
+from .samples import Fitted, Sample, place_of, request_line, share_out
 
 ROWS_HEADING = "In short"
 OVERVIEW_SHOWN = 8
@@ -71,9 +71,11 @@ class Composer:
     def _pages(self, groups: list[GroupReport], size: Size) -> list[GroupPage]:
         samples = [self._sample(number) for number in range(len(groups))]
         rooms = share_out([sample.need for sample in samples], size.sample_bytes)
+        before = share_out([sample.need_before for sample in samples], size.sample_bytes - sum(rooms))
+        fitted = [sample.fit(*given) for sample, *given in zip(samples, rooms, before, strict=True)]
         return [
-            GroupPage(self, group, sample, room, width=30 if len(groups) <= 6 else 16)
-            for group, sample, room in zip(groups, samples, rooms, strict=True)
+            GroupPage(self, group, sample, fit, width=30 if len(groups) <= 6 else 16)
+            for group, sample, fit in zip(groups, samples, fitted, strict=True)
         ]
 
     def _sample(self, number: int) -> Sample:
@@ -98,10 +100,12 @@ class Composer:
 class GroupPage:
     """One group in detail."""
 
-    def __init__(self, mail: Composer, group: GroupReport, sample: Sample, room: int, *, width: int) -> None:
+    def __init__(
+        self, mail: Composer, group: GroupReport, sample: Sample, fitted: Fitted, *, width: int
+    ) -> None:
         self.report, self.clock, self.single = mail.report, mail.clock, mail.single
         self.group, self.sample, self.width = group, sample, width
-        self.fitted = sample.fit(room)
+        self.fitted = fitted
 
     def context(self) -> dict[str, Any]:
         report, group, sample = self.report, self.group, self.sample

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..frames import Frame, innermost
+from .before import Before
 from .excerpts import clip, cut_middle, one_line, shorten, visible, weight
 
 TEXTS = ("formatted", "traceback", "stack_info")
@@ -48,9 +49,12 @@ class Sample:
         values = sum(_pair_weight(pair) for table in self._tables for pair in table.pairs)
         # Tables get two fifths of the room, so that a large form never hides the traceback.
         self.need = sum(size for *_, size in self._texts) + values * 5 // 2 + 1
+        self._before = Before(value)
+        # What led to it gets what others leave.
+        self.need_before = self._before.need
 
-    def fit(self, room: int) -> Fitted:
-        """The sample in about ``room`` bytes of HTML."""
+    def fit(self, room: int, room_before: int = 0) -> Fitted:
+        """The sample in about ``room`` bytes of HTML, and what led to it in as many others."""
         tables = list(self._fit_tables(room * 2 // 5))
         is_cut = self._is_cut or tables != self._tables
         room -= sum(_pair_weight(pair) for table in tables for pair in table.pairs)
@@ -63,6 +67,9 @@ class Sample:
             blocks.append(
                 {"heading": heading, "parts": parts, "text": "".join(part.text for part in excerpt.parts)}
             )
+        if block := self._before.block(room_before):
+            blocks.append(block)
+        is_cut |= bool(self.need_before) and not block
         return Fitted(blocks, tables, is_cut)
 
     def _pair(self, name: object, content: object) -> tuple[str, str]:

@@ -25,10 +25,10 @@ def level(name: str, value: object) -> int:
     raise _refusal(name, value, f"a level's number or its name ({', '.join(known)})")
 
 
-def capacity(value: object) -> int:
-    """How many records a buffer in memory holds."""
+def number(name: str, value: object) -> int:
+    """How many of something."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise _refusal("capacity", value, "a whole number, at least 0")
+        raise _refusal(name, value, "a whole number, at least 0")
     return value
 
 

@@ -6,19 +6,23 @@ import logging
 import logging.handlers
 import sys
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 from django.utils.module_loading import import_string
 
 from .. import buffers, conf
+from ..capture import context
+from ..capture.captured import CapturedRecord
+from ..capture.context import Line
 from ..capture.fingerprint import Key, fingerprint, fingerprint_of
 from ..capture.prepare import capture, capture_repeat, level_of
 from ..policy import Rules
 from ..spool.journal import journal
 from ..spool.lines import encode
-from . import arguments, names
+from . import arguments, names, scopes
 from .incoming import Incoming
 from .lifecycle import is_reconfiguration, is_shutdown, process
+from .queries import note_for as note_queries_for
 from .sights import Sights
 from .smtp import SMTPHandler
 
@@ -34,9 +38,10 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
 
     ``target`` is the SMTPHandler that says where, or its name; ``group_wait``, ``group_interval``,
     ``repeat_interval`` and ``resolve_timeout`` are seconds, ``burst`` is a number of mails an hour (see
-    ``policy``). ``fingerprint``, a function or its dotted path, replaces ``capture.fingerprint``. The
-    standard library's buffer is a list in memory; here ``buffer`` is the name under which the records are
-    kept.
+    ``policy``). ``fingerprint``, a function or its dotted path, replaces ``capture.fingerprint``. Records
+    below ``report_level`` are not reported: the last ``context`` of them in the same request, task or thread
+    travel with the next full capture there, and with ``queries`` the database's are among them. The standard
+    library's buffer is a list in memory; here ``buffer`` is the name under which the records are kept.
     """
 
     def __init__(
@@ -52,6 +57,9 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         resolve_timeout: float = 21_600,
         burst: int = 5,
         fingerprint: Fingerprint | str | None = None,
+        report_level: int | str = logging.NOTSET,
+        context: int = 0,
+        queries: bool = False,
     ) -> None:
         # Not the stdlib BufferingHandler's __init__: all it adds is a list called buffer.
         logging.Handler.__init__(self)
@@ -68,6 +76,15 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         self.target = target
         self._fingerprint = arguments.function("fingerprint", fingerprint)
         self._sights = Sights()
+        self._report_level = arguments.level("report_level", report_level)
+        self._context = arguments.number("context", context)
+        self._queries = arguments.flag("queries", queries)
+        # Whose lines of context these are: two handlers may keep different ones.
+        self._context_key = object()
+        if self._context:
+            scopes.connect()
+            if queries:
+                note_queries_for(self)
         buffers.register(self)
 
     @property
@@ -124,6 +141,40 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
     def setTarget(self, target: SMTPHandler | str | None) -> None:
         """Set the target, as the standard library's MemoryHandler does."""
         self.target = target
+
+    @property
+    def report_level(self) -> int:
+        """The level from which records are reported."""
+        return self._report_level
+
+    @property
+    def context(self) -> int:
+        """How many records below it are kept of each request, task or thread."""
+        return self._context
+
+    @property
+    def queries(self) -> bool:
+        """Whether queries are among them."""
+        return self._queries
+
+    def note(self, record: logging.LogRecord) -> bool:
+        """Keep a record below ``report_level`` as a line of context: no file, no lock."""
+        if not self._context:
+            return super().note(record)
+        try:
+            if self.filters:
+                passed: Any = self.filter(record)
+                if not passed:
+                    return False
+                record = record if passed is True else passed
+            context.note(self._context_key, record, self._context)
+        except Exception:
+            self.handleError(record)
+        return True
+
+    def note_line(self, line: Line) -> None:
+        """Keep a line of context that was no record."""
+        context.note_line(self._context_key, line, self._context)
 
     def shouldFlush(self, record: logging.LogRecord) -> bool:
         """Whether the worker is to call ``flush()`` for this record; no, the rules see to it. Override it."""
@@ -182,11 +233,19 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         buffer = self.buffer
         if self._sights.is_first(key):
             captured = capture(record, key, formatter=self.formatter, html=self._html_report())
+            if self._context:
+                self._attach_context(captured, record)
         else:
             captured = capture_repeat(record, key)
         journal.append(self, encode(captured, buffer))
         if process.unreported.get(buffer) is not self:
             process.note(self)
+
+    def _attach_context(self, captured: CapturedRecord, record: logging.LogRecord) -> None:
+        try:
+            context.attach(captured, self._context_key, record)
+        except Exception:  # what led to the record is worth less than the record
+            self.handleError(record)
 
     def _own_key(self, record: logging.LogRecord) -> Key:
         """What the project's function says, if that is a key."""

@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import sys
+from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 from .. import digest, policy
+from ..capture import context
 from ..capture.captured import CapturedRecord
 from ..capture.fingerprint import fingerprint
-from ..capture.prepare import capture
-from . import arguments, names
+from ..capture.prepare import capture, level_of
+from . import arguments, names, scopes
 from .incoming import Incoming, is_ours
 from .lifecycle import is_shutdown
 from .smtp import SMTPHandler
@@ -35,6 +38,10 @@ class MemoryHandler(Incoming, logging.handlers.MemoryHandler):
 
     An ``SMTPHandler`` gets them as one digest, any other handler record by record. What a target fails to
     take is reported to ``handleError`` and not tried again, since a mail server that failed late may have it.
+
+    With ``per_request`` each request and each task has a buffer of its own: when it ends, the target gets the
+    buffer if a record at ``flushLevel`` is in it, else nobody does. In a digest the records below that level
+    are what led to the others. What is logged outside of them is kept in the buffer of the process.
     """
 
     def __init__(
@@ -43,9 +50,11 @@ class MemoryHandler(Incoming, logging.handlers.MemoryHandler):
         flushLevel: int | str = logging.ERROR,
         target: logging.Handler | str | None = None,
         flushOnClose: bool = True,
+        *,
+        per_request: bool = False,
     ) -> None:
         super().__init__(
-            arguments.capacity(capacity),
+            arguments.number("capacity", capacity),
             arguments.level("flushLevel", flushLevel),
             None,
             arguments.flag("flushOnClose", flushOnClose),
@@ -55,17 +64,46 @@ class MemoryHandler(Incoming, logging.handlers.MemoryHandler):
         # A name is looked up when it is first needed: dictConfig resolves it only where this class is named
         # by "class".
         self.target: Any = SMTPHandler() if target is None else target
+        self.per_request = arguments.flag("per_request", per_request)
+        self._kept_key = object()
+        if per_request:
+            scopes.connect()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the record, and flush if ``shouldFlush`` says so; an error goes to ``handleError``."""
         if is_ours(record):
             return
         try:
-            super().emit(record)
+            scope = context.current() if self.per_request else None
+            if scope is not None and scope.is_open:
+                self._keep(scope, record)
+            else:
+                super().emit(record)
         except Exception:
             self.handleError(record)
         if self.target is None and len(self.buffer) > max(self.capacity, 1):
             del self.buffer[0]  # closed, and still attached to a logger: keep the latest
+
+    def _keep(self, scope: context.Scope, record: logging.LogRecord) -> None:
+        """Keep a record of a request or task until that ends; of those without an error the latest."""
+        kept: _Kept | None = scope.kept.get(self._kept_key)
+        if kept is None:
+            kept = scope.kept[self._kept_key] = _Kept()
+            scope.at_end.append(partial(self._end, kept, scope.kind))
+        kept.records.append(record)
+        kept.has_error = kept.has_error or level_of(record) >= self.flushLevel
+        if len(kept.records) > max(self.capacity, 1):
+            if kept.has_error:
+                self._end(kept, scope.kind)
+            else:
+                kept.records.popleft()
+
+    def _end(self, kept: _Kept, kind: str) -> None:
+        """Hand over what a request or task has left, if an error is among it; without the handler's lock."""
+        records, has_error = list(kept.records), kept.has_error
+        kept.__init__()  # type: ignore[misc]
+        if self.target is not None and has_error:
+            self._deliver(records, kind)
 
     def flush(self) -> None:
         """Hand what is in the buffer to the target, once."""
@@ -81,14 +119,15 @@ class MemoryHandler(Incoming, logging.handlers.MemoryHandler):
         finally:
             self.release()
 
-    def _deliver(self, kept: Sequence[logging.LogRecord]) -> None:
+    def _deliver(self, kept: Sequence[logging.LogRecord], kind: str = "") -> None:
+        """Hand over the records of the process, or of a ``kind`` of scope."""
         try:
             if isinstance(self.target, str):
                 self.target = names.find_any(self.target) or names.find(self.target, SMTPHandler)
         except Exception:
             return self.handleError(kept[-1])
         if isinstance(self.target, DigestTarget):
-            return self._deliver_digest(self.target, kept)
+            return self._deliver_digest(self.target, kept, kind)
         for record in kept:
             try:
                 self.target.handle(record)
@@ -96,13 +135,10 @@ class MemoryHandler(Incoming, logging.handlers.MemoryHandler):
                 self.handleError(record)
         return None
 
-    def _deliver_digest(self, target: DigestTarget, kept: Sequence[logging.LogRecord]) -> None:
+    def _deliver_digest(self, target: DigestTarget, kept: Sequence[logging.LogRecord], kind: str) -> None:
         try:
-            values = [
-                self._value(target, passed)
-                for record in kept
-                if (passed := _passed(target, record)) is not None
-            ]
+            passed = [found for record in kept if (found := _passed(target, record)) is not None]
+            values = self._values(target, passed, kind)
             if not values:
                 return
             reason = (
@@ -117,9 +153,36 @@ class MemoryHandler(Incoming, logging.handlers.MemoryHandler):
         except Exception:
             self.handleError(kept[-1])
 
+    def _values(
+        self, target: DigestTarget, kept: Sequence[logging.LogRecord], kind: str
+    ) -> list[CapturedRecord]:
+        """The records as values; of a scope those below ``flushLevel`` are what led to the next ones."""
+        values: list[CapturedRecord] = []
+        lines: list[context.Line] = []
+        after: list[logging.LogRecord] = []
+        for record in kept:
+            if kind and level_of(record) < self.flushLevel:
+                lines.append(context.line_of(record))
+                after.append(record)
+                continue
+            after.clear()
+            value = self._value(target, record)
+            context.attach_lines(value, kind, lines, record)
+            values.append(value)
+        # They led to nothing: they are mailed as what they are.
+        return values + [self._value(target, record) for record in after]
+
     def _value(self, target: DigestTarget, record: logging.LogRecord) -> CapturedRecord:
         html = target.get_html_report if target.include_html else None
         return capture(record, fingerprint(record), formatter=self.formatter, html=html)
+
+
+class _Kept:
+    """The records of one request or task."""
+
+    def __init__(self) -> None:
+        self.records: deque[logging.LogRecord] = deque()
+        self.has_error = False
 
 
 def _passed(target: DigestTarget, record: logging.LogRecord) -> logging.LogRecord | None:

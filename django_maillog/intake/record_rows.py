@@ -27,6 +27,7 @@ DETAILS = (
     "place",
     "stack_info",
     "formatted",
+    "context",
     "cut",
 )
 FOLD = ("first_at", "last_at", "messages", "titles", "id")

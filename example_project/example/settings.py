@@ -88,19 +88,24 @@ LOGGING = {
     "handlers": {
         "mail": {
             "class": "django_maillog.handlers.BufferingHandler",
-            "level": "ERROR",
+            # Errors are mailed, and what the shop said before each of them comes along.
+            "level": "DEBUG",
+            "report_level": "ERROR",
+            "context": 50,
+            "queries": True,
             # The defaults, unless the demo is in a hurry.
             "group_wait": env.float("MAIL_GROUP_WAIT", default=30),
             "group_interval": env.float("MAIL_GROUP_INTERVAL", default=300),
             "repeat_interval": env.float("MAIL_REPEAT_INTERVAL", default=14400),
         },
-        "console": {"class": "logging.StreamHandler"},
+        "console": {"class": "logging.StreamHandler", "level": "WARNING"},
     },
     "root": {"handlers": ["mail", "console"], "level": "WARNING"},
     # Naming Django's loggers takes Django's own handlers off them: mail_admins, and that of runserver.
     "loggers": {
         "django": {"level": "INFO"},
         "django.server": {"handlers": ["console"], "propagate": False},
+        "shop": {"level": "DEBUG"},
     },
 }
 

@@ -13,5 +13,6 @@ urlpatterns = [
     path("login/", views.login, name="login"),
     path("payment/", views.payment, name="payment"),
     path("order/<int:number>/", views.order, name="order"),
+    path("refund/<int:number>/", views.refund, name="refund"),
     path("search/", views.search, name="search"),
 ]

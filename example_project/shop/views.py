@@ -5,6 +5,7 @@ import logging
 from decimal import Decimal
 from typing import NoReturn
 
+from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.csrf import csrf_exempt
@@ -82,3 +83,16 @@ def search(request: HttpRequest) -> HttpResponse:
     """The error that everybody runs into: another message each time, the same bug."""
     pages = {"1": "shoes", "2": "hats"}
     return HttpResponse(pages[request.GET.get("page", "3")])
+
+
+def refund(request: HttpRequest, number: int) -> HttpResponse:
+    """An exception, and what led to it: five lines of the log and two queries."""
+    logger.info("a refund of order %d is asked for", number)
+    clerks = User.objects.filter(is_staff=True)
+    logger.debug("%d clerks may approve it", clerks.count())
+    clerk = clerks.order_by("username").values_list("username", flat=True).first()
+    logger.debug("the first of them is %s", clerk)
+    booked_on = None
+    logger.warning("order %d has no date of booking", number)
+    logger.debug("asking https://bank.example/refunds/?order=%d&token=%s", number, "not-for-mails")
+    return HttpResponse(f"booked on {booked_on:%d %B}")

@@ -3,7 +3,8 @@
     python -m tests.benchmarks.emit [--json] [--quick]
 
 Peers: no handler, logging.FileHandler, logging.handlers.QueueHandler, AdminEmailHandler to an aiosmtpd server
-in a process of its own, django-db-logger, and our BufferingHandler with its worker at work on a SQLite file.
+in a process of its own, django-db-logger, and our BufferingHandler with its worker at work on a SQLite file,
+as well as a line that it keeps as context.
 Cases: a plain record, the same text formatted before the call, the same exception of 15 frames again and
 again, and 300 different ones: in each of
 five rounds 60 that are new to the handler, once each. With one thread and with eight; all take turns, so that
@@ -153,6 +154,9 @@ def peers(folder: Path) -> Iterator[dict[str, tuple[Callable[[], logging.Handler
         handler.name = "benchmark"
         return handler
 
+    def keeping() -> logging.Handler:
+        return BufferingHandler(report_level="CRITICAL", context=50)
+
     yield {
         "no handler": (logging.NullHandler, 5_000),
         "FileHandler": (lambda: logging.FileHandler(folder / "file.log"), 3_000),
@@ -160,6 +164,7 @@ def peers(folder: Path) -> Iterator[dict[str, tuple[Callable[[], logging.Handler
         "AdminEmailHandler": (AdminEmailHandler, 120),
         "django-db-logger": (DatabaseLogHandler, 600),
         "BufferingHandler": (ours, 5_000),
+        "a line of context": (keeping, 5_000),
     }
     listener.stop()
 
