@@ -19,7 +19,7 @@ from .extra import extra_of
 from .fingerprint import Key
 from .plain import HTML_LIMIT
 from .request import request_details, request_line
-from .secrets import cleansed, cleanser
+from .secrets import Secrets, cleansed
 from .text import (
     MESSAGE_LIMIT,
     TITLE_LIMIT,
@@ -128,6 +128,7 @@ class _Details:
         self._captured = captured
         self._record = record
         self._fields = record.__dict__
+        self._secrets = Secrets(record.__dict__.get("request"))
         self._cut = cut
 
     def read(
@@ -146,7 +147,7 @@ class _Details:
             formatted = _attempt(lambda: formatter.format(copy.copy(record)))
             _attempt(self._put, "formatted", formatted, _FORMATTED_LIMIT)
         if html is not None:
-            _attempt(self._put, "html", _attempt(html, record), HTML_LIMIT)
+            _attempt(self._put_html, _attempt(html, record))
         if self._cut:
             self._captured["cut"] = self._cut
 
@@ -154,9 +155,15 @@ class _Details:
         if content is None or content == "":
             return
         text = text_of(content)
-        cast(dict[str, Any], self._captured)[name] = cleansed(text, limit, self._record)
+        fields = cast(dict[str, Any], self._captured)
+        fields[name] = self._secrets.text(text, limit, ends=name in _WITH_FRAMES)
         if len(text) > limit:
             self._cut.append(name)
+
+    def _put_html(self, html: str | None) -> None:
+        if html:
+            self._captured["html"] = safe_text(self._secrets.page(html[:HTML_LIMIT]), HTML_LIMIT)
+            self._cut += ["html"] * (len(html) > HTML_LIMIT)
 
     def _read_exception(self) -> None:
         exc, tb = exception_of(self._record)
@@ -166,22 +173,21 @@ class _Details:
         text = text_of(exc)
         self._captured["exception"] = {
             "type": safe_text(class_name(type(exc)), _NAME_LIMIT),
-            "value": cleansed(text, MESSAGE_LIMIT, self._record),
+            "value": self._secrets.text(text, MESSAGE_LIMIT),
         }
         if len(text) > MESSAGE_LIMIT:
             self._cut.append("exception")
-        printed, is_shortened = traceback_text(exc, tb)
+        printed, is_shortened = traceback_text(exc, tb, self._secrets.text)
         self._put("traceback", printed, TRACEBACK_LIMIT)
         if is_shortened and "traceback" not in self._cut:
             self._cut.append("traceback")
 
     def _read_values(self) -> None:
-        cleanse = cleanser(self._fields.get("request"))
-        extra, is_cut = _attempt(extra_of, self._record, cleanse) or ({}, False)
+        extra, is_cut = _attempt(extra_of, self._record, self._secrets) or ({}, False)
         if extra:
             self._captured["extra"] = extra
         self._cut += ["extra"] * is_cut
-        details, is_cut = _attempt(request_details, self._record, cleanse) or ({}, False)
+        details, is_cut = _attempt(request_details, self._record, self._secrets) or ({}, False)
         if details:
             line: CapturedRequest = self._captured.get("request", {})
             self._captured["request"] = cast(CapturedRequest, line | details)
@@ -197,3 +203,4 @@ _FIELDS = (
     ("process_name", "processName", _NAME_LIMIT),
     ("stack_info", "stack_info", _STACK_LIMIT),
 )
+_WITH_FRAMES = frozenset(["traceback", "formatted", "stack_info"])

@@ -15,8 +15,8 @@ from django.views.debug import get_exception_reporter_filter
 
 from .captured import CapturedRequest
 from .fingerprint import route_of
-from .plain import MAX_ITEMS, TEXT_LIMIT, Plain
-from .secrets import Cleanse, cleanse_urls, cleanse_urls_in
+from .plain import MAX_ITEMS, Plain
+from .secrets import Secrets, cleansed
 from .text import class_name, safe_text, text_of
 
 _GET_LIMIT = 4_000
@@ -45,14 +45,14 @@ def request_line(record: logging.LogRecord) -> CapturedRequest:
     if fields.get("method"):
         line["method"] = safe_text(fields["method"], 20)
     if fields.get("path"):
-        line["path"] = safe_text(fields["path"], 2_000)
+        line["path"] = cleansed(text_of(fields["path"]), 2_000, record)
     status = record.__dict__.get("status_code")
     if isinstance(status, int):
         line["status_code"] = int(status)
     return line
 
 
-def request_details(record: logging.LogRecord, cleanse: Cleanse) -> tuple[dict[str, Any], bool]:
+def request_details(record: logging.LogRecord, secrets: Secrets) -> tuple[dict[str, Any], bool]:
     """Return everything that is known of the request and isn't secret, and whether something was cut."""
     request = http_request(record.__dict__.get("request"))
     if request is None:
@@ -60,9 +60,9 @@ def request_details(record: logging.LogRecord, cleanse: Cleanse) -> tuple[dict[s
     details: dict[str, Any] = {}
     cut = False
     for name, read, limit in _DETAILS:
-        plain = Plain(limit)
+        plain = Plain(limit, secrets=secrets)
         try:
-            value = plain.of(read(request, cleanse))
+            value = plain.of(read(request, secrets))
         except Exception:  # a closed or half-made request, a project's filter: the rest is still worth having
             continue
         if value:
@@ -71,11 +71,11 @@ def request_details(record: logging.LogRecord, cleanse: Cleanse) -> tuple[dict[s
     return details, cut
 
 
-def _route(request: Any, cleanse: Cleanse) -> str:
+def _route(request: Any, secrets: Secrets) -> str:
     return route_of(request)
 
 
-def _user(request: Any, cleanse: Cleanse) -> str:
+def _user(request: Any, secrets: Secrets) -> str:
     """Return the user's name and key, if they are loaded."""
     fields = vars(request)
     user = next((fields[name] for name in ("_cached_user", "_acached_user", "user") if name in fields), None)
@@ -92,28 +92,27 @@ def _user(request: Any, cleanse: Cleanse) -> str:
     return f"{text_of(name)} (pk {text_of(key)})" if name else f"pk {text_of(key)}"
 
 
-def _remote_addr(request: Any, cleanse: Cleanse) -> str:
+def _remote_addr(request: Any, secrets: Secrets) -> str:
     return text_of(request.META.get("REMOTE_ADDR", ""))
 
 
-def _get(request: Any, cleanse: Cleanse) -> dict[str, Any]:
-    return _values(request.GET, cleanse)
+def _get(request: Any, secrets: Secrets) -> dict[str, Any]:
+    return _values(request.GET)
 
 
-def _post(request: Any, cleanse: Cleanse) -> dict[str, Any]:
+def _post(request: Any, secrets: Secrets) -> dict[str, Any]:
     """Return the POST data if the view has parsed it: reading it now could wait for the client."""
     fields = vars(request)
     if fields.get("_post_parse_error") or not ("_post" in fields or "POST" in fields):
         return {}
-    return _values(get_exception_reporter_filter(request).get_post_parameters(request), cleanse)
+    return _values(get_exception_reporter_filter(request).get_post_parameters(request))
 
 
-def _values(values: Any, cleanse: Cleanse) -> dict[str, Any]:
+def _values(values: Any) -> dict[str, Any]:
     plain = {}
     for key in itertools.islice(values, MAX_ITEMS + 1):
         items = values.getlist(key) if hasattr(values, "getlist") else [values[key]]
-        name = text_of(key)
-        plain[name] = cleanse_urls_in(cleanse(name, items[0] if len(items) == 1 else items), cleanse)
+        plain[text_of(key)] = items[0] if len(items) == 1 else items
     return plain
 
 
@@ -124,24 +123,18 @@ _META = re.compile(
 )
 
 
-def _meta(request: Any, cleanse: Cleanse) -> dict[str, Any]:
+def _meta(request: Any, secrets: Secrets) -> dict[str, Any]:
     meta = get_exception_reporter_filter(request).get_safe_request_meta(request)
     plain = {}
     for key in sorted(key for key in meta if type(key) is str and _META.fullmatch(key)):
         value = text_of(meta[key])
         if not value or key == "HTTP_COOKIE" or os.environ.get(key) == value:
             continue
-        if key == "QUERY_STRING":
-            value = _cleanse_query(value, cleanse)
-        plain[key] = cleanse_urls_in(cleanse(key, value), cleanse)
+        plain[key] = value
     return plain
 
 
-def _cleanse_query(query: str, cleanse: Cleanse) -> str:
-    return cleanse_urls(f"?{query[:TEXT_LIMIT]}", cleanse)[1:]
-
-
-_DETAILS: tuple[tuple[str, Callable[[Any, Cleanse], Any], int], ...] = (
+_DETAILS: tuple[tuple[str, Callable[[Any, Secrets], Any], int], ...] = (
     ("route", _route, 1_000),
     ("user", _user, 300),
     ("remote_addr", _remote_addr, 100),
