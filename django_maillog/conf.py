@@ -25,6 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "MAILLOG_RETENTION_DAYS": 30,
     "MAILLOG_SITE_URL": "",
     "MAILLOG_OUTAGE_WAIT": 30,
+    "MAILLOG_PERSONAL_DATA": True,
 }
 PROJECT_CHARACTERS = 200
 
@@ -108,6 +109,14 @@ def outage_wait() -> float:
     return _number("MAILLOG_OUTAGE_WAIT")
 
 
+def personal_data() -> bool:
+    """Whether user, IP address, parameters and headers of requests are stored and mailed."""
+    value = get("MAILLOG_PERSONAL_DATA")
+    if not isinstance(value, bool):
+        raise ImproperlyConfigured(f"MAILLOG_PERSONAL_DATA must be True or False, not {value!r}.")
+    return value
+
+
 READERS = (
     project,
     spool_dir,
@@ -118,6 +127,7 @@ READERS = (
     retention_days,
     site_url,
     outage_wait,
+    personal_data,
 )
 
 

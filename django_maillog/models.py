@@ -75,8 +75,12 @@ class BatchQuerySet(models.QuerySet["Batch"]):
         return self.filter(status__in=[Status.OPEN, Status.READY, Status.SENDING])
 
     def finished_before(self, moment: datetime) -> BatchQuerySet:
-        """Sent or cancelled batches old enough to be pruned; failed ones are kept until somebody acts."""
+        """Sent or cancelled batches old enough to be pruned."""
         return self.filter(status__in=[Status.SENT, Status.CANCELLED], opened_at__lt=moment)
+
+    def failed_before(self, moment: datetime) -> BatchQuerySet:
+        """Failed batches that nobody cared for so long."""
+        return self.filter(status=Status.FAILED, opened_at__lt=moment)
 
 
 BatchManager = WriteManager.from_queryset(BatchQuerySet)

@@ -21,7 +21,7 @@ ROWS: tuple[tuple[set[str], ...], ...] = (
     ({"capture"}, {"digest"}),
     ({"spool"},),
     ({"intake", "outbox"},),
-    ({"flush"}, {"plan", "prune", "health", "silences"}),
+    ({"flush"}, {"plan", "prune", "erase", "health", "silences"}),
     ({"worker"},),
     ({"admin", "checks", "handlers", "management"}, {"signals", "templatetags"}, {"tasks"}),
     ({"apps"},),

@@ -27,6 +27,9 @@ from .filters import BatchBufferFilter, LevelFilter
 from .overview import overview
 from .steps import STEPS, Told
 
+NEEDS_VIEW_RECORD = (
+    "A mail says what its records say: reading it takes the permission django_maillog.view_record."
+)
 # One request sends no more mails than this.
 MOST_AT_ONCE = 20
 
@@ -183,6 +186,7 @@ class BatchAdmin(RowsAdmin[Batch]):
         fitting = {name: step.label for name, step in STEPS.items() if step.fits(row)}
         return {
             "buttons": fitting if self.has_flush_permission(request) else {},
+            "may_read": self.may_read(request),
             **batch_page.context(row, timezone.now()),
         }
 
@@ -209,8 +213,9 @@ class BatchAdmin(RowsAdmin[Batch]):
         return response
 
     def visible(self, request: HttpRequest, pk: int) -> Batch:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
+        """The batch whose mail the person may read, as it says what records say."""
+        if not (self.has_view_permission(request) and self.may_read(request)):
+            raise PermissionDenied(NEEDS_VIEW_RECORD)
         batch = self.page_queryset().filter(pk=pk).first()
         if batch is None:
             raise Http404

@@ -23,11 +23,11 @@ RECORDS_SHOWN = 10
 BATCHES_SHOWN = 10
 
 
-def context(group: Group, now: datetime) -> dict[str, Any]:
-    """What the page's template shows, but for the form."""
+def context(group: Group, now: datetime, *, may_read: bool) -> dict[str, Any]:
+    """What the page's template shows, but for the form; what its records say only to who ``may_read`` it."""
     newest = _newest_records(group)
     columns = daily(group, now)
-    sample = group.sample or (Record.objects.get(pk=newest[0].pk) if newest else None)
+    sample = (group.sample or (Record.objects.get(pk=newest[0].pk) if newest else None)) if may_read else None
     hosts: Counter[str] = Counter()
     for record in newest:
         hosts[record.host] += record.count
@@ -41,9 +41,12 @@ def context(group: Group, now: datetime) -> dict[str, Any]:
         "chart_days": columns,
         "first_day": now - timedelta(days=DAYS - 1),
         "hosts": hosts.most_common(MESSAGES_SHOWN),
-        "distinct": _messages(newest),
+        "may_read": may_read,
+        "distinct": _messages(newest) if may_read else [],
         "rows_read": len(newest) if len(newest) == ROWS_READ else 0,
-        "records": [(record, words.when(record.last_at, now)) for record in newest[:RECORDS_SHOWN]],
+        "records": [
+            (record, words.when(record.last_at, now)) for record in newest[:RECORDS_SHOWN] if may_read
+        ],
         "batches": [
             (batch, words.status_badge(batch, now), words.when(batch.opened_at, now))
             for batch in _batches(group)

@@ -208,5 +208,5 @@ class GroupAdmin(RowsAdmin[Group]):
         may_silence = self.has_silence_permission(request)
         return {
             "silence_form": SilenceForm(auto_id="maillog-%s") if may_silence else None,
-            **group_page.context(row, timezone.now()),
+            **group_page.context(row, timezone.now(), may_read=self.may_read(request)),
         }

@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from django.utils.functional import LazyObject
 from django.views.debug import get_exception_reporter_filter
 
+from .. import conf
 from .captured import CapturedRequest
 from .fingerprint import route_of
 from .plain import MAX_ITEMS, Plain
@@ -59,7 +60,8 @@ def request_details(record: logging.LogRecord, secrets: Secrets) -> tuple[dict[s
         return {}, False
     details: dict[str, Any] = {}
     cut = False
-    for name, read, limit in _DETAILS:
+    shown = _DETAILS if _stores_personal_data() else _DETAILS[:1]
+    for name, read, limit in shown:
         plain = Plain(limit, secrets=secrets)
         try:
             value = plain.of(read(request, secrets))
@@ -71,25 +73,38 @@ def request_details(record: logging.LogRecord, secrets: Secrets) -> tuple[dict[s
     return details, cut
 
 
+def _stores_personal_data() -> bool:
+    try:
+        return conf.personal_data()
+    except Exception:  # no settings, or a wrong one, which is a check's business
+        return False
+
+
 def _route(request: Any, secrets: Secrets) -> str:
     return route_of(request)
 
 
 def _user(request: Any, secrets: Secrets) -> str:
-    """Return the user's name and key, if they are loaded."""
+    """Return the user's key and name, if loaded: of whom the view assigned, else of whom a session said."""
     fields = vars(request)
-    user = next((fields[name] for name in ("_cached_user", "_acached_user", "user") if name in fields), None)
-    if issubclass(type(user), LazyObject):
-        user = object.__getattribute__(user, "__dict__").get("_wrapped")
+    found = (_loaded(fields.get(name)) for name in ("user", "_cached_user", "_acached_user"))
+    user = next((user for user in found if user is not None), None)
     kind: Any = type(user)
-    if user is None or kind is object:  # a lazy object that nobody asked yet wraps a bare one
+    if user is None or kind.__name__ == "AnonymousUser":
         return ""
     if getattr(kind, "_meta", None) is None:
         return class_name(kind).rpartition(".")[2]
     fields = object.__getattribute__(user, "__dict__")
-    name = fields.get(getattr(kind, "USERNAME_FIELD", ""))
-    key = fields.get(kind._meta.pk.attname)
-    return f"{text_of(name)} (pk {text_of(key)})" if name else f"pk {text_of(key)}"
+    known = (fields.get(kind._meta.pk.attname), fields.get(getattr(kind, "USERNAME_FIELD", "")))
+    return " ".join(text_of(value) for value in known if value not in (None, ""))
+
+
+def _loaded(user: object) -> object:
+    """Return what is behind a lazy object if it was asked before; asking it here may be a query."""
+    if not issubclass(type(user), LazyObject):
+        return user
+    wrapped = object.__getattribute__(user, "__dict__").get("_wrapped")
+    return None if type(wrapped) is object else wrapped
 
 
 def _remote_addr(request: Any, secrets: Secrets) -> str:
@@ -134,6 +149,7 @@ def _meta(request: Any, secrets: Secrets) -> dict[str, Any]:
     return plain
 
 
+# All but the first are personal data.
 _DETAILS: tuple[tuple[str, Callable[[Any, Secrets], Any], int], ...] = (
     ("route", _route, 1_000),
     ("user", _user, 300),

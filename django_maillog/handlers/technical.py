@@ -19,6 +19,7 @@ from django.utils.functional import LazyObject, Promise, empty
 from django.utils.module_loading import import_string
 from django.views.debug import ExceptionReporter
 
+from .. import conf
 from ..capture.secrets import MARGIN, STARS, Secrets
 from ..capture.text import text_of
 
@@ -28,6 +29,8 @@ NOT_LOADED = "[not loaded]"
 VARIABLE_LIMIT = 4_096
 PARAMETER_LIMIT = 8_000
 LINE_LIMIT = 500
+# What an address is made of.
+SERVER = ("SERVER_NAME", "SERVER_PORT", "wsgi.url_scheme")
 
 
 class BriefSettings(dict[str, Any]):
@@ -84,6 +87,13 @@ def _without_secrets(request: HttpRequest, post: QueryDict) -> HttpRequest:
     kind = type(request)
     copy = kind.__new__(kind)
     vars(copy).update(vars(request))
+    if not conf.personal_data():
+        nothing = QueryDict()
+        server = {name: value for name, value in request.META.items() if name in SERVER}
+        vars(copy).update(
+            META=server, COOKIES={}, GET=nothing, _post=nothing, _files=MultiValueDict(), user=""
+        )
+        return copy
     meta = {
         name: secrets.value(name, secrets.text(value, PARAMETER_LIMIT) if isinstance(value, str) else value)
         for name, value in request.META.items()
@@ -124,8 +134,9 @@ class _Cleansed(ExceptionReporter):
         secrets = Secrets(self.request)
         for frame in super().get_exception_traceback_frames(exc_value, tb):
             if "vars" in frame:
+                variables = frame["vars"] if conf.personal_data() else ()
                 frame["vars"] = [
-                    (name, _Shown(self.variable(name, value, secrets))) for name, value in frame["vars"]
+                    (name, _Shown(self.variable(name, value, secrets))) for name, value in variables
                 ]
             if "context_line" in frame:
                 _cleanse_source(frame, secrets)

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
 from ...buffers import muted
+from ...digest.excerpts import visible
 from ...flush import Summary, flush
 from ...outbox.options import FlushOptions
 from ...plan import known_buffers, plan, problems, spooled
@@ -56,12 +57,12 @@ class Command(BaseCommand):
             self._print(summary, as_json=as_json)
         except Error as error:
             raise CommandError(
-                f"The database can't be used: {error}\n"
+                f"The database can't be used: {visible(str(error))}\n"
                 f"Nothing is lost: the records stay in {spool_folder()}. "
                 "If the tables are missing, run: manage.py migrate"
             ) from error
         except (ImproperlyConfigured, UnsafeFolder) as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(visible(str(error))) from error
         except KeyboardInterrupt:
             raise CommandError(
                 "Interrupted. Nothing is lost: the next flush goes on from here.", returncode=INTERRUPTED
@@ -89,7 +90,8 @@ class Command(BaseCommand):
             return
         for mail in planned:
             addressees = ", ".join(mail.recipients) or "nobody: ADMINS is empty, so it stays pending"
-            self.stdout.write(f"{mail.buffer}: {counted(mail.records)} to {addressees}\n    {mail.subject}")
+            said = f"{mail.buffer}: {counted(mail.records)} to {addressees}\n    {mail.subject}"
+            self.stdout.write(visible(said))
         if not planned:
             self.stdout.write("Nothing that is imported would be sent.")
         if number:
@@ -116,7 +118,7 @@ class Command(BaseCommand):
                 self.style.WARNING(f"{waiting} behind an earlier mail that its server did not take.")
             )
         for problem in problems():
-            self.stderr.write(self.style.WARNING(problem))
+            self.stderr.write(self.style.WARNING(visible(problem)))
 
 
 def counted(number: int, one: str = "record", many: str = "records") -> str:
