@@ -12,14 +12,13 @@ from functools import cached_property
 
 from django.db import Error
 from django.db.models import Max, Min, Sum
-from django.utils import timezone
 
 from . import buffers, policy
 from .intake.history import load_history
 from .intake.importer import import_chunks
 from .models import CLOCK_SKEW, Attempt, Batch, BatchQuerySet, Outcome, Status
 from .outbox.batches import seal
-from .outbox.delivery import deliver
+from .outbox.delivery import Delivered, deliver
 from .outbox.options import FlushOptions
 from .outbox.targets import rules_of, target_of
 from .policy import Reason
@@ -35,7 +34,8 @@ class Summary:
 
     ``set_aside``: lines of the spool that can't be imported; each is counted as a lost record.
     ``held_back``: open batches that were due and grow on, as an earlier mail of their buffer waits for its
-    server. What is left is asked of the database when it is first read: the worker needs none of it.
+    server; ``sending``: those that another process is sending, or was when it was killed. What is left is
+    asked of the database when it is first read: the worker needs none of it.
     """
 
     buffers: Collection[str] | None
@@ -44,6 +44,7 @@ class Summary:
     sealed: int = 0
     held_back: int = 0
     outcomes: Counter[Outcome] = field(default_factory=Counter)
+    passed_over: set[int] = field(default_factory=set)
 
     @property
     def sent(self) -> int:
@@ -51,9 +52,13 @@ class Summary:
 
     @cached_property
     def retrying(self) -> int:
-        # The second: due and yet not tried, as its mailer can't be reached.
-        untried = self._batches().filter(status=Status.READY, attempts=0, next_attempt_at__lte=timezone.now())
+        # What another process has just sealed is not this flush's to count.
+        untried = self._batches().filter(pk__in=self.passed_over, status=Status.READY, attempts=0)
         return self._batches().waiting().count() + untried.count()
+
+    @cached_property
+    def sending(self) -> int:
+        return self._batches().filter(status=Status.SENDING).count()
 
     @cached_property
     def failed(self) -> int:
@@ -64,19 +69,25 @@ class Summary:
         return self._batches().undelivered().aggregate(total=Sum("record_count"))["total"] or 0
 
     def as_dict(self) -> dict[str, int]:
-        names = ("imported", "set_aside", "sealed", "sent", "retrying", "failed", "pending")
+        names = ("imported", "set_aside", "sealed", "sent", "retrying", "failed", "pending", "sending")
         return {name: getattr(self, name) for name in names}
+
+    def add(self, delivered: Delivered) -> None:
+        """Count what a delivery did."""
+        self.outcomes += delivered.outcomes
+        self.passed_over |= delivered.passed_over
 
     def _batches(self) -> BatchQuerySet:
         return _of(self.buffers, Batch.objects.all())
 
 
-def flush(options: FlushOptions = FlushOptions()) -> Summary:  # noqa: B008  # it is frozen
+def flush(options: FlushOptions | None = None) -> Summary:
     """Import every segment on this host; seal open batches; deliver.
 
     Raises django.db.Error if the database can't be used, and in the end what an import raised: something that
     is wrong with one segment holds no mail back.
     """
+    options = options or FlushOptions()
     done = Summary(options.buffers)
     failed = None
     look_at = time.monotonic() + NEWS_EVERY_SECONDS
@@ -100,11 +111,12 @@ def flush(options: FlushOptions = FlushOptions()) -> Summary:  # noqa: B008  # i
     return done
 
 
-def flush_batch(batch: Batch, options: FlushOptions = FlushOptions()) -> Batch:  # noqa: B008
+def flush_batch(batch: Batch, options: FlushOptions | None = None) -> Batch:
     """Send one batch now: an open one is sealed first. Returns it as it is afterwards.
 
     What waits of the open one's buffer is tried before it; while that is refused, it stays open.
     """
+    options = options or FlushOptions()
     if batch.status == Status.OPEN:
         options = replace(options, buffers=[batch.buffer])
         for waiting in _holding_back(batch, options.clock()):
@@ -124,10 +136,15 @@ def _seal_and_deliver(done: Summary, options: FlushOptions) -> None:
     _seal(done, options, retry=True)
     if not options.send or options.stop():
         return
-    done.outcomes += deliver(options)
+    _deliver(done, options)
     if done.held_back:
         _seal(done, options, retry=False)
-        done.outcomes += deliver(options)
+        _deliver(done, options)
+
+
+def _deliver(done: Summary, options: FlushOptions) -> None:
+    left = None if options.limit is None else max(options.limit - done.outcomes.total(), 0)
+    done.add(deliver(replace(options, limit=left)))
 
 
 def _seal(done: Summary, options: FlushOptions, *, retry: bool) -> None:
@@ -153,7 +170,7 @@ def _send_news(done: Summary, options: FlushOptions) -> None:
     sealed = sum(seal(batch, now) for batch in urgent)
     done.sealed += sealed
     if sealed and options.send:
-        done.outcomes += deliver(options)
+        _deliver(done, options)
 
 
 def _holding_back(batch: Batch, now: datetime) -> list[Batch]:

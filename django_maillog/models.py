@@ -9,6 +9,8 @@ from django.db import models, router
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from .policy import Kind
+
 Row = TypeVar("Row", bound=models.Model)
 
 # A stored time further ahead than anything the rules can ask for means that the clock was set back.
@@ -164,6 +166,13 @@ class Group(models.Model):
     buffer = models.CharField(_("buffer"), max_length=200)
     fingerprint = models.CharField(_("fingerprint"), max_length=64)
     cause = models.CharField(_("cause"), max_length=64)
+    site = models.CharField(
+        max_length=64,
+        blank=True,
+        editable=False,
+        help_text=_("Where in the code it comes from, if that place can make groups without end."),
+    )
+    kind = models.SmallIntegerField(default=Kind.MESSAGE.value, editable=False)
     title = models.CharField(_("title"), max_length=255)
     level = models.IntegerField(_("level"))
     logger = models.CharField(_("logger"), max_length=255)
@@ -216,6 +225,7 @@ class Group(models.Model):
         ]
         indexes = [
             models.Index(fields=["buffer", "cause", "last_seen_at"], name="maillog_group_cause"),
+            models.Index(fields=["buffer", "site", "first_seen_at"], name="maillog_group_site"),
             models.Index(fields=["last_seen_at"], name="maillog_group_last_seen"),
             models.Index(fields=["first_seen_at"], name="maillog_group_first_seen"),
         ]

@@ -9,9 +9,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from django.utils import timezone
-
 from . import buffers
+from .database_clock import database_now
 from .flush import to_seal
 from .models import Attempt, Batch, Outcome, Segment, Status
 from .outbox.contents import report
@@ -44,7 +43,7 @@ def plan(
     buffers: Collection[str] | None = None, *, everything: bool = True, now: datetime | None = None
 ) -> list[Plan]:
     """The mails that a flush would send from what is imported, to whom."""
-    now = now or timezone.now()
+    now = now or database_now()
     ready = Batch.objects.deliverable(now).order_by("pk")
     sealing = list(to_seal(FlushOptions(buffers=buffers, everything=everything), now))
     sealing += [(batch, None) for batch in ready if buffers is None or batch.buffer in buffers]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
 HOUR = timedelta(hours=1)
@@ -65,6 +65,22 @@ NEWS = URGENT | {Reason.CAPACITY, Reason.VARIANT, Reason.VOLUME}
 ROUTINE = frozenset(Reason) - URGENT - {Reason.FLUSH, Reason.OUTAGE}
 
 
+class Kind(IntEnum):
+    """What a group's records are, in the order in which a mail shows them."""
+
+    EXCEPTION = 0
+    MESSAGE = 1
+    # What a site makes beyond its share of new groups.
+    OVERFLOW = 2
+    # What a client can cause at will.
+    CLIENT = 3
+
+    @property
+    def is_flood(self) -> bool:
+        """Whether it may come without end, so that it is never urgent."""
+        return self >= Kind.OVERFLOW
+
+
 class History(NamedTuple):
     """What a buffer mailed lately.
 
@@ -90,6 +106,7 @@ class Sighting(NamedTuple):
     untold: bool = False  # the group's last mail failed for good: nobody knows of it
     resolved: bool = False  # a person said so: the next record is a regression
     silenced: bool = False
+    kind: Kind = Kind.MESSAGE
 
 
 class Due(NamedTuple):
@@ -114,15 +131,20 @@ def state(rules: Rules, sighting: Sighting) -> Reason:
 
 
 def reason_for(rules: Rules, sighting: Sighting) -> Reason:
-    """The strongest rule that the records fall under."""
-    if sighting.level >= rules.flush_level:
+    """The strongest rule that the records fall under.
+
+    What outsiders cause, and what a site makes too many groups of, is a variant at most: it never uses the
+    budget of urgent news.
+    """
+    is_flood = sighting.kind.is_flood
+    if sighting.level >= rules.flush_level and not is_flood:
         return Reason.LEVEL
-    kind = state(rules, sighting)
-    if kind is Reason.REPEAT and crosses_step(
+    news = state(rules, sighting)
+    if news is Reason.REPEAT and crosses_step(
         sighting.count_before, sighting.count_before + sighting.records
     ):
         return Reason.VOLUME
-    return kind
+    return Reason.VARIANT if is_flood and news in URGENT else news
 
 
 def crosses_step(before: int, after: int) -> bool:

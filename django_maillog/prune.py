@@ -48,6 +48,8 @@ class _Prune:
         batches = Batch.objects.using(self._alias)
         self._delete_batches(batches.finished_before(before))
         self._delete_batches(batches.failed_before(min(before, now - FAILED_KEPT)))
+        # Left behind by an importer that was killed.
+        self._delete_all(batches.open().filter(record_count=0, opened_at__lt=before))
         self._delete_all(Tally.objects.using(self._alias).filter(hour_at__lt=before))
         records = Record.objects.using(self._alias).filter(group=OuterRef("pk"))
         groups = Group.objects.using(self._alias).filter(last_seen_at__lt=before, silenced_at=None)

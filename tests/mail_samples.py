@@ -37,8 +37,8 @@ def sample(**changes: Any) -> CapturedRecord:
         "logger": "django.request",
         "message": "Internal Server Error: /orders/7/checkout/",
         "title": "ZeroDivisionError: division by zero",
-        "fingerprint": "ml1:" + "0" * 32,
-        "cause": "ml1:" + "1" * 32,
+        "fingerprint": "ml2:" + "0" * 32,
+        "cause": "ml2:" + "1" * 32,
         "host": "web-1",
         "process": 4711,
         "pathname": f"{SITE}/django/utils/log.py",
@@ -61,7 +61,7 @@ def group(number: int = 0, **changes: Any) -> GroupReport:
     """A group of one mail."""
     first_at = NOON - timedelta(minutes=10)
     values: dict[str, Any] = {
-        "fingerprint": f"ml1:{number:032x}",
+        "fingerprint": f"ml2:{number:032x}",
         "title": "ZeroDivisionError: division by zero",
         "level": 40,
         "logger": "django.request",

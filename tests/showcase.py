@@ -135,8 +135,8 @@ class Showcase:
         first = self.ago(days=age, minutes=38)
         group = Group.objects.create(
             buffer=buffer,
-            fingerprint=f"ml1:{number:032x}",
-            cause=f"ml1:{cause:0>32}"[:64],
+            fingerprint=f"ml2:{number:032x}",
+            cause=f"ml2:{cause:0>32}"[:64],
             title=title,
             level=level,
             logger=logger,

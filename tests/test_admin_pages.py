@@ -309,8 +309,8 @@ def hostile() -> tuple[Batch, Group, Record]:
     Attempt.objects.create(batch=batch, tried_at=now, outcome=Outcome.FAILED, error=EVIL)
     group = Group.objects.create(
         buffer=EVIL,
-        fingerprint="ml1:0",
-        cause="ml1:0",
+        fingerprint="ml2:0",
+        cause="ml2:0",
         title=EVIL,
         level=40,
         logger=EVIL,

@@ -37,8 +37,8 @@ def populate(now: datetime, groups: int, batches: int, records: int) -> None:
     made = [
         Group(
             buffer=f"buffer{number % 3}",
-            fingerprint=f"ml1:{number}",
-            cause=f"ml1:{number}",
+            fingerprint=f"ml2:{number}",
+            cause=f"ml2:{number}",
             title=f"ValueError: number {number}",
             level=(40, 40, 40, 30, 50)[number % 5],
             logger=f"app.module{number % 10}",

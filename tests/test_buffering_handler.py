@@ -153,7 +153,7 @@ def test_a_minute_later_a_record_is_full_again(spool_dir: Path, monkeypatch: pyt
     handler = Raising()
     handler.handle(failure())
     later = time.monotonic() + 60
-    monkeypatch.setattr("django_maillog.handlers.buffering.time.monotonic", lambda: later)
+    monkeypatch.setattr("django_maillog.handlers.sights.time.monotonic", lambda: later)
 
     handler.handle(failure())
 
@@ -163,13 +163,13 @@ def test_a_minute_later_a_record_is_full_again(spool_dir: Path, monkeypatch: pyt
 def test_what_is_remembered_of_fingerprints_is_bounded(
     spool_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("django_maillog.handlers.buffering.SEEN_LIMIT", 5)
+    monkeypatch.setattr("django_maillog.handlers.sights.SEEN_LIMIT", 5)
     handler = Raising(fingerprint=by_length)
 
     for length in range(1, 30):
         handler.handle(record("x" * length))
 
-    assert len(handler._seen) <= 5
+    assert len(handler._sights._seen) <= 5
 
 
 def test_a_formatter_is_honoured(spool_dir: Path) -> None:

@@ -16,7 +16,7 @@ from tests.buffers import NOON
 
 FIELDS = set(CapturedRecord.__annotations__)
 # What a stored row's batch and group have, and what only a row of several records has.
-OF_OTHERS = {"buffer", "fingerprint", "cause"}
+OF_OTHERS = {"buffer", "fingerprint", "cause", "site", "free_text"}
 FOLDED = {"count", "last_time", "messages"}
 
 EVERYTHING: CapturedRecord = {
@@ -24,9 +24,11 @@ EVERYTHING: CapturedRecord = {
     "level": 40,
     "logger": "shop",
     "message": "Order 7 failed",
-    "fingerprint": "ml1:1",
+    "fingerprint": "ml2:1",
     "title": "ValueError: no stock",
-    "cause": "ml1:2",
+    "cause": "ml2:2",
+    "site": "ml2:3",
+    "free_text": True,
     "host": "web1",
     "process": 7,
     "full": True,
@@ -49,7 +51,7 @@ EVERYTHING: CapturedRecord = {
 
 
 def test_the_example_has_every_field() -> None:
-    assert set(EVERYTHING) == FIELDS - FOLDED - {"buffer"}
+    assert set(EVERYTHING) == FIELDS - FOLDED - {"buffer", "overflow"}
     assert typing.get_type_hints(CapturedRecord).keys() == FIELDS
 
 
@@ -65,7 +67,7 @@ def test_a_line_says_every_field() -> None:
 def test_a_row_holds_every_field() -> None:
     batch = Batch.objects.create(buffer="mail", opened_at=NOON)
     times = {"first_seen_at": NOON, "last_seen_at": NOON, "episode_at": NOON}
-    group = Group.objects.create(buffer="mail", fingerprint="ml1:1", cause="ml1:2", level=40, **times)
+    group = Group.objects.create(buffer="mail", fingerprint="ml2:1", cause="ml2:2", level=40, **times)
     Record.objects.create(group=group, **make_row(batch, EVERYTHING))
 
     stored = as_value(Record.objects.get())

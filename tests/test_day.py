@@ -5,6 +5,8 @@ It takes minutes, and runs in an environment of its own, once.
 
 from __future__ import annotations
 
+from email.message import EmailMessage
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from django.core import mail
 
 from tests.benchmarks import day, trace
 from tests.conftest import KIND
+from tests.sites import Site, wait_for
+from tests.smtp import SMTPServer
 
 
 @pytest.mark.skipif(KIND != "sqlite", reason="it takes minutes, and the rules are the same everywhere")
@@ -39,3 +43,46 @@ def test_a_trace_with_a_line_that_is_no_event_is_refused(tmp_path: Path) -> None
 
     with pytest.raises(SystemExit, match=r"trace\.jsonl, line 2: not an event"):
         list(day.read_trace(str(path)))
+
+
+MILLION = """
+import logging, random, string, sys, time
+log = logging.getLogger("shop")
+chance = random.Random(7)
+for number in range(1_000_000):
+    word = "".join(chance.choices(string.ascii_lowercase, k=12))
+    log.error(word)
+    if number == 500_000:
+        print(time.time(), flush=True)
+        try:
+            1 / 0
+        except ZeroDivisionError:
+            log.exception("needle")
+print("done", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(KIND != "sqlite", reason="it takes minutes, and the rules are the same everywhere")
+def test_a_million_words_from_one_line_hide_no_bug(site: Site, smtp: SMTPServer) -> None:
+    process = site.start(MILLION)
+    assert process.stdout is not None
+    happened_at = float(process.stdout.readline())
+
+    def needles() -> list[EmailMessage]:
+        return [each for each in smtp.messages if "ZeroDivisionError" in each["Subject"]]
+
+    wait_for(needles, seconds=120)
+    (needle,) = needles()
+    told_after = parsedate_to_datetime(needle["Date"]).timestamp() - happened_at
+    assert process.stdout.readline() == "done\n"
+    process.communicate("", timeout=60)
+    site.manage("flush_maillogs")
+
+    # The date of a mail is a whole second.
+    assert told_after <= 30 + 1 + 1
+    counted = site.run(
+        "from django.db.models import Sum; from django_maillog.models import Group;"
+        "print(Group.objects.count(), Group.objects.aggregate(number=Sum('count'))['number'])"
+    )
+    assert counted.stdout.split() == ["52", "1000001"]

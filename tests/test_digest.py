@@ -782,7 +782,7 @@ def values() -> list[CapturedRecord]:
             "logger": "django.request",
             "message": f"Internal Server Error: /orders/{one % 3}/",
             "title": "ZeroDivisionError: division by zero",
-            "fingerprint": "ml1:a",
+            "fingerprint": "ml2:a",
             "host": f"web-{one % 2}",
             "process": one % 5,
         }
@@ -790,8 +790,8 @@ def values() -> list[CapturedRecord]:
     ]
     return [
         *repeats,
-        sample(fingerprint="ml1:a", host="web-0", process=0),
-        sample(fingerprint="ml1:b", level=50, title="worse"),
+        sample(fingerprint="ml2:a", host="web-0", process=0),
+        sample(fingerprint="ml2:b", level=50, title="worse"),
     ]
 
 

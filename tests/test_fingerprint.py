@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
+from typing import Any
 
 import pytest
 from django.contrib.sessions.models import Session
@@ -24,7 +25,7 @@ from django_maillog.capture import fingerprint as fingerprints
 from django_maillog.capture.fingerprint import Key, fingerprint
 from django_maillog.capture.plain import json_line
 
-from .log_records import SHOP, full, key_of, make_record, module, raised
+from .log_records import SHOP, brief, full, key_of, make_record, module, raised
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,11 +33,11 @@ ROOT = Path(__file__).resolve().parent.parent
 # Exceptions
 
 
-def test_a_fingerprint_is_ml1_and_32_hex_digits() -> None:
+def test_a_fingerprint_is_ml2_and_32_hex_digits() -> None:
     key = key_of(error=raised(module(SHOP).buy, -1))
 
-    for digest in key:
-        assert digest.startswith("ml1:")
+    for digest in (key.fingerprint, key.cause, key.site):
+        assert digest.startswith("ml2:")
         assert len(digest) == 36
         assert int(digest[4:], 16)
 
@@ -214,14 +215,14 @@ def test_installed_packages_and_the_standard_library_are_not_in_app(filename: st
 
 # The same constants on every Python that runs this test, and in each process.
 STABLE = {
-    "raise": "ml1:ae9fc2dd5b063183f78ce9714212081a",
-    "comprehension": "ml1:1a3e80b1cdcb8e7576460a0e20e1137c",
-    "nested comprehensions": "ml1:0c9cadb1969ae74aad8143b81be71024",
-    "recursion": "ml1:9cdcca7dfe8ad8b98e45094ba7412745",
-    "chain": "ml1:e86f13fa0e6f6e3265b6a02086880c54",
-    "group": "ml1:954ca772eb0ce28b685e83d1ca13f593",
-    "template": "ml1:d2137ee6b5bc879778fc4628d76373fc",
-    "message": "ml1:003638f34e3f9a49bc8a948e8f99d1c8",
+    "raise": "ml2:ae9fc2dd5b063183f78ce9714212081a",
+    "comprehension": "ml2:1a3e80b1cdcb8e7576460a0e20e1137c",
+    "nested comprehensions": "ml2:0c9cadb1969ae74aad8143b81be71024",
+    "recursion": "ml2:9cdcca7dfe8ad8b98e45094ba7412745",
+    "chain": "ml2:e86f13fa0e6f6e3265b6a02086880c54",
+    "group": "ml2:fb8e99978d9624a662fd3b73a97517d2",
+    "template": "ml2:d2137ee6b5bc879778fc4628d76373fc",
+    "message": "ml2:003638f34e3f9a49bc8a948e8f99d1c8",
 }
 
 STABLE_SCRIPT = f"""
@@ -307,7 +308,7 @@ def test_what_cannot_be_fingerprinted_still_gets_a_coarse_key() -> None:
 
     assert elusive == key_of("b", error=Elusive("x"))
     assert elusive != key_of("a", error=Elusive(), name="other")
-    assert key_of("a", name=["unhashable"]).fingerprint.startswith("ml1:")
+    assert key_of("a", name=["unhashable"]).fingerprint.startswith("ml2:")
 
 
 # Messages
@@ -392,6 +393,76 @@ def test_status_and_route_count_without_an_exception() -> None:
     assert len(keys) == 3
 
 
+@pytest.mark.parametrize("logger", ["django.request", "django.security.DisallowedHost"])
+def test_what_a_client_makes_up_does_not_count_in_djangos_own_messages(logger: str) -> None:
+    request = RequestFactory().get("/")
+    first, second = (
+        key_of("%s: %s", "Bad Request", text, name=logger, request=request, status_code=400)
+        for text in ("/wp-admin", "/x.php")
+    )
+
+    assert first == second
+    assert not first.is_free_text
+    assert first != key_of("%s: %s", "Not Found", "/x", name=logger, request=request, status_code=404)
+    assert first != key_of("%s: %s", "Bad Request", "/x", name="shop", request=request, status_code=400)
+
+
+# Sites, and what may make any number of groups
+
+
+def test_the_site_of_an_exception_is_its_roots_innermost_frame() -> None:
+    shop = module(SHOP)
+    first, second = key_of("a", error=raised(shop.buy, -1)), key_of("b", error=raised(shop.chain, -1))
+    other_type = module("def buy(): raise KeyError").buy
+
+    assert first.site == second.site == key_of(error=raised(other_type)).site
+    assert first.site != key_of(error=raised(shop.recursion, 1)).site
+    assert first.site == key_of(error=raised(shop.group, [-1])).site
+
+
+def test_the_site_of_a_message_is_logger_function_and_line() -> None:
+    first = key_of("one two three")
+
+    assert first.site == key_of("something else %s", 1).site
+    assert len({first.site, key_of("x", name="other").site, key_of("x", function="other").site}) == 3
+    assert first.site != key_of("one two three", lineno=8).site
+
+
+def test_an_exception_without_a_traceback_comes_from_where_its_successor_was_raised() -> None:
+    def fail() -> None:
+        raise LookupError from ValueError("order 17")
+
+    found = raised(fail)
+
+    assert key_of(error=found).site == key_of(error=raised(fail)).site
+    assert key_of(error=ValueError("order 17")).site == key_of("a message").site
+
+
+def test_only_normalised_text_is_free() -> None:
+    shop = module(SHOP)
+
+    assert key_of("Login of bob failed").is_free_text
+    assert key_of("%s: %s", "bob", "failed").is_free_text
+    assert key_of(error=ValueError("order 17")).is_free_text
+    assert key_of(error=ExceptionGroup("several", [ValueError("order 17")])).is_free_text
+    assert not key_of("Login of %s failed", "bob").is_free_text
+    assert not key_of("Login of bob failed", fingerprint="login").is_free_text
+    assert not key_of(error=raised(shop.buy, -1)).is_free_text
+    assert not key_of(error=raised(shop.group, [-1])).is_free_text
+
+
+@pytest.mark.parametrize("fields", [{}, {"args": ("bob",)}, {"error": ValueError("order 17")}], ids=str)
+def test_a_record_tells_its_site_where_the_site_is_counted(fields: dict[str, Any]) -> None:
+    record = make_record("Login of %s failed" if "args" in fields else "Login failed", **fields)
+    key = fingerprint(record)
+
+    whole, repeat = full(record), brief(record)
+
+    assert whole.get("free_text", False) is repeat.get("free_text", False) is key.is_free_text
+    assert repeat["site"] == (key.fingerprint if "args" in fields else key.site)
+    assert whole.get("site", key.fingerprint) == repeat["site"]
+
+
 HOSTILE = [
     *(
         "a",
@@ -444,7 +515,7 @@ def test_time_stays_linear_on_hostile_text(unit: str) -> None:
 
 
 def test_extra_fingerprint_replaces_the_computed_one() -> None:
-    assert key_of("a", fingerprint="mine") == key_of("b", name="other", fingerprint=["mine"])
+    assert key_of("a", fingerprint="mine")[:2] == key_of("b", name="other", fingerprint=["mine"])[:2]
     assert key_of("a", fingerprint="mine") != key_of("a", fingerprint="yours")
     assert key_of("a", fingerprint=["x", "y"]) != key_of("a", fingerprint=["xy"])
 
@@ -482,5 +553,5 @@ def test_memories_stay_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         key_of("message " + "x" * number)
 
     assert len(fingerprints._messages) <= 10
-    assert len(fingerprints._sites) <= 10
+    assert len(fingerprints._links) <= 10
     assert len(fingerprints._codes) <= 10

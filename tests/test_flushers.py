@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -39,10 +41,21 @@ import json, sys
 from datetime import timedelta
 from django_maillog.flush import flush
 from django_maillog.outbox import claims
-claims.LEASE = timedelta(seconds=float(sys.argv[1]))
+claims.lease_of = lambda batch: timedelta(seconds=float(sys.argv[1]))
 print("ready", flush=True)
 for _line in sys.stdin:
     print(json.dumps(flush().as_dict()), flush=True)
+"""
+FORKING_FLUSH = """
+import os, sys, threading, time
+from django_maillog.flush import flush
+threading.Thread(target=flush, daemon=True).start()
+sys.stdin.readline()
+if not os.fork():
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+    os._exit(0)
+time.sleep(600)
 """
 STATUSES = """
 import json
@@ -98,30 +111,76 @@ def test_eight_flushers_deliver_each_of_400_batches_once(shared: Site, smtp: SMT
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-def test_the_batch_of_a_killed_flusher_is_taken_over_under_its_message_id(
+def test_the_batch_of_a_killed_flusher_is_taken_over_at_once_under_its_message_id(
     shared: Site, smtp: SMTPServer
 ) -> None:
     shared.run(SEAL, "3")
     smtp.hang(at="ACCEPTED")
-    killed, other = start(shared, lease=4), start(shared)
+    killed, other = start(shared), start(shared)
     go(killed)
     (first,) = smtp.wait_for(1)
+    go(other)
+    beside = answer(other)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait(60)
+    go(other)
+    afterwards = answer(other)
+
+    # While it lived, its claim held.
+    assert (beside["sent"], beside["sending"]) == (2, 1)
+    assert (afterwards["sent"], afterwards["sending"]) == (1, 0)
+    ids = [message["Message-ID"] for message in smtp.messages]
+    assert ids.count(first["Message-ID"]) == 2
+    assert len(ids) == 4
+    # The attempt that was cut off is one of them.
+    assert shared.run(STATUSES).stdout == '{"sent": 3, "attempts": 4}\n'
+    assert not list(shared.spool_dir.glob("*.claim"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_from_another_spool_folder_a_killed_flusher_looks_alive_until_its_lease_ends(
+    shared: Site, smtp: SMTPServer, tmp_path: Path
+) -> None:
+    shared.run(SEAL, "1")
+    smtp.hang(at="ACCEPTED")
+    killed = start(shared, lease=4)
+    shared.env["MAILLOG_SPOOL_DIR"] = str(tmp_path / "of another container")
+    other = start(shared)
+    go(killed)
+    smtp.wait_for(1)
     killed.send_signal(signal.SIGKILL)
     killed.wait(60)
 
     go(other)
-    assert answer(other)["sent"] == 2
-    assert len(smtp.messages) == 3  # the lease of the first still holds
+    assert (answer(other)["sent"], len(smtp.messages)) == (0, 1)
     give_up_at = time.monotonic() + 60
-    while len(smtp.messages) < 4:
+    while len(smtp.messages) < 2:
         assert time.monotonic() < give_up_at
         time.sleep(0.05)
         go(other)
         answer(other)
+    assert shared.run(STATUSES).stdout == '{"sent": 1, "attempts": 2}\n'
 
-    assert [message["Message-ID"] for message in smtp.messages].count(first["Message-ID"]) == 2
-    # The attempt that was cut off is one of them.
-    assert shared.run(STATUSES).stdout == '{"sent": 3, "attempts": 4}\n'
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
+def test_a_child_of_a_flusher_does_not_keep_its_claim(shared: Site, smtp: SMTPServer) -> None:
+    shared.run(SEAL, "1")
+    smtp.hang(at="ACCEPTED")
+    parent = shared.start(FORKING_FLUSH)
+    smtp.wait_for(1)
+    assert parent.stdin is not None
+    assert parent.stdout is not None
+    parent.stdin.write("fork\n")
+    parent.stdin.flush()
+    child = int(parent.stdout.readline())
+    parent.send_signal(signal.SIGKILL)
+    parent.wait(60)
+    try:
+        other = start(shared)
+        go(other)
+        assert answer(other)["sent"] == 1
+    finally:
+        os.kill(child, signal.SIGKILL)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")

@@ -27,6 +27,7 @@ from tests.sites import Site
 
 RESET = {
     "handlers.lifecycle.process": "what is unreported, and whether the process ends",
+    "outbox.claim_lock._files": "the parent's claims: closed",
     "outbox.delivery._unsettled": "outcomes that the parent records",
     "outbox.preload._is_done": "the parent loads for itself",
     "spool.journal.journal": "the parent's segment, memory and lock",
@@ -39,7 +40,7 @@ KEPT = {
     "buffers.thread": "the thread that forks goes on in the child",
     "capture.fingerprint._codes": "the code is the same",
     "capture.fingerprint._messages": "the code is the same",
-    "capture.fingerprint._sites": "the code is the same",
+    "capture.fingerprint._links": "the code is the same",
     "charset._known": "the databases are the same",
     "conf._tested": "the child of a test is one",
     "conf._group_id": "the groups are the same",

@@ -17,11 +17,16 @@ NAME = PACKAGE.name
 
 # The rows of the design; a row may be several layers, parts of its modules that build on one another.
 ROWS: tuple[tuple[set[str], ...], ...] = (
-    ({"conf", "compat", "frames", "charset"}, {"models", "moments"}, {"policy", "transactions"}, {"buffers"}),
+    (
+        {"conf", "compat", "frames", "charset", "policy", "throttle"},
+        {"models", "moments"},
+        {"transactions"},
+        {"buffers", "database_clock"},
+    ),
     ({"capture"}, {"digest"}),
     ({"spool"},),
     ({"intake", "outbox"},),
-    ({"flush"}, {"plan", "prune", "erase", "health", "silences"}),
+    ({"flush"}, {"plan", "prune", "erase", "health", "silences", "watch"}),
     ({"worker"},),
     ({"admin", "checks", "handlers", "management"}, {"signals", "templatetags"}, {"tasks"}),
     ({"apps"},),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from itertools import pairwise
+from uuid import uuid4
 
 import pytest
 
@@ -29,7 +30,7 @@ def statuses() -> list[str]:
 
 def try_to_send(batch: Batch, verdict: Verdict, buffer: Buffer) -> Outcome:
     claimed = Batch.objects.get(pk=batch.pk)
-    attempt = claims.claim(claimed, buffer.now)
+    attempt = claims.claim(claimed, buffer.now, token=uuid4().hex)
     assert attempt is not None
     return claims.settle(claimed, attempt, verdict, buffer.now)
 
@@ -37,7 +38,7 @@ def try_to_send(batch: Batch, verdict: Verdict, buffer: Buffer) -> Outcome:
 def claimed(batch: Batch, buffer: Buffer) -> tuple[Batch, Attempt] | None:
     """The batch, claimed as another process would."""
     read = Batch.objects.get(pk=batch.pk)
-    attempt = claims.claim(read, buffer.now)
+    attempt = claims.claim(read, buffer.now, token=uuid4().hex)
     return (read, attempt) if attempt else None
 
 
@@ -100,7 +101,7 @@ def test_who_read_the_batch_before_another_claimed_it_does_not_get_it() -> None:
     try_to_send(late, LATER, buffer)
     buffer.wait(4000)
 
-    assert claims.claim(late, buffer.now) is None
+    assert claims.claim(late, buffer.now, token=uuid4().hex) is None
 
 
 def test_what_a_killed_process_may_have_handed_over_holds_nothing_back() -> None:

@@ -41,6 +41,7 @@ def test_everything_goes_out_when_it_is_asked_for(smtp: SMTPServer) -> None:
         "retrying": 0,
         "failed": 0,
         "pending": 0,
+        "sending": 0,
     }
     assert smtp.messages[0]["X-Maillog-Reason"] == "flush"
 

@@ -27,6 +27,7 @@ from django_maillog.spool.journal import journal
 from django_maillog.spool.segment import SegmentFile
 from django_maillog.transactions import Changed
 from tests.buffers import NOON, Buffer, totals
+from tests.smtp import SMTPServer
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("spool_dir")]
 
@@ -442,7 +443,7 @@ def test_a_broken_line_counts_as_a_lost_record_of_its_buffer_else_of_one_of_the_
     with segment(spool_dir).open("ab") as file:
         file.write(line + b"\n")
 
-    imported = list(importer.import_chunks())
+    imported = list(importer.import_chunks(timezone.now))
 
     assert [(chunk.records, chunk.set_aside) for chunk in imported] == [(3, 1)]
     assert set(Batch.objects.values_list("buffer", "record_count", "lost_count")) == {
@@ -560,3 +561,24 @@ def test_a_clock_that_is_set_between_import_and_flush_loses_nothing(hours: int) 
     assert totals() == {"batches": 6, "groups": 6, "records": 6}
     assert not Batch.objects.open().exists() or hours > 0
     assert Batch.objects.filter(status=Status.SENT).count() in (1, 2)
+
+
+def test_an_importer_that_another_was_faster_with_leaves_no_empty_batch(
+    monkeypatch: pytest.MonkeyPatch, smtp: SMTPServer
+) -> None:
+    """The other imports the chunk, seals and sends while this one is about to."""
+    buffers = [Buffer(f"buffer {number}") for number in range(5)]
+    for buffer in buffers:
+        buffer.log()
+    transact = importer._Import._transact
+
+    def late(self: Any, chunk: Any) -> None:
+        monkeypatch.setattr(importer._Import, "_transact", transact)
+        buffers[0].flush()
+        transact(self, chunk)
+
+    monkeypatch.setattr(importer._Import, "_transact", late)
+    import_all()
+
+    assert totals() == {"batches": 5, "groups": 5, "records": 5}
+    assert set(Batch.objects.values_list("status", "record_count")) == {("sent", 1)}

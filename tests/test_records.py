@@ -66,7 +66,7 @@ def test_a_strange_exc_info_breaks_nothing(info: Any) -> None:
     value = full(record)
 
     assert value["message"] == "Something failed"
-    assert json.loads(json_line(value))["fingerprint"].startswith("ml1:")
+    assert json.loads(json_line(value))["fingerprint"].startswith("ml2:")
 
 
 def test_exc_info_true_is_the_exception_being_handled() -> None:
@@ -208,6 +208,7 @@ def test_a_repeat_keeps_its_message_value_and_request_line_only() -> None:
         "title": "ValueError: -1 now",
         "fingerprint": fingerprint(record).fingerprint,
         "cause": fingerprint(record).cause,
+        "site": fingerprint(record).site,
         "host": value["host"],
         "process": os.getpid(),
         "request": {"method": "GET", "path": "/a", "status_code": 500},

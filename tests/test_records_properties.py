@@ -104,8 +104,8 @@ def test_any_record_becomes_a_storable_bounded_line(record: logging.LogRecord, f
     line = lines.encode(capture(record, key) if full else capture_repeat(record, key), "mail")
 
     assert fingerprint(record) == key
-    assert re.fullmatch(r"ml1:[0-9a-f]{32}", key.fingerprint)
-    assert re.fullmatch(r"ml1:[0-9a-f]{32}", key.cause)
+    for digest in (key.fingerprint, key.cause, key.site):
+        assert re.fullmatch(r"ml2:[0-9a-f]{32}", digest)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     assert len(line) <= 256_001

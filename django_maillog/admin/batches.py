@@ -19,6 +19,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from ..database_clock import database_now
 from ..models import Batch, Status
 from ..outbox.mails import eml
 from . import batch_page, words
@@ -145,7 +146,7 @@ class BatchAdmin(RowsAdmin[Batch]):
     # The actions: on the page, and in the list
 
     def press(self, request: HttpRequest, row: Batch, button: str) -> None:
-        self.tell(request, row, button, STEPS[button].take(row, timezone.now()))
+        self.tell(request, row, button, STEPS[button].take(row, database_now()))
 
     flush_now = _action("flush")
     retry_now = _action("retry")
@@ -165,7 +166,7 @@ class BatchAdmin(RowsAdmin[Batch]):
         step = STEPS[name]
         fitting = [batch for batch in chosen if step.fits(batch)]
         for batch in fitting:
-            self.tell(request, batch, name, step.take(batch, timezone.now()))
+            self.tell(request, batch, name, step.take(batch, database_now()))
         if left := len(chosen) - len(fitting):
             said = ngettext(
                 "%(step)s: nothing to do for %(number)d batch in its state.",

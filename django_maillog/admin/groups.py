@@ -18,6 +18,7 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from ..database_clock import database_now
 from ..models import Group
 from ..silences import end_silence, resolve, silence
 from . import group_page, words
@@ -182,7 +183,7 @@ class GroupAdmin(RowsAdmin[Group]):
 
     def silence(self, request: HttpRequest, queryset: QuerySet[Group], length: str, note: str) -> None:
         """Silence the groups, in the name of whoever asked for it."""
-        now = timezone.now()
+        now = database_now()
         groups = list(queryset)
         words_of_length, duration = SILENCES[length]
         until = None if duration is None else now + duration

@@ -29,8 +29,8 @@ class CapturedRequest(TypedDict, total=False):
 class CapturedRecord(TypedDict, total=False):
     """All values are plain and storable. A repeat has the first two groups of fields, and its request line.
 
-    ``spool.lines`` puts back what the line of a repeat leaves out: ``host``, ``process``, ``title`` and
-    ``cause``.
+    ``spool.lines`` puts back what the line of a repeat leaves out: ``host``, ``process``, ``title``,
+    ``cause`` and ``site``.
     """
 
     # Where it is collected: in the spool only.
@@ -45,6 +45,12 @@ class CapturedRecord(TypedDict, total=False):
 
     title: str
     cause: str
+    # Where it comes from, since one site makes only so many groups an hour; with arguments its fingerprint.
+    site: str
+    # The fingerprint came from normalised text alone. Only stored when true.
+    free_text: bool
+    # The title of its site's overflow group, where it is counted there; in no line and no row.
+    overflow: str
     host: str
     process: int
 

@@ -28,10 +28,17 @@ _MAX_MEMORY = 2_000
 
 
 class Key(NamedTuple):
-    """What a record is grouped by: ``ml1:`` and 32 hex digits each."""
+    """What a record is grouped by: ``ml2:`` and 32 hex digits each.
+
+    The site is where it comes from: the root exception's innermost frame, else logger, function and line of
+    the call. ``is_free_text``: the fingerprint came from normalised text alone, so that one site may make any
+    number of them.
+    """
 
     fingerprint: str
     cause: str
+    site: str = ""
+    is_free_text: bool = False
 
 
 def fingerprint(record: logging.LogRecord) -> Key:
@@ -39,7 +46,7 @@ def fingerprint(record: logging.LogRecord) -> Key:
     try:
         fields = record.__dict__
         exc, tb = (None, None) if fields.get("exc_info") is None else exception_of(record)
-        key = _of_message(record) if exc is None else _of_exception(exc, tb)
+        key = _of_message(record) if exc is None else _of_exception(exc, tb, record)
         wanted = fields.get("fingerprint")
         return key if wanted is None else _custom(wanted, key, exc)
     except Exception:  # the record's own objects are asked; a coarse key still counts the record
@@ -54,9 +61,9 @@ def route_of(request: object) -> str:
 
 @functools.lru_cache(maxsize=2048)
 def fingerprint_of(*parts: str) -> str:
-    """A fingerprint of some texts: ``ml1:`` and 32 hex digits (BLAKE2b)."""
+    """A fingerprint of some texts: ``ml2:`` and 32 hex digits (BLAKE2b)."""
     text = "\x1f".join(parts).encode("utf-8", "backslashreplace")
-    return "ml1:" + blake2b(text, digest_size=16).hexdigest()
+    return "ml2:" + blake2b(text, digest_size=16).hexdigest()
 
 
 def _fallback(record: logging.LogRecord) -> Key:
@@ -68,7 +75,13 @@ def _fallback(record: logging.LogRecord) -> Key:
         for value in (fields.get("name"), fields.get("levelno"))
     ]
     digest = fingerprint_of("fallback", *parts, kind)
-    return Key(digest, digest)
+    return Key(digest, digest, digest)
+
+
+def _call_site(record: logging.LogRecord) -> str:
+    """Return the site of a record without a traceback: the place that logs."""
+    fields = record.__dict__
+    return fingerprint_of("call", *(text_of(fields.get(name)) for name in ("name", "funcName", "lineno")))
 
 
 # What extra={"fingerprint": …} asks for
@@ -86,7 +99,8 @@ def _custom(wanted: object, key: Key, exc: BaseException | None) -> Key:
             return key
         texts = [_DEFAULT.sub(key.fingerprint, text) for text in texts]
     digest = fingerprint_of("custom", *texts)
-    return Key(digest, digest if exc is None else key.cause)
+    # A site of its own: the project has decided which groups there are.
+    return Key(digest, digest if exc is None else key.cause, digest)
 
 
 # Exceptions
@@ -110,7 +124,7 @@ _COMPREHENSIONS = frozenset(["<listcomp>", "<setcomp>", "<dictcomp>"])
 _COMPREHENSION = re.compile(r"(?:\.<locals>)?\.?<(?:list|set|dict)comp>")
 
 _codes: dict[int, _Code] = {}
-_sites: dict[tuple[object, ...], tuple[str, str]] = {}
+_links: dict[tuple[object, ...], _Link] = {}
 
 
 def _inlined(qualname: str) -> str:
@@ -138,63 +152,97 @@ def _describe(frame: FrameType) -> _Code:
     return code
 
 
-def _of_exception(exc: BaseException, tb: TracebackType | None) -> Key:
-    visits = iter(range(_MAX_VISITS))
-    parts, causes = _chain(exc, tb, visits, frozenset())
+class _Link(NamedTuple):
+    """What one exception of a chain tells."""
+
+    # What the fingerprint says of it.
+    signature: str
+    # Its cause and its site, if it is the root; without a traceback it has no site.
+    cause: str
+    site: str
+
+
+class _Chain(NamedTuple):
+    """An exception and what led to it; the root of a group has several causes and sites."""
+
+    signatures: list[str]
+    causes: list[str]
+    sites: list[str]
+    is_free_text: bool
+
+
+def _of_exception(exc: BaseException, tb: TracebackType | None, record: logging.LogRecord) -> Key:
+    chain = _chain(exc, tb, iter(range(_MAX_VISITS)), frozenset())
     return Key(
-        fingerprint_of("exception", *parts),
-        causes[0] if len(causes) == 1 else fingerprint_of("causes", *causes),
+        fingerprint_of("exception", *chain.signatures),
+        chain.causes[0] if len(chain.causes) == 1 else fingerprint_of("causes", *chain.causes),
+        chain.sites[0] if len(chain.sites) == 1 else _site_of_several(chain.sites, record),
+        chain.is_free_text,
     )
+
+
+def _site_of_several(sites: list[str], record: logging.LogRecord) -> str:
+    return fingerprint_of("sites", *sites) if sites else _call_site(record)
 
 
 def _chain(
     exc: BaseException | None, tb: TracebackType | None, visits: Iterator[int], above: frozenset[int]
-) -> tuple[list[str], list[str]]:
-    """Return a text for each link, and the digests of the root's causes (several for a group)."""
-    parts: list[str] = []
+) -> _Chain:
+    """Return what the links tell."""
+    signatures: list[str] = []
     causes: list[str] = []
+    sites: list[str] = []
+    is_free_text = False
     while (
         exc is not None
         and id(exc) not in above
-        and len(parts) < _MAX_LINKS
+        and len(signatures) < _MAX_LINKS
         and next(visits, None) is not None
     ):
         above |= {id(exc)}
-        site, place = _site(exc, tb)
+        signature, cause, site = _link(exc, tb)
         causes = []
+        # A root without a traceback comes from where the link above it was raised.
+        sites = [site] if site else sites
+        is_free_text = is_free_text or tb is None
         if isinstance(exc, BaseExceptionGroup):
-            leaves, causes = _leaves(exc, visits, above)
-            site = "\x1e".join([site, *leaves])
-        causes = causes or [fingerprint_of("cause", place)]
-        parts.append(site)
+            leaves = _leaves(exc, visits, above)
+            signature = "\x1e".join([signature, *leaves.signatures])
+            causes, sites = leaves.causes, leaves.sites or sites
+            is_free_text = is_free_text or leaves.is_free_text
+        causes = causes or [cause]
+        signatures.append(signature)
         exc = next_link(exc)
         tb = None if exc is None else exc.__traceback__
-    return parts, causes
+    return _Chain(signatures, causes, sites, is_free_text)
 
 
-def _leaves(
-    group: BaseExceptionGroup[BaseException], visits: Iterator[int], above: frozenset[int]
-) -> tuple[list[str], list[str]]:
+def _leaves(group: BaseExceptionGroup[BaseException], visits: Iterator[int], above: frozenset[int]) -> _Chain:
+    """Return the set of the members' fingerprints, and their causes and sites."""
     fingerprints: set[str] = set()
     causes: set[str] = set()
+    sites: set[str] = set()
+    is_free_text = False
     pending: list[BaseException] = list(group.exceptions)
     while pending and next(visits, None) is not None:
         member = pending.pop()
         if isinstance(member, BaseExceptionGroup):
             pending.extend(member.exceptions)
             continue
-        parts, member_causes = _chain(member, member.__traceback__, visits, above)
-        fingerprints.add(fingerprint_of("exception", *parts))
-        causes.update(member_causes)
-    return sorted(fingerprints), sorted(causes)
+        chain = _chain(member, member.__traceback__, visits, above)
+        fingerprints.add(fingerprint_of("exception", *chain.signatures))
+        causes.update(chain.causes)
+        sites.update(chain.sites)
+        is_free_text = is_free_text or chain.is_free_text
+    return _Chain(sorted(fingerprints), sorted(causes), sorted(sites), is_free_text)
 
 
-def _site(exc: BaseException, tb: TracebackType | None) -> tuple[str, str]:
-    """Return what the fingerprint says of one exception, and what the cause says if this is the root."""
+def _link(exc: BaseException, tb: TracebackType | None) -> _Link:
+    """Return what one exception tells, described once for each place where it is raised."""
     kind = type(exc)
     if tb is None:
         text = f"{kind.__module__}.{kind.__qualname__} {normalise(text_of(exc))}"
-        return text, text
+        return _Link(text, fingerprint_of("cause", text), "")
     codes: dict[_Code, None] = {}
     crash: TracebackType | None = None
     crash_code: _Code | None = None
@@ -210,12 +258,12 @@ def _site(exc: BaseException, tb: TracebackType | None) -> tuple[str, str]:
         codes, crash, crash_code = _all_codes(tb)
         code = crash_code
     memory = (kind, code, crash_code, crash.tb_lasti, *codes)
-    known = _sites.get(memory)
+    known = _links.get(memory)
     if known is None:
-        known = _describe_site(kind, list(codes), crash, innermost=code, in_app=code is crash_code)
-        if len(_sites) >= _MAX_MEMORY:
-            _sites.clear()
-        _sites[memory] = known
+        known = _describe_link(kind, list(codes), crash, innermost=code, in_app=code is crash_code)
+        if len(_links) >= _MAX_MEMORY:
+            _links.clear()
+        _links[memory] = known
     return known
 
 
@@ -229,13 +277,17 @@ def _all_codes(tb: TracebackType) -> tuple[dict[_Code, None], TracebackType, _Co
         tb = tb.tb_next
 
 
-def _describe_site(
+def _describe_link(
     kind: type, codes: list[_Code], crash: TracebackType, *, innermost: _Code, in_app: bool
-) -> tuple[str, str]:
+) -> _Link:
     name = f"{kind.__module__}.{kind.__qualname__}"
     frames = dict.fromkeys(code.name for code in codes)
     library = "" if in_app else innermost.name
-    return " ".join([name, *frames, f"+{_offset(crash)}", library]), f"{name} {innermost.name}"
+    return _Link(
+        " ".join([name, *frames, f"+{_offset(crash)}", library]),
+        fingerprint_of("cause", f"{name} {innermost.name}"),
+        fingerprint_of("site", innermost.name),
+    )
 
 
 def _offset(crash: TracebackType) -> int:
@@ -259,22 +311,32 @@ def _of_message(record: logging.LogRecord) -> Key:
     status = fields.get("status_code")
     request = fields.get("request")
     route = "" if request is None else route_of(request)
-    identity = (record.name, record.funcName, is_template, text, status, route)
+    identity = (record.name, record.funcName, fields.get("lineno"), is_template, text, status, route)
     # What is not worth remembering: large texts, and statuses that are no numbers.
     rememberable = len(text) <= 1_000 and (status is None or isinstance(status, int))
     known = _messages.get(identity) if rememberable else None
     if known is not None:
         return known
-    digest = fingerprint_of(
-        "template" if is_template else "message",
-        text_of(record.name),
-        text_of(record.funcName),
-        text if is_template else normalise(text),
-        text_of(status),
-        route,
-    )
+    if request is not None and _is_about_requests(record.name):
+        key = _of_parts(record, "request", text_of(record.name), text_of(status), route)
+    else:
+        words = text if is_template else normalise(text)
+        place = (text_of(record.name), text_of(record.funcName))
+        kind = "template" if is_template else "message"
+        key = _of_parts(record, kind, *place, words, text_of(status), route)
+        key = key._replace(is_free_text=not is_template)
     if rememberable:
         if len(_messages) >= _MAX_MEMORY:
             _messages.clear()
-        _messages[identity] = Key(digest, digest)
-    return Key(digest, digest)
+        _messages[identity] = key
+    return key
+
+
+def _of_parts(record: logging.LogRecord, *parts: str) -> Key:
+    digest = fingerprint_of(*parts)
+    return Key(digest, digest, _call_site(record))
+
+
+def _is_about_requests(logger: object) -> bool:
+    """Say whether Django's own messages come from this logger: a client makes up their texts and paths."""
+    return logger == "django.request" or text_of(logger).startswith("django.security.")

@@ -76,8 +76,11 @@ def _captured(record: logging.LogRecord, key: Key, message: str) -> CapturedReco
         "message": cleansed(message, MESSAGE_LIMIT, record),
         "fingerprint": key.fingerprint,
     }
+    # Where only one group can come of a site it is left out, and the cause stands for it.
     if key.cause != key.fingerprint:
-        repeat["cause"] = key.cause
+        repeat["cause"], repeat["site"] = key.cause, key.site
+    if key.is_free_text:
+        repeat["free_text"], repeat["site"] = True, key.site
     if fields.get("exc_info") is not None and (exc := exception_of(record)[0]) is not None:
         repeat["title"] = _title(exc, record)
     process = fields.get("process")

@@ -14,7 +14,17 @@ and the headers, which ``outbox.connection`` puts into a message. The order, in 
 from .headers import headers
 from .headers import subject_of as subject
 from .mail import render
-from .report import Attachment, Digest, GroupReport, Report
+from .report import Attachment, Digest, GroupReport, Report, rank
 from .summary import summarize
 
-__all__ = ["Attachment", "Digest", "GroupReport", "Report", "headers", "render", "subject", "summarize"]
+__all__ = [
+    "Attachment",
+    "Digest",
+    "GroupReport",
+    "Report",
+    "headers",
+    "rank",
+    "render",
+    "subject",
+    "summarize",
+]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from ..capture.captured import CapturedRecord
+from ..policy import Kind
 
 NEWS = ("new", "regressed", "variant")
 
@@ -21,6 +22,9 @@ class GroupReport:
     """
 
     fingerprint: str
+    cause: str = ""
+    site: str = ""
+    kind: Kind = Kind.MESSAGE
     title: str
     level: int
     logger: str
@@ -85,17 +89,36 @@ class Report:
 
     @property
     def ranked(self) -> list[GroupReport]:
-        """The groups: news first, then by level, then by count; ties in a fixed order."""
-        return sorted(
-            self.groups,
-            key=lambda group: (
-                not group.is_news,
-                -group.level,
-                -group.count,
-                group.title,
-                group.fingerprint,
-            ),
-        )
+        """The groups in the order in which the mail shows them."""
+        return rank(self.groups)
+
+
+def rank(groups: Iterable[GroupReport]) -> list[GroupReport]:
+    """Groups in the order in which a mail shows them, so that a flood hides nothing.
+
+    What clients cause is last; before it news first, one of each cause (of messages: one of each site) first,
+    tracebacks before messages, then by level and count.
+    """
+    loudest_first = sorted(groups, key=_loudness)
+    leaders: dict[object, GroupReport] = {}
+    for group in loudest_first:
+        origin = group.cause if group.kind is Kind.EXCEPTION else group.site
+        leaders.setdefault((group.is_news, origin or group.fingerprint), group)
+    leading = {id(group) for group in leaders.values()}
+    return sorted(
+        loudest_first,
+        key=lambda group: (
+            group.kind is Kind.CLIENT,
+            not group.is_news,
+            id(group) not in leading,
+            group.kind,
+        ),
+    )
+
+
+def _loudness(group: GroupReport) -> tuple[int, int, str, str]:
+    """By level, then by count; ties in a fixed order."""
+    return -group.level, -group.count, group.title, group.fingerprint
 
 
 @dataclass(kw_only=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from ..capture.captured import CapturedRecord
+from ..capture.kinds import kind_of
+from ..capture.overflow import NEW_CAUSES_AN_HOUR, overflowing
 from .report import GroupReport, Report
 
 MESSAGES_KEPT = 50
@@ -19,14 +21,16 @@ SPANS_KEPT = 64
 def summarize(values: Iterable[CapturedRecord], *, buffer: str, reason: str, now: datetime) -> Report:
     """A report of captured records that no table has seen; an iterator is read once and not attached."""
     tallies: dict[str, _Tally] = {}
+    sites: defaultdict[str, set[str]] = defaultdict(set)
     number = 0
     for value in values:
         number += 1
-        key = str(value.get("fingerprint") or "")
+        placed = _place(value, sites)
+        key = str(placed.get("fingerprint") or "")
         tally = tallies.get(key)
         if tally is None:
-            tally = tallies[key] = _Tally(value)
-        tally.add(value)
+            tally = tallies[key] = _Tally(placed)
+        tally.add(placed)
     groups = [tally.report(key) for key, tally in tallies.items()]
     first_at = min((group.first_at for group in groups), default=now)
     report = Report(
@@ -45,6 +49,17 @@ def summarize(values: Iterable[CapturedRecord], *, buffer: str, reason: str, now
     )
     report.groups = report.ranked
     return report
+
+
+def _place(value: CapturedRecord, sites: dict[str, set[str]]) -> CapturedRecord:
+    """The record, in its site's overflow group if the site has its share of causes."""
+    site, cause = value.get("site"), value.get("cause")
+    if not site or not cause or cause in sites[site]:
+        return value
+    if len(sites[site]) >= NEW_CAUSES_AN_HOUR:
+        return overflowing(value)
+    sites[site].add(cause)
+    return value
 
 
 class _Tally:
@@ -75,7 +90,10 @@ class _Tally:
         first_at, last_at = _moment(self.times.first), _moment(self.times.last)
         return GroupReport(
             fingerprint=key,
-            title=str(self.first.get("title") or ""),
+            cause=str(self.first.get("cause") or ""),
+            site=str(self.first.get("site") or ""),
+            kind=kind_of(self.first),
+            title=str(self.first.get("overflow") or self.first.get("title") or ""),
             level=self.level,
             logger=str(self.first.get("logger") or ""),
             count=self.count,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import sys
-import time
 from collections.abc import Callable
 from typing import cast
 
@@ -20,14 +19,11 @@ from ..spool.lines import encode
 from . import arguments, names
 from .incoming import Incoming
 from .lifecycle import is_reconfiguration, is_shutdown, process
+from .sights import Sights
 from .smtp import SMTPHandler
 
 DEFAULT_NAME = "maillog"
-# Between two full captures of one fingerprint.
-FULL_EVERY_SECONDS = 60.0
-# Fingerprints remembered for that.
-SEEN_LIMIT = 10_000
-# Characters of a fingerprint, and of a cause.
+# Characters of a fingerprint, a cause and a site.
 KEY_LIMIT = 64
 
 Fingerprint = Callable[[logging.LogRecord], Key]
@@ -71,7 +67,7 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         self._target: SMTPHandler | str
         self.target = target
         self._fingerprint = arguments.function("fingerprint", fingerprint)
-        self._seen: dict[str, float] = {}
+        self._sights = Sights()
         buffers.register(self)
 
     @property
@@ -178,13 +174,13 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
 
     def forget_sights(self) -> None:
         """What comes next is seen for the first time."""
-        self._seen = {}
+        self._sights = Sights()
 
     def _keep(self, record: logging.LogRecord) -> None:
         """Put the record into the spool."""
         key = fingerprint(record) if self._fingerprint is None else self._own_key(record)
         buffer = self.buffer
-        if self._is_first(key.fingerprint):
+        if self._sights.is_first(key):
             captured = capture(record, key, formatter=self.formatter, html=self._html_report())
         else:
             captured = capture_repeat(record, key)
@@ -200,18 +196,11 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
             key = Key(*self._fingerprint(record))
         except Exception:  # the project's own code: whatever it does, the record is worth more
             return fingerprint(record)
-        return Key(*map(_plain_key, key)) if all(map(_is_key, key)) else fingerprint(record)
-
-    def _is_first(self, fingerprint: str) -> bool:
-        """Whether this process saw no such record within the past minute."""
-        now = time.monotonic()
-        seen = self._seen.get(fingerprint)
-        if seen is not None and now - seen < FULL_EVERY_SECONDS:
-            return False
-        if len(self._seen) >= SEEN_LIMIT:
-            self._seen.clear()
-        self._seen[fingerprint] = now
-        return True
+        digests = (key.fingerprint, key.cause, key.site or key.cause)
+        if not all(map(_is_key, digests)):
+            return fingerprint(record)
+        own, cause, site = map(_plain_key, digests)
+        return Key(own, cause, site, is_free_text=key.is_free_text is True)
 
     def _html_report(self) -> Callable[[logging.LogRecord], str] | None:
         try:

@@ -7,7 +7,9 @@ from datetime import datetime
 
 from .. import moments
 from ..capture.captured import CapturedRecord
+from ..capture.kinds import kind_of
 from ..models import Batch
+from ..policy import Kind
 
 KEEP = 3  # rows of a group and process in a batch that are stored one by one; the rest is folded into one
 MAX_MESSAGES = 8  # distinct messages counted in a folded row
@@ -97,6 +99,11 @@ class Arrivals:
         """The value that describes the group best: the first that was captured in full, else the first."""
         kept = (value for occurrences in self.places.values() for value in occurrences.kept)
         return next((value for value in kept if "full" in value), self.first_value)
+
+    @property
+    def kind(self) -> Kind:
+        """What the records are, as far as rules and the order in a mail go."""
+        return kind_of(self.first_value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,16 @@ CHECKED = (
     "silenced_at",
     "silenced_until",
 )
-ASKED = ("fingerprint", "cause", "level", "first_seen_at", "last_seen_at", "episode_at", "episode_count")
+ASKED = (
+    "fingerprint",
+    "cause",
+    "kind",
+    "level",
+    "first_seen_at",
+    "last_seen_at",
+    "episode_at",
+    "episode_count",
+)
 
 
 class GroupRows:
@@ -125,7 +134,9 @@ class GroupRows:
             "buffer": self._scope.batch.buffer,
             "fingerprint": fingerprint,
             "cause": self._cause(fingerprint),
-            "title": value["title"][:255],
+            "site": value["site"],
+            "kind": arrived.kind,
+            "title": value.get("overflow", value["title"])[:255],
             "level": arrived.level,
             "logger": value["logger"][:255],
             "first_seen_at": arrived.first_at,
@@ -156,6 +167,7 @@ class GroupRows:
             group.episode_batch_id = self._scope.batch.pk
         group.episode_count += sighting.records
         group.level = max(group.level, sighting.level)
+        group.kind = sighting.kind
         group.first_seen_at = min(group.first_seen_at, sighting.first_at)
         group.last_seen_at = max(group.last_seen_at, sighting.last_at)
         group.resolved_at = None
@@ -166,6 +178,7 @@ class GroupRows:
             yield {
                 "count": self._scope.arrivals[fingerprint].count,
                 "level": group.level,
+                "kind": group.kind,
                 "first_seen_at": group.first_seen_at,
                 "last_seen_at": group.last_seen_at,
                 "episode_at": group.episode_at,
@@ -212,4 +225,5 @@ def _sighting(
         untold=latest is not None and latest.status == Status.FAILED,
         resolved=group is not None and group.resolved_at is not None,
         silenced=group is not None and group.is_silenced(now),
+        kind=min(arrived.kind, policy.Kind(group.kind)) if group else arrived.kind,
     )

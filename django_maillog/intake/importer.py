@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db import InterfaceError, OperationalError, connections, transaction
-from django.utils import timezone
 
 from .. import charset
+from ..database_clock import DatabaseClock
 from ..models import Segment
 from ..spool.folder import segment_paths
 from ..spool.journal import journal
@@ -30,7 +30,8 @@ from ..transactions import (
 )
 from .history import Configurations
 from .reader import MAX_COST, MAX_LINES, SQLITE_COST, Chunk, Reader
-from .store import Mails, Part, parts
+from .sites import Overflowing
+from .store import Mails, Part, parts, remove_empty
 
 GAP_SECONDS = 0.005  # between two transactions on SQLite, in which others may write
 READS_AHEAD = 3  # times that a chunk is read for before SQLite's lock is taken, if others keep writing
@@ -45,17 +46,15 @@ class Imported(NamedTuple):
     set_aside: int
 
 
-def import_all(clock: Callable[[], datetime] = timezone.now, *, others: bool = True) -> int:
+def import_all(clock: Callable[[], datetime] | None = None, *, others: bool = True) -> int:
     """Import every segment on this host and delete those that are done; the number of records.
 
     ``others=False`` leaves alone what other living processes import themselves.
     """
-    return sum(chunk.records for chunk in import_chunks(clock, others=others))
+    return sum(chunk.records for chunk in import_chunks(clock or DatabaseClock(), others=others))
 
 
-def import_chunks(
-    clock: Callable[[], datetime] = timezone.now, *, others: bool = True
-) -> Generator[Imported, None, None]:
+def import_chunks(clock: Callable[[], datetime], *, others: bool = True) -> Generator[Imported, None, None]:
     """The same step by step: yields what was imported after each chunk.
 
     Raises django.db.Error if the database can't be used; nothing is imported twice or lost then.
@@ -85,6 +84,7 @@ class _Import:
         self._configurations = Configurations(source)
         self._reports: list[dict[str, Any]] = []
         self._has_row = False
+        self._made: set[str] = set()  # buffers whose open batch was made for the chunk
         self._unlocked_at = time.monotonic()
 
     def run(self, offset: int | None) -> Iterator[Imported]:
@@ -97,8 +97,13 @@ class _Import:
             try:
                 self._take(chunk)
             except (Overtaken, Mailed):
+                self._remove_empty()
                 self._reports = self._source.reports()
                 reader.seek(_offsets([self._source.id]).get(self._source.id, 0))
+                continue
+            except Overflowing as flood:
+                reader.full_sites |= flood.sites
+                reader.seek(chunk.start)
                 continue
             except Exception as error:
                 is_large = is_too_large(error, write_alias(), chunk.end - chunk.start)
@@ -115,9 +120,15 @@ class _Import:
                 chunk = reader.skip_line(chunk.start)
                 self._take(chunk)
             chunk.note_kept()
+            self._made.clear()
             limit = MAX_LINES
             yield Imported(chunk.records, chunk.set_aside)
         self._finish(reader.offset)
+
+    def _remove_empty(self) -> None:
+        """Another importer took the chunk: the batches that were made for it have nothing to hold."""
+        retrying(lambda: remove_empty(self._made), write_alias())
+        self._made.clear()
 
     def _reader(self, offset: int) -> Reader:
         is_sqlite = connections[write_alias()].vendor == "sqlite"
@@ -142,7 +153,7 @@ class _Import:
 
     def _parts(self, chunk: Chunk, mailed: Mails, now: datetime, *, lock: bool) -> Iterator[Part]:
         """What is to be written, ready; each part before the next is asked for, if rows are locked."""
-        for part in parts(chunk, mailed, self._configurations, now):
+        for part in parts(chunk, mailed, self._configurations, now, self._made):
             part.read(lock=lock)
             yield part
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 from .. import charset
 from ..capture.captured import CapturedRecord
+from ..capture.overflow import overflowing
 from ..spool.lines import Line, lost_with, parse
 from ..spool.segment import Source
 from .counts import KEEP, Arrivals, Occurrences
+from .sites import FullSites, is_beyond
 
 # What a transaction costs depends on groups and rows, not on lines.
 ROW_COST = 4  # of a record in a row of its own
@@ -39,6 +41,7 @@ class Chunk:
     buffers: dict[str, dict[str, Arrivals]] = field(default_factory=dict)
     lost: Counter[str] = field(default_factory=Counter)
     kept: dict[Key, int] = field(default_factory=dict)  # rows that chunks before this one have stored
+    full_sites: FullSites = field(default_factory=dict)
     _places: dict[Key, Occurrences] = field(default_factory=dict)  # what is in buffers, too
 
     def add(self, raw: bytes) -> None:
@@ -52,6 +55,8 @@ class Chunk:
             return
         if self.codec:
             buffer, value = self._storable(buffer, value)
+        if self.full_sites and is_beyond(self.full_sites, buffer, value):
+            value = overflowing(value)
         key = buffer, value["fingerprint"], value["host"], value["process"]
         occurrences = self._places.get(key) or self._new_place(key, value)
         if occurrences.add(value):
@@ -80,6 +85,7 @@ class Chunk:
         """Both as the database takes them: now, since groups are looked for by what is stored."""
         value = charset.escaped(self.codec, value)
         value |= {"fingerprint": value["fingerprint"][:64], "cause": value["cause"][:64]}
+        value["site"] = value["site"][:64]
         return charset.escaped(self.codec, buffer)[:200], value
 
     def _new_place(self, key: Key, value: CapturedRecord) -> Occurrences:
@@ -101,6 +107,7 @@ class Reader:
         self._max_cost = max_cost
         self._codec = codec
         self._kept: dict[Key, int] = {}
+        self.full_sites: FullSites = {}
         self._end = source.size
         self.seek(offset)
 
@@ -140,7 +147,14 @@ class Reader:
         return chunk
 
     def _chunk(self) -> Chunk:
-        return Chunk(self._source, self.offset, self.offset, self._codec, kept=self._kept)
+        return Chunk(
+            self._source,
+            self.offset,
+            self.offset,
+            self._codec,
+            kept=self._kept,
+            full_sites=self.full_sites,
+        )
 
     def _raw_lines(self, offset: int) -> Iterator[bytes]:
         while offset < self._end:

@@ -13,12 +13,13 @@ from typing import Any
 from .. import charset, moments, policy
 from ..models import Batch, Record, Status
 from ..policy import Reason
-from ..transactions import Overtaken
+from ..transactions import Overtaken, write_alias, writing
 from .counts import Scope
 from .group_rows import GroupRows
 from .history import Configurations, load_history
 from .reader import Chunk
 from .record_rows import RecordRows
+from .sites import check_sites
 
 COUNTERS = (
     "record_count",
@@ -35,21 +36,23 @@ COUNTERS = (
 Mails = dict[str, dict[str, Any]]  # facts of the mails that went out straight from the spool, by buffer
 
 
-def parts(chunk: Chunk, mailed: Mails, configurations: Configurations, now: datetime) -> Iterator[Part]:
+def parts(
+    chunk: Chunk, mailed: Mails, configurations: Configurations, now: datetime, made: set[str]
+) -> Iterator[Part]:
     """A chunk buffer by buffer, each with the batch that takes it; a batch that is missing is written.
 
-    ``mailed``: the mails that reported the chunk already.
+    ``mailed``: the mails that reported the chunk already; ``made`` gets the buffers whose batch is new.
     """
     for buffer in sorted(chunk.buffers.keys() | chunk.lost.keys()):
         if buffer in mailed:
             batch = _mailed_batch(buffer, mailed[buffer])
         else:
-            batch = _open_batch(buffer, configurations, now)
+            batch = _open_batch(buffer, configurations, now, made)
         scope = Scope(batch, chunk.buffers.get(buffer, {}), now)
         yield Part(scope, chunk.lost[buffer], configurations.rules(batch))
 
 
-def _open_batch(buffer: str, configurations: Configurations, now: datetime) -> Batch:
+def _open_batch(buffer: str, configurations: Configurations, now: datetime, made: set[str]) -> Batch:
     """The buffer's open batch, made if there is none; one that stays empty is never mailed."""
     batches = Batch.objects.filter(open_for=buffer).only("buffer", "status", "record_count", "rules")
     batch = batches.first()
@@ -58,12 +61,23 @@ def _open_batch(buffer: str, configurations: Configurations, now: datetime) -> B
         if batch is None:
             fresh = Batch(buffer=buffer, open_for=buffer, **facts)
             Batch.objects.bulk_create([fresh], ignore_conflicts=True)
+            made.add(buffer)
         else:  # left behind by an import that came to nothing, maybe long ago
             batches.filter(record_count=0).update(**facts)
         batch = batches.first()
     if batch is None:
         raise Overtaken
     return batch
+
+
+def remove_empty(buffers: set[str]) -> None:
+    """Delete the open batches of these buffers that nothing came into; who uses one meanwhile starts over."""
+    if not buffers:
+        return
+    with writing(write_alias()):
+        empty = Batch.objects.open().filter(open_for__in=sorted(buffers), record_count=0).order_by("pk")
+        keys = list(empty.select_for_update().values_list("pk", flat=True))
+        Batch.objects.filter(pk__in=keys).delete()
 
 
 def _mailed_batch(buffer: str, mail: dict[str, Any]) -> Batch:
@@ -103,9 +117,13 @@ class Part:
         self._records = RecordRows(scope, self._groups)
 
     def read(self, *, lock: bool) -> None:
-        """Read what is stored, and work out what is to be written; ``lock``: within the transaction."""
+        """Read what is stored, and work out what is to be written; ``lock``: within the transaction.
+
+        Raises Overflowing if the chunk must be read again, with a site's overflow group.
+        """
         self._history = load_history(self._scope.batch.buffer, self._scope.now)
         self._groups.read(lock=lock)
+        check_sites(self._scope, known=self._groups.stored.keys())
         self._dues = self._groups.count(self._rules, self._history)
         self._records.read()
 

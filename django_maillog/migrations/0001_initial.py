@@ -185,6 +185,16 @@ class Migration(migrations.Migration):
                 ("buffer", models.CharField(max_length=200, verbose_name="buffer")),
                 ("fingerprint", models.CharField(max_length=64, verbose_name="fingerprint")),
                 ("cause", models.CharField(max_length=64, verbose_name="cause")),
+                (
+                    "site",
+                    models.CharField(
+                        blank=True,
+                        editable=False,
+                        help_text="Where in the code it comes from, if that place can make groups without end.",
+                        max_length=64,
+                    ),
+                ),
+                ("kind", models.SmallIntegerField(default=1, editable=False)),
                 ("title", models.CharField(max_length=255, verbose_name="title")),
                 ("level", models.IntegerField(verbose_name="level")),
                 ("logger", models.CharField(max_length=255, verbose_name="logger")),
@@ -358,6 +368,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="group",
             index=models.Index(fields=["buffer", "cause", "last_seen_at"], name="maillog_group_cause"),
+        ),
+        migrations.AddIndex(
+            model_name="group",
+            index=models.Index(fields=["buffer", "site", "first_seen_at"], name="maillog_group_site"),
         ),
         migrations.AddIndex(
             model_name="group",

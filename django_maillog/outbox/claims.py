@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -12,26 +11,47 @@ from django.db import Error, transaction
 from ..charset import storable, storable_row
 from ..models import CLOCK_SKEW, Attempt, Batch, BatchQuerySet, Outcome, Status
 from ..transactions import is_full, is_refused, is_too_large, retrying, write_alias
-from .connection import Verdict
+from .connection import TIMEOUT_SECONDS, Verdict
+from .targets import target_of
 
-# Longer than any mail takes: the time-outs of a connection, its greeting and its answers together.
+# For a mailer without a time-out of its own.
 LEASE = timedelta(minutes=10)
+# What a mail may wait for in turn, beside an answer for each recipient: two addresses, the greeting, EHLO,
+# STARTTLS, EHLO, AUTH (two), MAIL, DATA, the text; some again with less of it, and the end.
+ANSWERS = 20
+# What isn't the mail server's time: rendering, and recording the outcome.
+OVERHEAD = timedelta(minutes=2)
+LONGEST_LEASE = timedelta(hours=2)
 FIRST_RETRY = timedelta(minutes=1)
 LONGEST_RETRY = timedelta(hours=1)
 ERROR_LIMIT = 2_000  # characters of what a server said that are kept
 
 
-def claim(batch: Batch, now: datetime) -> Attempt | None:
+def lease_of(batch: Batch) -> timedelta:
+    """How long a claim holds: longer than the time-outs of the batch's mailer can add up to."""
+    try:
+        timeout = vars(target_of(batch).get_connection()).get("timeout", 0)
+    except Exception:  # a wrong target: the delivery says so, soon
+        return LEASE
+    seconds = TIMEOUT_SECONDS if timeout is None else timeout
+    if not isinstance(seconds, (int, float)) or seconds <= 0:
+        return LEASE
+    answers = timedelta(seconds=seconds * (ANSWERS + len(batch.recipients)))
+    return min(answers + OVERHEAD, LONGEST_LEASE)
+
+
+def claim(batch: Batch, now: datetime, *, token: str) -> Attempt | None:
     """Take a sealed batch, as it was read, for delivery; None if somebody else was faster.
 
     The attempt and the time of the next one are written here: whatever fails afterwards, this process
     included, the same mail comes no sooner, and nothing that the outcome needs has to be made room for.
+    ``token`` says who holds the claim (see ``claim_lock``).
     """
     attempt = Attempt(batch=batch, tried_at=now, outcome=Outcome.UNKNOWN)
     changes = {
         "status": Status.SENDING,
-        "claimed_until": now + LEASE,
-        "claimed_by": uuid.uuid4().hex,
+        "claimed_until": now + lease_of(batch),
+        "claimed_by": token,
         "attempts": batch.attempts + 1,
         "next_attempt_at": now + _back_off(batch.attempts + 1),
         # Whoever had it before may have handed it over before it was killed.
@@ -100,7 +120,7 @@ def mend_times(now: datetime) -> None:
     """After the clock was set back: what waits for a time that no rule asks for waits no longer."""
     ready = Batch.objects.filter(status=Status.READY, next_attempt_at__gt=now + 2 * LONGEST_RETRY)
     # Its sender may be at work still, so it gets a whole lease.
-    claimed = Batch.objects.filter(status=Status.SENDING, claimed_until__gt=now + LEASE + CLOCK_SKEW)
+    claimed = Batch.objects.filter(status=Status.SENDING, claimed_until__gt=now + LONGEST_LEASE + CLOCK_SKEW)
     # Asked first: on SQLite an update waits for the lock, even if it changes nothing.
     if ready.exists():
         ready.update(next_attempt_at=now)

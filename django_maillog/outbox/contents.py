@@ -12,12 +12,13 @@ from django.db.models import (
     Case,
     Count,
     Exists,
-    IntegerField,
+    F,
     Max,
     Min,
     OuterRef,
     Prefetch,
     QuerySet,
+    Subquery,
     Sum,
     Value,
     When,
@@ -28,6 +29,7 @@ from .. import conf, digest, moments
 from ..capture.captured import CapturedRecord
 from ..capture.text import one_line
 from ..models import Batch, Group, Record, Status
+from ..policy import Kind
 
 SHOWN_GROUPS = 130  # more than a mail has room for; the rest is a number
 FULL_GROUPS = 24  # those for which rows are read
@@ -38,13 +40,11 @@ PAGE = 500
 def report(batch: Batch, now: datetime) -> digest.Report:
     """The batch as a digest.Report; an open one as it would be if it were sealed now."""
     rows = Record.objects.filter(batch=batch)
-    aggregates = list(_aggregates(rows)[:SHOWN_GROUPS])
-    groups = Group.objects.in_bulk([row["group"] for row in aggregates])
-    details = _Details(rows, [groups[row["group"]] for row in aggregates[:FULL_GROUPS]])
+    groups, reports = _groups(batch, rows)
     shown = digest.Report(
         buffer=batch.buffer,
         reason=batch.reason,
-        groups=[_group_report(batch, groups[row["group"]], row, details) for row in aggregates],
+        groups=reports,
         record_count=batch.record_count,
         group_count=batch.group_count,
         silenced_count=batch.silenced_count,
@@ -60,11 +60,32 @@ def report(batch: Batch, now: datetime) -> digest.Report:
         note=_failures(batch),
         records=lambda: _values(batch),
         # Where all groups are shown, the mail counts for itself.
-        new_count=_count_new(batch) if len(aggregates) < batch.group_count else None,
+        new_count=_count_new(batch) if len(reports) < batch.group_count else None,
     )
-    if batch.group_count == 1 and aggregates:
-        shown.references = root_of(groups[aggregates[0]["group"]], batch)
+    if batch.group_count == 1 and groups:
+        shown.references = root_of(groups[0], batch)
     return shown
+
+
+def _groups(batch: Batch, rows: QuerySet[Record]) -> tuple[list[Group], list[digest.GroupReport]]:
+    """The groups worth showing and what the mail says of them, in its order; of the first ones in full."""
+    found = {row["group"]: row for row in _aggregates(rows)[:SHOWN_GROUPS]}
+    if len(found) == SHOWN_GROUPS:
+        # One of each cause or site, too: a flood must hide no other.
+        origin = Case(When(kind=Kind.EXCEPTION, then=F("cause")), default=F("site"))
+        latest = Group.objects.filter(batch=batch).order_by().values(origin=origin)
+        leaders = latest.annotate(one=Min("pk"), first=Min("kind")).order_by("first", "one")
+        missing = {row["one"] for row in leaders[:SHOWN_GROUPS]} - found.keys()
+        found |= {row["group"]: row for row in _aggregates(rows.filter(group__in=missing))}
+    groups = Group.objects.in_bulk(found)
+    reports = {key: _group_report(batch, groups[key], row) for key, row in found.items()}
+    order = digest.rank(reports.values())[:SHOWN_GROUPS]
+    by_fingerprint = {group.fingerprint: group for group in groups.values()}
+    shown = [by_fingerprint[each.fingerprint] for each in order]
+    details = _Details(rows, shown[:FULL_GROUPS])
+    for group, each in zip(shown[:FULL_GROUPS], order, strict=False):
+        details.add_to(each, group)
+    return shown, order
 
 
 class _Details:
@@ -94,11 +115,22 @@ class _Details:
             self.processes[group] += 1
         self.samples = _samples(groups, occurrences)
 
+    def add_to(self, shown: digest.GroupReport, group: Group) -> None:
+        """Tell the mail where and when the group's records came, and show one of them."""
+        shown.hosts = dict(self.hosts[group.pk])
+        shown.processes = self.processes[group.pk]
+        shown.messages = self.messages[group.pk].most_common()
+        shown.spans = self.spans[group.pk]
+        if sample := self.samples.get(group.pk):
+            shown.sample = as_value(sample)
 
-def _group_report(batch: Batch, group: Group, row: dict[str, Any], details: _Details) -> digest.GroupReport:
-    sample = details.samples.get(group.pk)
+
+def _group_report(batch: Batch, group: Group, row: dict[str, Any]) -> digest.GroupReport:
     return digest.GroupReport(
         fingerprint=group.fingerprint,
+        cause=group.cause,
+        site=group.site,
+        kind=Kind(group.kind),
         title=group.title,
         level=row["worst"],
         logger=group.logger,
@@ -108,11 +140,7 @@ def _group_report(batch: Batch, group: Group, row: dict[str, Any], details: _Det
         first_at=row["first"],
         last_at=row["last"],
         first_seen_at=group.first_seen_at,
-        hosts=dict(details.hosts[group.pk]),
-        processes=details.processes[group.pk],
-        messages=details.messages[group.pk].most_common(),
-        spans=details.spans[group.pk],
-        sample=as_value(sample) if sample is not None else None,
+        processes=0,
         url=admin_url("group", group.pk),
     )
 
@@ -150,19 +178,24 @@ def admin_url(model: str, key: int) -> str:
 
 
 def _aggregates(rows: QuerySet[Record]) -> QuerySet[Record, Any]:
-    """One row a group of the batch: the new ones first, then by level and count.
+    """One row a group of the batch, in the order of ``digest.rank`` as far as the database knows it.
 
     No join: MySQL may start one from the groups, and read all that they ever had.
     """
-    is_new = Exists(Group.objects.filter(pk=OuterRef("group"), episode_batch=OuterRef("batch")))
-    old = Min(Case(When(is_new, then=Value(0)), default=Value(1), output_field=IntegerField()))
+    group = Group.objects.filter(pk=OuterRef("group"))
+    is_last = Case(When(kind=Kind.CLIENT, then=Value(20)), default=Value(0))
+    is_old = Case(When(episode_batch=OuterRef("batch"), then=Value(0)), default=Value(10))
     return (
         rows.filter(silenced=False)
         .values("group")
         .annotate(
-            number=Sum("count"), first=Min("first_at"), last=Max("last_at"), worst=Max("level"), old=old
+            number=Sum("count"),
+            first=Min("first_at"),
+            last=Max("last_at"),
+            worst=Max("level"),
+            rank=Min(Subquery(group.values(rank=is_last + is_old + F("kind")))),
         )
-        .order_by("old", "-worst", "-number", "group")
+        .order_by("rank", "-worst", "-number", "group")
     )
 
 

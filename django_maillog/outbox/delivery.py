@@ -18,6 +18,7 @@ from django.template import TemplateDoesNotExist
 from .. import buffers
 from ..models import Attempt, Batch, Outcome
 from ..transactions import is_full, is_refused, write_alias
+from .claim_lock import ClaimLock, end_abandoned
 from .claims import claim, mend_times, outcome_of, settle, store
 from .connection import Mailers, Verdict
 from .groups import mark_mailed
@@ -49,24 +50,38 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_unsettled.clear)
 
 
-def deliver(options: FlushOptions = FlushOptions(), *, only: Batch | None = None) -> Counter[Outcome]:  # noqa: B008
-    """Deliver every sealed batch whose time has come (of some buffers, or just one); how each try ended.
+class Delivered(NamedTuple):
+    """How each try ended, and the batches that were not tried, since their mailer could not be reached."""
+
+    outcomes: Counter[Outcome]
+    passed_over: set[int]
+
+
+def deliver(options: FlushOptions | None = None, *, only: Batch | None = None) -> Delivered:
+    """Deliver every sealed batch whose time has come (of some buffers, or just one).
 
     A mailer that can't be reached is left alone for the rest of the call. Raises django.db.Error if the
     database can't be used.
     """
-    outcomes: Counter[Outcome] = Counter()
+    options = options or FlushOptions()
+    delivered = Delivered(Counter(), set())
     for settlement in list(_unsettled.values()):
-        outcomes[_settle(settlement)] += 1
+        delivered.outcomes[_settle(settlement)] += 1
     mend_times(options.clock())
-    with Mailers() as mailers:
-        for batch in _deliverable(options, only):
-            if options.stop():
-                break
-            outcome = _deliver_one(batch, mailers, options)
-            if outcome is not None:
-                outcomes[outcome] += 1
-    return outcomes
+    end_abandoned(options.clock())
+    claims = ClaimLock()
+    try:
+        with Mailers() as mailers:
+            for batch in _deliverable(options, only):
+                if options.stop() or delivered.outcomes.total() == options.limit:
+                    break
+                if _is_unreachable(batch, mailers):
+                    delivered.passed_over.add(batch.pk)
+                elif attempt := claim(batch, options.clock(), token=claims.token):
+                    delivered.outcomes[_deliver_one(batch, attempt, mailers, options)] += 1
+    finally:
+        claims.release()
+    return delivered
 
 
 def _deliverable(options: FlushOptions, only: Batch | None) -> Iterator[Batch]:
@@ -85,13 +100,8 @@ def _deliverable(options: FlushOptions, only: Batch | None) -> Iterator[Batch]:
         last = page[-1].pk
 
 
-def _deliver_one(batch: Batch, mailers: Mailers, options: FlushOptions) -> Outcome | None:
-    """Claim, render, store, hand over, settle; None if there was no claim or no mailer to be had."""
-    if _is_unreachable(batch, mailers):
-        return None
-    attempt = claim(batch, options.clock())
-    if attempt is None:
-        return None
+def _deliver_one(batch: Batch, attempt: Attempt, mailers: Mailers, options: FlushOptions) -> Outcome:
+    """Render, store, hand over and settle a batch that is claimed."""
     # After a person's Ctrl-C, whether the server has it is unknown.
     verdict = Verdict(retry=True, error="The delivery was interrupted.")
     try:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.utils import timezone
+from ..database_clock import DatabaseClock
 
 
 def never() -> bool:
@@ -22,7 +22,8 @@ class FlushOptions:
     ``buffers``: those named, else all. ``everything``: open batches are sealed and waiting ones tried again,
     whatever rules and back-off say; else what is due, ``at_exit`` with what ``policy.due_at_exit`` allows.
     ``others=False``: what other living processes import themselves is left to them. ``send=False``: nothing
-    is delivered. ``sending`` is entered while a mail server is waited for, ``stop`` asked between steps.
+    is delivered; ``limit``: at most so many batches are. ``clock`` says what time it is, by default the
+    database's. ``sending`` is entered while a mail server is waited for, ``stop`` asked between steps.
     """
 
     buffers: Collection[str] | None = None
@@ -30,6 +31,7 @@ class FlushOptions:
     at_exit: bool = False
     others: bool = True
     send: bool = True
-    clock: Callable[[], datetime] = timezone.now
+    clock: Callable[[], datetime] = field(default_factory=DatabaseClock)
+    limit: int | None = None
     sending: Callable[[], AbstractContextManager[object]] = nullcontext
     stop: Callable[[], bool] = never

@@ -1,7 +1,8 @@
 """The lines of a segment, in both directions: its header, configurations, records, and counts of lost ones.
 
 The line of a repeat leaves out the host and process of its segment, a title that its message gives, and a
-cause that is its fingerprint: reading it puts them back.
+cause that is its fingerprint: reading it puts them back. A line says its site only where many groups may come
+of one, with an exception or free text; else its cause stands for it, which makes a site of its own.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ BUFFER_CHARACTERS = 200
 ADDRESS_CHARACTERS = 320
 MAX_RECIPIENTS = 1_000
 # What a record must say, and of what kind other fields are if it has them.
-TEXTS = ("logger", "message", "title", "fingerprint", "cause", "host", "buffer")
-OPTIONAL = {"traceback": str, "html": str, "pathname": str, "request": dict, "extra": dict}
+TEXTS = ("logger", "message", "title", "fingerprint", "cause", "site", "host", "buffer")
+OPTIONAL = {"free_text": bool, "traceback": str, "html": str, "pathname": str, "request": dict, "extra": dict}
 NUMBERS = (("level", -(2**31), 2**31 - 1), ("process", 0, 2**63 - 1))
 
 # Without what json.loads adds: a storm is read here, line by line.
@@ -177,6 +178,10 @@ def _encode_repeat(repeat: CapturedRecord) -> bytes:
     )
     if "cause" in repeat:
         line = f'{line},"cause":{quoted(repeat["cause"])}'
+    if "site" in repeat:
+        line = f'{line},"site":{quoted(repeat["site"])}'
+    if "free_text" in repeat:
+        line = f'{line},"free_text":true'
     if "title" in repeat:
         line = f'{line},"title":{quoted(repeat["title"])}'
     if "process" in repeat:
@@ -236,6 +241,8 @@ def _record_line(value: dict[str, Any], source: Origin) -> Line:
         value["title"] = title_of(str(value["message"]))
     if "cause" not in value:
         value["cause"] = value["fingerprint"]
+    if "site" not in value:
+        value["site"] = value["cause"]
     for name in TEXTS:
         if type(value[name]) is not str:
             raise TypeError(f"{name} isn't text")
@@ -252,6 +259,7 @@ def _record_line(value: dict[str, Any], source: Origin) -> Line:
             value[name] = _within(int(number), low, high)
     value["fingerprint"] = value["fingerprint"][:64]
     value["cause"] = value["cause"][:64]
+    value["site"] = value["site"][:64]
     return Line(buffer, cast(CapturedRecord, value))
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import time
 
-from django.utils import timezone
-
 from .. import compat
+from ..database_clock import database_now
 from ..models import Batch
 from ..outbox import delivery
 from ..outbox.options import FlushOptions
@@ -56,7 +55,7 @@ class Enqueuer:
         """Whether something waits that no task of the past minute was for."""
         if self._enqueued_at is not None and time.monotonic() - self._enqueued_at < ENQUEUE_SECONDS:
             return False
-        return Batch.objects.deliverable(timezone.now()).exists()
+        return Batch.objects.deliverable(database_now()).exists()
 
     def _enqueue(self) -> None:
         try:

@@ -14,11 +14,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from django.db import connections
-from django.utils import timezone
 
 from .. import buffers, conf
 from .. import flush as flushing
@@ -28,6 +27,7 @@ from ..outbox.preload import preload
 from ..prune import prune
 from ..spool import sources
 from ..spool.journal import journal
+from ..throttle import Throttle
 from . import outage
 from .enqueuer import Enqueuer
 from .inbox import Inbox, Request
@@ -63,6 +63,7 @@ class Worker:
         self._thread: threading.Thread | None = None
         self._starting = False
         self._prune_at = 0.0
+        self._failures = Throttle()
 
     # Called by other threads
 
@@ -162,22 +163,23 @@ class Worker:
 
     def _flush_and_prune(self) -> float:
         """One round's work; how many seconds later there is more."""
-        began_at = timezone.now()
+        options = FlushOptions(everything=False, others=False)
+        began_at = options.clock()
         orphans = sources.orphans()
-        self.flush(FlushOptions(everything=False, others=False))
+        self.flush(options)
         journal.rotate_if_imported()
         self._spool_watch.note_orphans(orphans)
-        self._prune_if_time()
+        self._prune_if_time(options.clock)
         moment = next_event(began_at)
         waits = [WAKE_SECONDS, self.enqueuer.retry_seconds()]
-        waits.append(None if moment is None else (moment - timezone.now()).total_seconds())
+        waits.append(None if moment is None else (moment - options.clock()).total_seconds())
         return max(0.2, min(seconds for seconds in waits if seconds is not None))
 
-    def _prune_if_time(self) -> None:
+    def _prune_if_time(self, clock: Callable[[], datetime]) -> None:
         if time.monotonic() < self._prune_at:
             return
         self._prune_at = time.monotonic() + PRUNE_SECONDS
-        now = timezone.now()
+        now = clock()
         before = now - timedelta(days=conf.retention_days())
         prune(before, now, progress=lambda _rows: self.heartbeat.beat())
 
@@ -189,11 +191,12 @@ class Worker:
                 connection.close_if_unusable_or_obsolete()
             found = work()
         except Exception as error:  # the thread must outlive everything: what went wrong is tried again
-            log.warning("flush failed, trying again: error=%s: %s", type(error).__name__, error)
+            self._failures.warn("flush failed, trying again: error=%s: %s", type(error).__name__, error)
             with contextlib.suppress(Exception):
                 connections.close_all()
             return None
         self.heartbeat.rest()
+        self._failures.reset()
         return found
 
     # The clock's thread

@@ -112,8 +112,9 @@ def value(number: int, fingerprint: int, *, full: bool) -> CapturedRecord:
         "logger": "shop.checkout",
         "message": f"Payment of order {number} failed",
         "title": "PaymentError: the gateway did not answer",
-        "fingerprint": f"ml1:{fingerprint:032x}",
-        "cause": f"ml1:{fingerprint % 7:032x}",
+        "fingerprint": f"ml2:{fingerprint:032x}",
+        "cause": f"ml2:{fingerprint % 7:032x}",
+        "site": f"ml2:{fingerprint % 5:032x}",
         "host": HOST,
         "process": os.getpid(),
         "request": {"method": "POST", "path": f"/checkout/{number}/", "status_code": 500},
@@ -166,7 +167,8 @@ def repeat(number: int, fingerprint: int) -> tuple[logging.LogRecord, Key]:
         "shop.checkout", 40, "views.py", 1, message, (number,), (PaymentError, error, None)
     )
     vars(record).update(request=request, status_code=500)
-    return record, Key(f"ml1:{fingerprint:032x}", f"ml1:{fingerprint % 7:032x}")
+    site = f"ml2:{fingerprint % 5:032x}"
+    return record, Key(f"ml2:{fingerprint:032x}", f"ml2:{fingerprint % 7:032x}", site)
 
 
 class PaymentError(Exception):

@@ -102,7 +102,9 @@ def _value(event: dict[str, Any]) -> dict[str, Any]:
         "buffer": "day",
         "time": (MIDNIGHT + timedelta(seconds=event["t"])).timestamp(),
         "level": 40,
-        "logger": "day",
+        # As Django logs what views raise, all of it from one line.
+        "logger": "django.request",
+        "request": {"method": "GET", "path": "/", "status_code": 500},
         "message": fingerprint,
         "title": fingerprint,
         "fingerprint": fingerprint,

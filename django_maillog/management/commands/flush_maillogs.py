@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
+from dataclasses import replace
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -17,8 +19,12 @@ from ...flush import Summary, flush
 from ...outbox.options import FlushOptions
 from ...plan import known_buffers, plan, problems, spooled
 from ...spool.folder import UnsafeFolder, spool_folder
+from ...watch import Termination, notify_systemd, watch
 
-INTERRUPTED = 130  # the shell's status for SIGINT
+# The shell's statuses for SIGINT and SIGTERM.
+INTERRUPTED = 130
+TERMINATED = 143
+INTERVAL_SECONDS = 5.0
 
 
 class Command(BaseCommand):
@@ -42,6 +48,24 @@ class Command(BaseCommand):
             help="Say what would be sent, and to whom; change nothing. Default: send.",
         )
         parser.add_argument(
+            "--watch",
+            action="store_true",
+            help="Go on, as a service: flush what is due until SIGTERM or SIGINT. Default: flush once.",
+        )
+        parser.add_argument(
+            "--interval",
+            type=_seconds,
+            default=INTERVAL_SECONDS,
+            metavar="S",
+            help="With --watch: seconds between two looks at the spool. Default: %(default)s.",
+        )
+        parser.add_argument(
+            "--limit",
+            type=_number,
+            metavar="N",
+            help="Deliver at most so many batches in a run; the others wait. Default: no limit.",
+        )
+        parser.add_argument(
             "--json", action="store_true", help="Print one JSON object. Default: print for people."
         )
 
@@ -53,8 +77,17 @@ class Command(BaseCommand):
                 if options["dry_run"]:
                     self._plan(buffers, everything=everything, as_json=as_json)
                     return
-                summary = flush(FlushOptions(buffers=buffers, everything=everything))
+                asked = FlushOptions(buffers=buffers, everything=everything, limit=options["limit"])
+                if options["watch"]:
+                    self._watch(asked, interval=options["interval"], as_json=as_json)
+                    return
+                with Termination(signal.SIGTERM) as stop:
+                    summary = flush(replace(asked, stop=stop.is_asked))
             self._print(summary, as_json=as_json)
+            if stop.is_asked():
+                raise CommandError(
+                    "Terminated. Nothing is lost: the next flush goes on from here.", returncode=TERMINATED
+                )
         except Error as error:
             raise CommandError(
                 f"The database can't be used: {visible(str(error))}\n"
@@ -69,6 +102,21 @@ class Command(BaseCommand):
             ) from None
         if summary.failed or summary.retrying or summary.set_aside:
             sys.exit(1)
+
+    def _watch(self, options: FlushOptions, *, interval: float, as_json: bool) -> None:
+        def tell(summary: Summary) -> None:
+            self._print(summary, as_json=as_json)
+            self.stdout.flush()
+
+        def ready() -> None:
+            notify_systemd("READY=1")
+            self.stdout.write("Watching the spool and the database.")
+            self.stdout.flush()
+
+        with Termination(signal.SIGTERM, signal.SIGINT) as stop:
+            watch(replace(options, everything=False), interval=interval, stop=stop, tell=tell, ready=ready)
+            notify_systemd("STOPPING=1")
+        self.stdout.write("Stopped.")
 
     def _known(self, names: list[str]) -> list[str]:
         known = known_buffers()
@@ -117,8 +165,31 @@ class Command(BaseCommand):
             self.stderr.write(
                 self.style.WARNING(f"{waiting} behind an earlier mail that its server did not take.")
             )
+        if summary.sending:
+            held = counted(summary.sending, "batch is", "batches are")
+            self.stderr.write(
+                self.style.WARNING(
+                    f"{held} being sent by another process; if that was killed, a later flush sends it."
+                )
+            )
         for problem in problems():
             self.stderr.write(self.style.WARNING(visible(problem)))
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds <= 3600:
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds, above 0 and at most 3600.")
+    return seconds
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise ArgumentTypeError(f"{text!r} is not a whole number of at least 1.")
+    return int(text)
 
 
 def counted(number: int, one: str = "record", many: str = "records") -> str:

@@ -10,10 +10,10 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
-from django.utils import timezone
 from tqdm import tqdm
 
 from ... import buffers, conf
+from ...database_clock import database_now
 from ...digest.excerpts import visible
 from ...erase import erase_text, erase_user
 from ...prune import prune
@@ -46,8 +46,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        now = timezone.now()
         try:
+            now = database_now()
             days = options["days"] if options["days"] is not None else conf.retention_days()
             with buffers.muted(), tqdm(unit=" rows", disable=not sys.stderr.isatty()) as bar:
                 if options["user"] or options["text"]:
