@@ -178,6 +178,8 @@ class Group(models.Model):
     logger = models.CharField(_("logger"), max_length=255)
     first_seen_at = models.DateTimeField(_("first seen"))
     last_seen_at = models.DateTimeField(_("last seen"))
+    first_release = models.CharField(_("first seen in release"), max_length=200, blank=True)
+    last_release = models.CharField(_("last seen in release"), max_length=200, blank=True)
     count = models.BigIntegerField(_("records"), default=0)
     episode_at = models.DateTimeField(
         _("new since"),

@@ -66,6 +66,8 @@ def _facts(group: Group, now: datetime) -> list[tuple[str, Any]]:
         (_("Records"), words.number(group.count)),
         (_("First seen"), words.when(group.first_seen_at, now)),
         (_("Last seen"), words.when(group.last_seen_at, now)),
+        *((_("First seen in release"), text) for text in [group.first_release] if text),
+        *((_("Last seen in release"), text) for text in [group.last_release] if text),
         (_("Last mailed"), words.when(group.notified_at, now)),
         (_("Logger"), group.logger),
         (_("Buffer"), group.buffer),

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any, cast
 
+from .. import conf
 from .captured import CapturedRecord, CapturedRequest
 from .extra import extra_of
 from .fingerprint import Key
@@ -86,6 +87,8 @@ def _captured(record: logging.LogRecord, key: Key, message: str) -> CapturedReco
     process = fields.get("process")
     if process != os.getpid() and type(process) is int:
         repeat["process"] = process
+    if release := _attempt(conf.release):
+        repeat["release"] = safe_text(release, _NAME_LIMIT)
     if fields.get("request") is not None and (request := _attempt(request_line, record)):
         repeat["request"] = request
     return repeat

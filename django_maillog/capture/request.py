@@ -60,7 +60,7 @@ def request_details(record: logging.LogRecord, secrets: Secrets) -> tuple[dict[s
         return {}, False
     details: dict[str, Any] = {}
     cut = False
-    shown = _DETAILS if _stores_personal_data() else _DETAILS[:1]
+    shown = _DETAILS if _stores_personal_data() else _DETAILS[:2]
     for name, read, limit in shown:
         plain = Plain(limit, secrets=secrets)
         try:
@@ -82,6 +82,12 @@ def _stores_personal_data() -> bool:
 
 def _route(request: Any, secrets: Secrets) -> str:
     return route_of(request)
+
+
+def _view(request: Any, secrets: Secrets) -> str:
+    """Return the dotted path of the view, as Django wrote it down when it found the route."""
+    path = getattr(getattr(request, "resolver_match", None), "_func_path", None)
+    return path if type(path) is str else ""
 
 
 def _user(request: Any, secrets: Secrets) -> str:
@@ -149,9 +155,10 @@ def _meta(request: Any, secrets: Secrets) -> dict[str, Any]:
     return plain
 
 
-# All but the first are personal data.
+# All but the first two are personal data.
 _DETAILS: tuple[tuple[str, Callable[[Any, Secrets], Any], int], ...] = (
     ("route", _route, 1_000),
+    ("view", _view, 300),
     ("user", _user, 300),
     ("remote_addr", _remote_addr, 100),
     ("GET", _get, _GET_LIMIT),

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from typing import Any, NamedTuple
+
+import django
 
 from ..policy import Reason
 from . import timebar, words
 from .clock import Clock
 from .excerpts import one_line, visible
 from .report import GroupReport, Report
-from .samples import Sample, share_out
+from .samples import Sample, circumstances, share_out
 
 ROWS_HEADING = "In short"
 OVERVIEW_SHOWN = 8
 MESSAGES_SHOWN = 5
 HOSTS_SHOWN = 4
+VERSIONS = f"Python {platform.python_version()}, Django {django.get_version()}"
 NO_MESSAGE = "(no message)"
 
 
@@ -61,6 +65,7 @@ class Composer:
             "rest": words.rest(report, detailed + rows),
             "remarks": [*words.left_out(report), *remarks, *map(visible, problems)],
             "zone": clock.zone,
+            "versions": VERSIONS,
         }
 
     def _pages(self, groups: list[GroupReport], size: Size) -> list[GroupPage]:
@@ -115,6 +120,9 @@ class GroupPage:
 
     def _facts(self) -> Iterator[str]:
         group = self.group
+        yield from circumstances(group.sample or {})
+        if release := self._release():
+            yield release
         if self.report.has_history and group.total > group.count:
             yield f"In all: {group.total:,} since {self.clock.exact(group.first_seen_at)}"
         if group.hosts:
@@ -126,6 +134,14 @@ class GroupPage:
                 value = group.sample and group.sample.get(key)
                 if value and value != "MainThread":
                     yield f"{name}: {one_line(str(value), 80)}"
+
+    def _release(self) -> str:
+        first, last = (one_line(text, 60) for text in (self.group.first_release, self.group.last_release))
+        if not last:
+            return ""
+        if self.group.state == "regressed":
+            return f"Release: back in {last}, first seen in {first}"
+        return f"Release: {last}" if first == last else f"Release: {last}, first seen in {first}"
 
     def _hosts(self) -> str:
         hosts = self.group.hosts

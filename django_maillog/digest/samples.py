@@ -94,7 +94,7 @@ def share_out(needs: list[int], room: int) -> list[int]:
 
 
 def request_line(request: object) -> str:
-    """``GET /orders/7/ → 500, user anna``."""
+    """``GET /orders/7/ → 500``."""
     if not isinstance(request, Mapping):
         return ""
     line = " ".join(
@@ -102,9 +102,19 @@ def request_line(request: object) -> str:
     )
     if status := request.get("status_code"):
         line += f" → {_string(status)}"
-    if user := request.get("user"):
-        line += f", user {one_line(_string(user), 80)}"
     return one_line(line, 500)
+
+
+def circumstances(sample: Mapping[str, Any]) -> Iterator[str]:
+    """Who asked for what: "User: 42 anna", "View: shop.views.order (orders/<int:pk>/)"."""
+    request = sample.get("request")
+    if not isinstance(request, Mapping):
+        return
+    if user := one_line(_string(request.get("user")), 80):
+        yield f"User: {user}"
+    view, route = (one_line(_string(request.get(name)), 120) for name in ("view", "route"))
+    if view or route:
+        yield f"View: {view} ({route})" if view and route else f"View: {view}" if view else f"Route: {route}"
 
 
 def _string(value: object) -> str:

@@ -29,14 +29,16 @@ class Fold:
     last: float = float("-inf")
     messages: dict[str, int] = field(default_factory=dict)
     hours: Hours = field(default_factory=dict)
+    first_release: str = ""
+    last_release: str = ""
 
     def add(self, value: CapturedRecord) -> None:
         self.count += 1
         moment = value["time"]
         if moment < self.first:
-            self.first = moment
+            self.first, self.first_release = moment, value.get("release", "")
         if moment > self.last:
-            self.last = moment
+            self.last, self.last_release = moment, value.get("release", "")
         count_hour(self.hours, int(moment // 3600), value["level"])
         count_message(self.messages, value["message"])
 
@@ -77,21 +79,23 @@ class Arrivals:
     level: int = 0
     first_at: datetime = datetime.max
     last_at: datetime = datetime.min
+    first_release: str = ""
+    last_release: str = ""
 
     def sum_up(self) -> None:
         """Count everything: not line by line, since nearly all lines of a storm are in the folds."""
-        times: list[float] = []
+        times: list[tuple[float, str]] = []
         for occurrences in self.places.values():
             for value in occurrences.kept:
                 count_hour(self.hours, int(value["time"] // 3600), value["level"])
-                times.append(value["time"])
+                times.append((value["time"], value.get("release", "")))
             if fold := occurrences.fold:
-                times += fold.first, fold.last
+                times += (fold.first, fold.first_release), (fold.last, fold.last_release)
                 for (hour, level), number in fold.hours.items():
                     count_hour(self.hours, hour, level, number)
         self.count = sum(self.hours.values())
         self.level = max(level for _hour, level in self.hours)
-        first, last = min(times), max(times)
+        (first, self.first_release), (last, self.last_release) = min(times), max(times)
         self.first_at = moments.at(first)
         self.last_at = self.first_at if first == last else moments.at(last)
 

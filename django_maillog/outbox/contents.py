@@ -140,6 +140,8 @@ def _group_report(batch: Batch, group: Group, row: dict[str, Any]) -> digest.Gro
         first_at=row["first"],
         last_at=row["last"],
         first_seen_at=group.first_seen_at,
+        first_release=group.first_release,
+        last_release=group.last_release,
         processes=0,
         url=admin_url("group", group.pk),
     )
