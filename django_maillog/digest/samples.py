@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ..frames import Frame, innermost
-from .excerpts import clip, cut_middle, one_line, shorten, visible, weight
+from ..frames import Frame, innermost, is_library
+from .excerpts import clip, cut_middle, folded, one_line, shorten, visible, weight
 
 TEXTS = ("formatted", "traceback", "stack_info")
 META_SHOWN = ("HTTP_HOST", "HTTP_REFERER", "HTTP_USER_AGENT", "REMOTE_ADDR")
@@ -60,9 +60,7 @@ class Sample:
             excerpt = shorten(text, max(share, 200))
             is_cut |= bool(excerpt.frames_cut or excerpt.characters_cut)
             parts = [part._asdict() for part in excerpt.parts]
-            blocks.append(
-                {"heading": heading, "parts": parts, "text": "".join(part.text for part in excerpt.parts)}
-            )
+            blocks.append({"heading": heading, "parts": parts, "text": folded(excerpt.parts)})
         return Fitted(blocks, tables, is_cut)
 
     def _pair(self, name: object, content: object) -> tuple[str, str]:
@@ -155,7 +153,11 @@ def _where(value: Mapping[str, Any]) -> str:
         frame = innermost(text[-TEXT_LIMIT:])
     else:
         path, function = _string(value.get("pathname")), _string(value.get("function"))
-        frame = Frame(path, _string(value.get("lineno", "?")), function) if path else None
+        frame = (
+            Frame(path, _string(value.get("lineno", "?")), function)
+            if path and not is_library(path)
+            else None
+        )
     return visible(one_line(frame.place, 160)) if frame else ""
 
 
