@@ -13,11 +13,11 @@ from functools import cached_property
 from django.db import Error
 from django.db.models import Max, Min, Sum
 
-from . import buffers, policy
+from . import buffers, hosts, policy
 from .intake.history import load_history
 from .intake.importer import import_chunks
 from .models import CLOCK_SKEW, Attempt, Batch, BatchQuerySet, Outcome, Status
-from .outbox.batches import seal
+from .outbox.batches import retry, seal
 from .outbox.delivery import Delivered, deliver
 from .outbox.options import FlushOptions
 from .outbox.targets import rules_of, target_of
@@ -105,6 +105,7 @@ def flush(options: FlushOptions | None = None) -> Summary:
         raise
     except Exception as error:  # whatever is wrong with a segment: it is logged, and raised below
         failed = error
+    hosts.note_import(options.clock())
     _seal_and_deliver(done, options)
     if failed is not None:
         raise failed
@@ -127,6 +128,13 @@ def flush_batch(batch: Batch, options: FlushOptions | None = None) -> Batch:
     deliver(options, only=batch)
     flushed: Batch = Batch.objects.get(pk=batch.pk)
     return flushed
+
+
+def retry_failed(names: Collection[str] | None = None) -> int:
+    """Put the failed batches (of these buffers) first in line again; how many."""
+    options = FlushOptions(buffers=names)
+    failed = _of(names, Batch.objects.filter(status=Status.FAILED)).order_by("pk")
+    return sum(retry(batch, options.clock()) for batch in failed.defer("text", "html"))
 
 
 def _seal_and_deliver(done: Summary, options: FlushOptions) -> None:

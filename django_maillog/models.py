@@ -15,6 +15,8 @@ Row = TypeVar("Row", bound=models.Model)
 
 # A stored time further ahead than anything the rules can ask for means that the clock was set back.
 CLOCK_SKEW = timedelta(minutes=5)
+# A process imports every five minutes at least, a cron job perhaps each night.
+HOST_SILENT_AFTER = timedelta(days=1)
 
 
 class Status(models.TextChoices):
@@ -333,6 +335,33 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.outcome} {self.tried_at:%Y-%m-%d %H:%M:%S}"
+
+
+class HostQuerySet(models.QuerySet["Host"]):
+    """Questions about hosts; the time is always an argument."""
+
+    def silent(self, now: datetime) -> HostQuerySet:
+        """Hosts that have not imported for a day; what waits there, nobody can know."""
+        return self.filter(imported_at__lt=now - HOST_SILENT_AFTER)
+
+
+HostManager = WriteManager.from_queryset(HostQuerySet)
+
+
+class Host(models.Model):
+    """One host that imports."""
+
+    name = models.CharField(_("name"), max_length=255, primary_key=True)
+    imported_at = models.DateTimeField(_("last import"))
+
+    objects = HostManager()
+
+    class Meta:
+        verbose_name = _("host")
+        verbose_name_plural = _("hosts")
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Segment(models.Model):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
-from . import buffers
+from . import buffers, digest
+from .capture.captured import CapturedRecord
 from .database_clock import database_now
 from .flush import to_seal
 from .models import Attempt, Batch, Outcome, Segment, Status
@@ -19,9 +20,12 @@ from .outbox.targets import target_of
 from .policy import Reason
 from .spool import unattended
 from .spool.folder import segment_paths, spool_folder
+from .spool.lines import Configuration, parse
 from .spool.segment import BadSegment, NotOurs, SegmentFile
 
 SHOWN_PROBLEMS = 10
+# Records of a buffer in the spool that are looked at; the others are only counted.
+SPOOL_READ = 20_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,18 +54,74 @@ def plan(
     return [_plan(batch, reason, now) for batch, reason in sealing]
 
 
+def spool_plan(names: Collection[str] | None = None) -> list[Plan]:
+    """What waits in the spool to be imported first, by buffer, as a mail of its own would tell it."""
+    found: defaultdict[str, list[CapturedRecord]] = defaultdict(list)
+    lost: Counter[str] = Counter()
+    configured: dict[str, Configuration] = {}
+    for segment, lines in _spool():
+        configured |= segment.buffers()
+        for line in lines:
+            read = parse(line, _Onlooker(segment))
+            if read.value is not None and len(found[read.buffer]) < SPOOL_READ:
+                found[read.buffer].append(read.value)
+            else:
+                lost[read.buffer] += read.lost + (read.value is not None)
+    chosen = found.keys() if names is None else found.keys() & set(names)
+    return [
+        _spool_mail(name, found[name], lost[name], configured.get(name, {}).get("recipients", []))
+        for name in sorted(chosen)
+    ]
+
+
+def _spool_mail(name: str, values: list[CapturedRecord], more: int, recipients: list[str]) -> Plan:
+    shown = digest.summarize(iter(values), buffer=name, reason="", now=datetime.now(UTC))
+    shown.record_count += more
+    handler, subject = buffers.find(name), digest.subject(shown)
+    if handler is not None:
+        try:
+            recipients = buffers.addressee(handler.target).recipients
+            subject = handler.target.get_digest_subject(shown)
+        except Exception as error:  # the project's configuration, whatever is wrong with it
+            subject = f"{type(error).__name__}: {error}"
+    return Plan(
+        buffer=name,
+        records=shown.record_count,
+        groups=shown.group_count,
+        recipients=recipients,
+        subject=subject,
+        reason="spool",
+    )
+
+
+class _Onlooker:
+    """A segment of which nothing is set aside by looking at it."""
+
+    def __init__(self, segment: SegmentFile) -> None:
+        self.id, self.host, self.process = segment.id, segment.host, segment.process
+        self.buffers = segment.buffers
+
+    def set_aside(self, line: bytes) -> bool:
+        return False
+
+
 def spooled() -> Counter[str]:
     """The records that wait in the spool to be imported, by buffer; a buffer may be there with none."""
     found: Counter[str] = Counter()
-    paths = segment_paths(spool_folder())
+    for segment, lines in _spool():
+        found.update(dict.fromkeys(segment.buffers(), 0))
+        for line in lines:
+            _count(found, line)
+    return found
+
+
+def _spool() -> Iterator[tuple[SegmentFile, Iterator[bytes]]]:
+    """The segments of this host's spool, each with its lines that are not imported."""
+    paths = segment_paths(spool_folder(), sweep=False)
     offsets = Segment.objects.in_bulk([path.stem for path in paths])
     for path in paths:
         with contextlib.suppress(OSError, BadSegment, NotOurs), SegmentFile.open(path) as segment:
-            found.update(dict.fromkeys(segment.buffers(), 0))
-            offset = offsets[segment.id].offset if segment.id in offsets else 0
-            for line in _lines(segment, offset):
-                _count(found, line)
-    return found
+            yield segment, _lines(segment, offsets[segment.id].offset if segment.id in offsets else 0)
 
 
 def known_buffers() -> set[str]:

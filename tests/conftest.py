@@ -14,24 +14,45 @@ from typing import TYPE_CHECKING, Any
 
 import django
 import pytest
+from django.db import connection, transaction
 from django.test import TransactionTestCase
+from django.utils import timezone
 
 from tests import settings as test_settings
-from tests.databases import empty, fresh_database
+from tests.databases import connect, empty, fresh_database
+from tests.showcase import Showcase
 from tests.sites import Site
 from tests.smtp import SMTPServer
 
 if TYPE_CHECKING:
+    from pytest_django import DjangoDbBlocker
     from pytest_django.fixtures import Settings  # an older pytest-django has it under another name
 
 KIND = os.environ.get("MAILLOG_TEST_DATABASE") or "sqlite"
 NEEDS_PROCESSES = {"proxy", "empty_site", "site", "narrow"}
 NEEDS_DATABASE = {"db", "transactional_db", "django_db_setup"} | NEEDS_PROCESSES
 NEEDS_SERVER = {"proxy"}
+# What their processes show happens before a record comes to the database, or after it has left it. Runs on
+# servers leave these out; they go with each Python, on SQLite.
+ELSEWHERE = {
+    *("test_buffering_handler", "test_celery", "test_fork_state", "test_hostile_records"),
+    *("test_mail_backends", "test_readme", "test_record_factory", "test_recursion", "test_release_gone"),
+    *("test_secrets_end_to_end", "test_spool_users", "test_tasks", "test_two_projects", "test_worker"),
+}
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Workers are for whole runs: a few modules take less time than to start them; None: one a core.
+
+    A run on a server has none: a test makes MariaDB's packets small for a moment.
+    """
+    return 0 if config.option.file_or_dir or test_settings.SERVER else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A run for another database is for the tests that use it; without its server they are skipped."""
+    # The longest first, so that no worker is left with it in the end.
+    items.sort(key=lambda item: item.path.name != "test_day.py")
     for item in items:
         if needs(item, NEEDS_PROCESSES):
             item.add_marker("processes")
@@ -49,7 +70,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def is_for_this_database(item: pytest.Item) -> bool:
     """Whether a test belongs in a run for this kind of database; SQLite has no server that could go away."""
-    return uses_database(item) if test_settings.SERVER else not needs(item, NEEDS_SERVER)
+    if not test_settings.SERVER:
+        return not needs(item, NEEDS_SERVER)
+    is_elsewhere = needs(item, NEEDS_PROCESSES) and item.path.stem in ELSEWHERE
+    return uses_database(item) and not is_elsewhere
 
 
 def needs(item: pytest.Item, fixtures: set[str]) -> bool:
@@ -69,6 +93,19 @@ def mailers(server: SMTPServer, **options: Any) -> dict[str, Any]:
     backend = "django.core.mail.backends.smtp.EmailBackend"
     options = {"host": server.host, "port": server.port, "timeout": 5, **options}
     return {"default": {"BACKEND": backend, "OPTIONS": options}}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _alone_on_mariadb() -> Iterator[None]:
+    """One run at a time on a MariaDB: a test makes the server's packets small for a moment."""
+    url = os.environ.get(test_settings.SERVER, "") if KIND == "mariadb" else ""
+    if not url:
+        yield
+        return
+    with connect(KIND, url) as cursor:
+        cursor.execute("SELECT GET_LOCK('django_maillog tests', 3600)")
+        assert cursor.fetchone() == (1,), "another run has used this server for an hour"
+        yield
 
 
 @pytest.fixture
@@ -118,6 +155,21 @@ def configure_logging() -> Iterator[Callable[[dict[str, Any]], None]]:
 
 def _state(logger: logging.Logger) -> tuple[list[logging.Handler], int, bool, bool]:
     return list(logger.handlers), logger.level, logger.propagate, logger.disabled
+
+
+@pytest.fixture(scope="module")
+def showcase(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Showcase]:
+    """The showcase's rows, made once for a module; what a test makes of them is rolled back after it."""
+    with ExitStack() as exits:
+        with django_db_blocker.unblock():
+            exits.callback(connection.close)
+            exits.enter_context(transaction.atomic())
+            made = Showcase(timezone.now())
+            made.build()
+        yield made
+        with django_db_blocker.unblock():
+            transaction.set_rollback(True)
+            exits.close()
 
 
 @pytest.fixture(scope="session")

@@ -17,12 +17,7 @@ from tests.smtp import SMTPServer
 
 BASE = "/admin/django_maillog"
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _rows() -> None:
-    Showcase(timezone.now()).build()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("showcase")]
 
 
 @pytest.fixture

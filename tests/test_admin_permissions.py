@@ -7,20 +7,13 @@ from collections.abc import Callable
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
-from django.utils import timezone
 
 from django_maillog.models import Batch, Group, Record, Status
-from tests.showcase import Showcase
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("showcase")]
 
 BASE = "/admin/django_maillog"
 ClientOf = Callable[..., Client]
-
-
-@pytest.fixture(autouse=True)
-def _rows() -> None:
-    Showcase(timezone.now()).build()
 
 
 @pytest.fixture

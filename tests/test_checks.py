@@ -123,6 +123,8 @@ def test_a_recipient_that_is_no_address(
     )
 
 
+# Django's own checks ask the database, too: the first time, whether it knows JSON.
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     "address", ["ada@example.com", "Ada <ada@example.com>", "ops@mailhub", "ä@bücher.example"]
 )
@@ -146,6 +148,7 @@ def test_djangos_default_sender(configure_logging: Configure, settings: Settings
     )
 
 
+@pytest.mark.django_db
 def test_djangos_default_sender_is_good_enough_for_development(
     configure_logging: Configure, settings: Settings
 ) -> None:

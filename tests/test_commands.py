@@ -150,7 +150,10 @@ def test_a_dry_run_says_what_would_be_sent_and_changes_nothing(smtp: SMTPServer,
     output = run("flush_maillogs", "--dry-run")
 
     assert output.startswith("mail: 3 records to ada@example.com, alan@example.com\n    ")
-    assert output.endswith("2 records in the spool would be imported first, and may make more mails.\n")
+    assert output.endswith(
+        "2 records in the spool would be imported first:\n"
+        "mail: 2 records to ada@example.com, alan@example.com\n    [Django] ERROR ×2 Payment failed\n"
+    )
     assert list(Batch.objects.values()) == rows
     assert sorted(path.read_bytes() for path in spool_dir.iterdir()) == files
     assert not smtp.messages

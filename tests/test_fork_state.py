@@ -46,6 +46,7 @@ KEPT = {
     "conf._group_id": "the groups are the same",
     "digest.templating._own_engine": "the templates are the same",
     "frames._roots": "the folders are the same",
+    "hosts._noted_at": "the host is the same",
     "handlers.names._named": "the handlers are the same",
     "handlers.names._taken_away": "the handlers are the same",
     "signals._attached": "the loggers are the same",

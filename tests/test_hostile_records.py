@@ -29,6 +29,7 @@ from django_maillog.flush import flush
 from django_maillog.handlers import BufferingHandler
 from django_maillog.spool.journal import journal
 from tests.conftest import mailers
+from tests.examples import examples
 from tests.log_records import SHOP, make_record, module, raised
 from tests.sites import Site
 from tests.smtp import SMTPServer
@@ -498,7 +499,7 @@ def test_all_kinds_together_are_counted_in_one_bounded_mail(handler: Strict, ser
 
 
 @settings(
-    max_examples=8,
+    max_examples=examples(8),
     phases=[Phase.generate],  # to shrink a failure takes minutes
     deadline=None,
     derandomize=True,

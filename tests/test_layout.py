@@ -26,7 +26,7 @@ ROWS: tuple[tuple[set[str], ...], ...] = (
     ({"capture"}, {"digest"}),
     ({"spool"},),
     ({"intake", "outbox"},),
-    ({"flush"}, {"plan", "prune", "erase", "health", "silences", "watch"}),
+    ({"hosts"}, {"flush"}, {"plan", "prune", "erase", "health", "silences", "watch"}, {"health_check"}),
     ({"worker"},),
     ({"admin", "checks", "handlers", "management"}, {"signals", "templatetags"}, {"tasks"}),
     ({"apps"},),

@@ -48,6 +48,7 @@ from django_maillog.silences import end_silence, resolve, silence
 from django_maillog.spool.journal import journal
 from django_maillog.spool.segment import SegmentFile
 from django_maillog.worker import outage
+from tests.examples import examples
 
 BUFFERS = ("mail", "audit")
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -419,7 +420,7 @@ def test_every_record_is_mailed_once_or_pending_whatever_happens() -> None:
     run_state_machine_as_test(
         Maillog,
         settings=settings(
-            max_examples=20,
+            max_examples=examples(20),
             phases=[Phase.generate],  # a failure is shown as found: to shrink it takes minutes
             stateful_step_count=25,
             deadline=None,

@@ -20,9 +20,10 @@ from django_maillog.capture.secrets import Secrets
 from django_maillog.capture.text import one_line, safe_text
 from django_maillog.spool import lines
 from django_maillog.spool.memory import MemorySegment
+from tests.examples import examples
 
 REQUIRED = {"time", "level", "logger", "message", "title", "fingerprint", "cause", "host", "process"}
-PROPERTIES = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PROPERTIES = settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 # Everything that a str can hold, lone surrogates and NUL included.
 texts = st.text(st.characters(), max_size=200) | st.sampled_from(

@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from django_maillog import throttle
 from django_maillog.throttle import Throttle
 
 
@@ -14,7 +13,7 @@ def test_the_first_failure_is_told_then_one_each_five_minutes_with_a_count(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.monotonic()
-    monkeypatch.setattr(throttle.time, "monotonic", lambda: now)
+    monkeypatch.setattr("django_maillog.throttle.time.monotonic", lambda: now)
     failures = Throttle()
     for _second in range(301):
         failures.warn("it fails: error=%s", "away")

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from .. import moments
-from ..models import Batch, Outcome, Status, Tally
+from ..models import Batch, Host, Outcome, Status, Tally
 from . import charts, words
 
 HOURS = 24
@@ -25,6 +25,7 @@ HOUR = timedelta(hours=1)
 OVERDUE_AFTER = timedelta(minutes=10)
 ERRORS_SHOWN = 3
 MOST_FAILED = 500
+HOSTS_SHOWN = 10
 
 
 class Card(NamedTuple):
@@ -52,7 +53,7 @@ class Overview(NamedTuple):
 
 
 def overview(now: datetime) -> Overview:
-    """Seven queries, none of which reads a record."""
+    """Eight queries, none of which reads a record."""
     start = last_hours(now, HOURS)
     tallies = (
         Tally.objects.filter(hour_at__gte=start)
@@ -77,7 +78,12 @@ def overview(now: datetime) -> Overview:
         .only("sent_at", "subject", "buffer")
         .order_by("-sent_at")
         .first(),
-        warnings=[*_failures(failed), *_unconfirmed(start), *_overdue(pending, now)],
+        warnings=[
+            *_failures(failed),
+            *_unconfirmed(start),
+            *_overdue(pending, now),
+            *_silent_hosts(now),
+        ],
         cards=_cards(now),
     )
 
@@ -184,6 +190,15 @@ def _unconfirmed(since: datetime) -> list[str]:
         number,
     )
     return [said % {"number": number}]
+
+
+def _silent_hosts(now: datetime) -> list[str]:
+    """Hosts that may be down, or have lost their worker; what waits there, nobody can know."""
+    return [
+        _("%(host)s has not imported for %(time)s. If it is no more: manage.py flush_maillogs --forget-host")
+        % {"host": host.name, "time": timesince(host.imported_at, now, depth=1)}
+        for host in Host.objects.silent(now).order_by("name")[:HOSTS_SHOWN]
+    ]
 
 
 def _overdue(pending: dict[str, Any], now: datetime) -> list[str]:

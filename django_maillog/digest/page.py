@@ -54,7 +54,7 @@ class Composer:
             "single": self.single,
             "buffer": one_line(report.buffer, 80),
             "level": words.level_name(report.level),
-            "note": visible(report.note[:1000]),
+            "note": visible("\n".join(filter(None, [report.note[:2000], words.lost(report)]))),
             "url": report.batch_url,
             "overview": [_row(report, group) for group in groups[:OVERVIEW_SHOWN]] if len(groups) > 1 else [],
             "overview_rest": f"and {words.counted(hidden, 'more group')}" if hidden > 0 else "",

@@ -140,11 +140,16 @@ def rest(report: Report, shown: list[GroupReport]) -> str:
     return f"And {counted(groups, 'more group')} with {counted(max(records, 0), noun(report))}."
 
 
+def lost(report: Report) -> str:
+    """What of the records nobody will ever read."""
+    if not (number := report.lost_count):
+        return ""
+    they_are = "it is" if number == 1 else "they are"
+    reason = "since the spool was full or failed, or a line of it can't be imported"
+    return f"{counted(number, 'record')} could not be kept, {reason}; {they_are} only counted."
+
+
 def left_out(report: Report) -> Iterator[str]:
     """What no group of the mail stands for."""
     if number := report.silenced_count:
         yield f"{counted(number, 'record')} of silenced groups {'is' if number == 1 else 'are'} only counted."
-    if number := report.lost_count:
-        they_are = "it is" if number == 1 else "they are"
-        reason = "since the spool was full or failed"
-        yield f"{counted(number, 'record')} could not be kept, {reason}; {they_are} only counted."

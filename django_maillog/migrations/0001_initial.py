@@ -26,6 +26,20 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Host",
+            fields=[
+                (
+                    "name",
+                    models.CharField(max_length=255, primary_key=True, serialize=False, verbose_name="name"),
+                ),
+                ("imported_at", models.DateTimeField(verbose_name="last import")),
+            ],
+            options={
+                "verbose_name": "host",
+                "verbose_name_plural": "hosts",
+            },
+        ),
+        migrations.CreateModel(
             name="Batch",
             fields=[
                 (

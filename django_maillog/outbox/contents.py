@@ -28,13 +28,15 @@ from django.urls import NoReverseMatch, reverse
 from .. import conf, digest, moments
 from ..capture.captured import CapturedRecord
 from ..capture.text import one_line
-from ..models import Batch, Group, Record, Status
+from ..models import Batch, Group, Host, Record, Status
 from ..policy import Kind
 
 SHOWN_GROUPS = 130  # more than a mail has room for; the rest is a number
 FULL_GROUPS = 24  # those for which rows are read
 ROWS_READ = 2_000
 PAGE = 500
+FAILED_NAMED = 5
+HOSTS_NAMED = 5
 
 
 def report(batch: Batch, now: datetime) -> digest.Report:
@@ -57,7 +59,7 @@ def report(batch: Batch, now: datetime) -> digest.Report:
         message_id=batch.message_id,
         batch_id=batch.pk,
         batch_url=admin_url("batch", batch.pk),
-        note=_failures(batch),
+        note=_notes(batch, now),
         records=lambda: _values(batch),
         # Where all groups are shown, the mail counts for itself.
         new_count=_count_new(batch) if len(reports) < batch.group_count else None,
@@ -147,18 +149,35 @@ def _group_report(batch: Batch, group: Group, row: dict[str, Any]) -> digest.Gro
     )
 
 
-def _failures(batch: Batch) -> str:
-    """What the mail says of this buffer's earlier mails that nobody got, until somebody acts."""
-    failed = Batch.objects.filter(status=Status.FAILED, buffer=batch.buffer).exclude(pk=batch.pk)
-    facts = failed.aggregate(number=Count("pk"), records=Sum("record_count"), last=Max("pk"))
-    if not facts["number"]:
-        return ""
-    error = one_line(failed.get(pk=facts["last"]).last_error, 300)
-    mails = "1 earlier mail" if facts["number"] == 1 else f"{facts['number']:,} earlier mails"
-    records = "1 record" if facts["records"] == 1 else f"{facts['records']:,} records"
-    return (
-        f"{mails} of this buffer with {records} could not be delivered: {error} Retry or cancel in the admin."
-    )
+def _notes(batch: Batch, now: datetime) -> str:
+    """What somebody has to see to about the mails themselves, a line each."""
+    return "\n".join([*_failures(batch), *_silent_hosts(now)])
+
+
+def _failures(batch: Batch) -> Iterator[str]:
+    """Earlier mails that nobody got, until somebody acts: this buffer's, and others that can't say so."""
+    failed = Batch.objects.filter(status=Status.FAILED).exclude(pk=batch.pk)
+    rows = failed.order_by("buffer").values_list("buffer")
+    for name, number, held, last in rows.annotate(Count("pk"), Sum("record_count"), Max("pk"))[:FAILED_NAMED]:
+        error = one_line(failed.get(pk=last).last_error, 300)
+        mails = "1 earlier mail" if number == 1 else f"{number:,} earlier mails"
+        records = "1 record" if held == 1 else f"{held:,} records"
+        buffer = "this buffer" if name == batch.buffer else f"buffer {one_line(name, 80)}"
+        yield (
+            f"{mails} of {buffer} with {records} could not be delivered: {error} "
+            "Retry or cancel in the admin."
+        )
+
+
+def _silent_hosts(now: datetime) -> Iterator[str]:
+    names = list(Host.objects.silent(now).order_by("name").values_list("name", flat=True)[: HOSTS_NAMED + 1])
+    if names:
+        more = " and others" if len(names) > HOSTS_NAMED else ""
+        shown = ", ".join(one_line(name, 80) for name in names[:HOSTS_NAMED])
+        yield (
+            f"Silent for more than a day: {shown}{more}. "
+            "If a host is no more: manage.py flush_maillogs --forget-host NAME"
+        )
 
 
 def root_of(group: Group, batch: Batch) -> str:

@@ -86,7 +86,7 @@ def verify_unmade(folder: Path) -> None:
         raise UnsafeFolder(f"{folder} can't be made in {nearest}.")
 
 
-def segment_paths(folder: Path | None = None) -> list[Path]:
+def segment_paths(folder: Path | None = None, *, sweep: bool = True) -> list[Path]:
     """The segment files in the spool folder, oldest first; sweeps out what processes left half made."""
     found = []
     try:
@@ -98,7 +98,7 @@ def segment_paths(folder: Path | None = None) -> list[Path]:
                 if entry.name.endswith(".jsonl"):
                     with contextlib.suppress(OSError):
                         found.append((entry.stat(follow_symlinks=False).st_mtime, entry.path))
-                elif entry.name.endswith((".tmp", ".reported")):
+                elif sweep and entry.name.endswith((".tmp", ".reported")):
                     _sweep(Path(entry.path))
     except (OSError, ImproperlyConfigured):
         return []

@@ -14,12 +14,16 @@ import argparse
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from django_maillog.handlers import BufferingHandler
 
 MIDNIGHT = datetime(2026, 3, 2, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -38,52 +42,79 @@ class Result:
     pending: int
 
 
-def run(events: Iterable[dict[str, Any]]) -> Result:
-    """Live through the events; Django must be set up, the database migrated and the outbox empty."""
+def run(days: Mapping[str, Iterable[dict[str, Any]]]) -> dict[str, Result]:
+    """Live through the events of some buffers at once; what came of each.
+
+    Django must be set up, the database migrated and the outbox empty. Buffers share what a flush costs, and
+    their rules know nothing of each other.
+    """
     from django.core import mail
 
     from django_maillog import flush as flushing
-    from django_maillog import handlers
-    from django_maillog.models import Batch
     from django_maillog.outbox.options import FlushOptions
     from django_maillog.spool.journal import journal
 
-    handler = handlers.BufferingHandler()
-    handler.name = "day"
-    number = 0
+    handlers = {buffer: _handler(buffer) for buffer in days}
+    events = [(event["t"], buffer, event) for buffer, each in days.items() for event in each]
     now = MIDNIGHT
-    needle_at = None
     sent_at: list[datetime] = []
 
     def flush(at: datetime) -> None:
         flushing.flush(FlushOptions(everything=False, clock=lambda: at))
         sent_at.extend([at] * (len(mail.outbox) - len(sent_at)))
 
-    for second, together in groupby(events, key=lambda event: int(event["t"])):
+    events.sort(key=itemgetter(0))
+    for second, together in groupby(events, key=lambda event: int(event[0])):
         now = MIDNIGHT + timedelta(seconds=second)
         for due in _moments_until(now):
             flush(due)
-        for event in together:
-            number += 1
-            if event["fingerprint"] == "needle" and needle_at is None:
-                needle_at = MIDNIGHT + timedelta(seconds=event["t"])
-            journal.append(handler, json.dumps(_value(event)).encode() + b"\n")
+        for _t, buffer, event in together:
+            journal.append(handlers[buffer], json.dumps(_value(buffer, event)).encode() + b"\n")
         flush(now + timedelta(seconds=1))  # a record is imported within a second
     for due in _moments_until(MIDNIGHT + DAY * (1 + (now - MIDNIGHT) // DAY)):
         flush(due)
-    needle_mail = Batch.objects.filter(records__group__fingerprint="needle", sent_at__isnull=False).order_by(
-        "sent_at"
+    return {
+        buffer: _result(buffer, [event for _t, name, event in events if name == buffer], sent_at)
+        for buffer in days
+    }
+
+
+def _handler(buffer: str) -> BufferingHandler:
+    from django_maillog.handlers import BufferingHandler
+
+    handler = BufferingHandler()
+    handler.name = buffer
+    return handler
+
+
+def _result(buffer: str, events: list[dict[str, Any]], sent_at: list[datetime]) -> Result:
+    """``sent_at``: when each mail of the outbox, other buffers' included, was sent."""
+    from django.core import mail
+
+    from django_maillog.models import Batch
+
+    mails = [
+        (message, at)
+        for message, at in zip(mail.outbox, sent_at, strict=True)
+        if message.extra_headers["X-Maillog-Buffer"] == buffer
+    ]
+    needle_at = next(
+        (MIDNIGHT + timedelta(seconds=event["t"]) for event in events if event["fingerprint"] == "needle"),
+        None,
     )
-    first = needle_mail.first()
+    needle_mails = Batch.objects.filter(
+        buffer=buffer, records__group__fingerprint="needle", sent_at__isnull=False
+    )
+    first = needle_mails.order_by("sent_at").first()
     return Result(
-        events=number,
-        mails=len(mail.outbox),
-        most_in_an_hour=max((sum(a <= b < a + HOUR for b in sent_at) for a in sent_at), default=0),
+        events=len(events),
+        mails=len(mails),
+        most_in_an_hour=max((sum(a <= b < a + HOUR for _, b in mails) for _, a in mails), default=0),
         needle_after=(first.sent_at - needle_at).total_seconds()
         if first and needle_at and first.sent_at
         else None,
-        reported=sum(int(message.extra_headers["X-Maillog-Count"]) for message in mail.outbox),
-        pending=sum(Batch.objects.undelivered().values_list("record_count", flat=True)),
+        reported=sum(int(message.extra_headers["X-Maillog-Count"]) for message, _at in mails),
+        pending=sum(Batch.objects.undelivered().filter(buffer=buffer).values_list("record_count", flat=True)),
     )
 
 
@@ -96,10 +127,10 @@ def _moments_until(moment: datetime) -> Iterator[datetime]:
         yield due
 
 
-def _value(event: dict[str, Any]) -> dict[str, Any]:
+def _value(buffer: str, event: dict[str, Any]) -> dict[str, Any]:
     fingerprint = str(event["fingerprint"])
     return {
-        "buffer": "day",
+        "buffer": buffer,
         "time": (MIDNIGHT + timedelta(seconds=event["t"])).timestamp(),
         "level": 40,
         # As Django logs what views raise, all of it from one line.
@@ -158,7 +189,7 @@ def _run_alone(events: Iterable[dict[str, Any]], folder: Path) -> Result:
     settings.DATABASES["default"]["NAME"] = str(folder / "day.sqlite3")
     call_command("migrate", verbosity=0)
     try:
-        return run(events)
+        return run({"day": events})["day"]
     finally:
         connections.close_all()
 

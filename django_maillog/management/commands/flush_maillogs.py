@@ -15,9 +15,12 @@ from django.db import Error
 
 from ...buffers import muted
 from ...digest.excerpts import visible
-from ...flush import Summary, flush
+from ...flush import Summary, flush, retry_failed
+from ...health import MAX_AGE_SECONDS, check
+from ...hosts import forget
+from ...models import Host
 from ...outbox.options import FlushOptions
-from ...plan import known_buffers, plan, problems, spooled
+from ...plan import known_buffers, plan, problems, spool_plan
 from ...spool.folder import UnsafeFolder, spool_folder
 from ...watch import Termination, notify_systemd, watch
 
@@ -66,18 +69,48 @@ class Command(BaseCommand):
             help="Deliver at most so many batches in a run; the others wait. Default: no limit.",
         )
         parser.add_argument(
+            "--retry-failed",
+            action="store_true",
+            help="Try failed batches once more, too. Default: they wait until somebody acts.",
+        )
+        parser.add_argument(
+            "--check",
+            action="store_true",
+            help="Flush nothing; say whether errors reach people, with Nagios' exit status 0, 1 or 2.",
+        )
+        parser.add_argument(
+            "--max-age",
+            type=_seconds,
+            default=MAX_AGE_SECONDS,
+            metavar="S",
+            help="With --check: seconds that anything due may wait. Default: %(default)s.",
+        )
+        parser.add_argument(
+            "--forget-host",
+            metavar="NAME",
+            help="Flush nothing; forget a host that is no more. Default: hosts are pruned.",
+        )
+        parser.add_argument(
             "--json", action="store_true", help="Print one JSON object. Default: print for people."
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         everything, as_json = not options["due"], options["json"]
         try:
+            if options["check"]:
+                with muted():
+                    self._check(options["max_age"], as_json=as_json)
+            if options["forget_host"] is not None:
+                self._forget(options["forget_host"])
+                return
             buffers = self._known(options["buffers"]) if options["buffers"] else None
             with muted():
                 if options["dry_run"]:
                     self._plan(buffers, everything=everything, as_json=as_json)
                     return
                 asked = FlushOptions(buffers=buffers, everything=everything, limit=options["limit"])
+                if options["retry_failed"]:
+                    retry_failed(buffers)
                 if options["watch"]:
                     self._watch(asked, interval=options["interval"], as_json=as_json)
                     return
@@ -102,6 +135,22 @@ class Command(BaseCommand):
             ) from None
         if summary.failed or summary.retrying or summary.set_aside:
             sys.exit(1)
+
+    def _check(self, max_age: float, *, as_json: bool) -> None:
+        health = check(max_age)
+        if as_json:
+            self.stdout.write(json.dumps(health.as_dict()))
+        for level, reason in health.reasons if not as_json else ():
+            self.stdout.write(visible(f"{level.name}: {reason}"))
+        if not health.reasons and not as_json:
+            self.stdout.write("OK: nothing that is due waits.")
+        sys.exit(health.level)
+
+    def _forget(self, name: str) -> None:
+        if not forget(name):
+            names = ", ".join(Host.objects.order_by("name").values_list("name", flat=True)) or "none"
+            raise CommandError(visible(f"No host is called {name!r}. There is: {names}."))
+        self.stdout.write(visible(f"Forgotten: {name}."))
 
     def _watch(self, options: FlushOptions, *, interval: float, as_json: bool) -> None:
         def tell(summary: Summary) -> None:
@@ -130,11 +179,11 @@ class Command(BaseCommand):
 
     def _plan(self, buffers: list[str] | None, *, everything: bool, as_json: bool) -> None:
         planned = plan(buffers, everything=everything)
-        waiting = spooled()
-        number = sum(waiting[name] for name in waiting if buffers is None or name in buffers)
+        spool = spool_plan(buffers)
+        number = sum(mail.records for mail in spool)
         if as_json:
-            mails = [mail.as_dict() for mail in planned]
-            self.stdout.write(json.dumps({"mails": mails, "spooled": number}))
+            mails, first = [mail.as_dict() for mail in planned], [mail.as_dict() for mail in spool]
+            self.stdout.write(json.dumps({"mails": mails, "spooled": number, "spool": first}))
             return
         for mail in planned:
             addressees = ", ".join(mail.recipients) or "nobody: ADMINS is empty, so it stays pending"
@@ -143,9 +192,11 @@ class Command(BaseCommand):
         if not planned:
             self.stdout.write("Nothing that is imported would be sent.")
         if number:
-            self.stdout.write(
-                f"{counted(number)} in the spool would be imported first, and may make more mails."
-            )
+            self.stdout.write(f"{counted(number)} in the spool would be imported first:")
+        for mail in spool:
+            addressees = ", ".join(mail.recipients) or "nobody"
+            said = f"{mail.buffer}: {counted(mail.records)} to {addressees}\n    {mail.subject}"
+            self.stdout.write(visible(said))
 
     def _print(self, summary: Summary, *, as_json: bool) -> None:
         if as_json:
@@ -181,8 +232,8 @@ def _seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = 0
-    if not 0 < seconds <= 3600:
-        raise ArgumentTypeError(f"{text!r} is not a number of seconds, above 0 and at most 3600.")
+    if not 0 < seconds <= 86_400:
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds, above 0 and at most 86400.")
     return seconds
 
 
