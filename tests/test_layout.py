@@ -18,7 +18,7 @@ NAME = PACKAGE.name
 # The rows of the design; a row may be several layers, parts of its modules that build on one another.
 ROWS: tuple[tuple[set[str], ...], ...] = (
     (
-        {"conf", "compat", "frames", "charset", "policy", "throttle"},
+        {"conf", "compat", "frames", "charset", "uncaught", "policy", "throttle"},
         {"models", "moments"},
         {"transactions"},
         {"buffers", "database_clock"},
