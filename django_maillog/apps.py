@@ -15,12 +15,12 @@ class MaillogConfig(AppConfig):
 
     def ready(self) -> None:
         # It imports the worker: a signal handler that logs must not find that half imported.
-        from . import signals
+        from . import receivers
 
         register(_check, "django_maillog")
         register(_check_backends, "django_maillog", deploy=True)
         register(_check_databases, "django_maillog", Tags.database)
-        signals.connect()
+        receivers.connect()
 
 
 def _check(app_configs: Any, **_kwargs: Any) -> list[CheckMessage]:

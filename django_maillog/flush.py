@@ -22,6 +22,7 @@ from .outbox.delivery import Delivered, deliver
 from .outbox.options import FlushOptions
 from .outbox.targets import rules_of, target_of
 from .policy import Reason
+from .signals import batch_sealed
 
 NEWS_EVERY_SECONDS = 1.0  # of importing, after which news are looked for that should go out
 # Between two tries of a waiting batch that news in the open one have brought forward.
@@ -124,7 +125,7 @@ def flush_batch(batch: Batch, options: FlushOptions | None = None) -> Batch:
             _make_due([waiting], options.clock())
             deliver(options, only=waiting)
         if not _holding_back(batch, options.clock()):
-            seal(batch, options.clock(), reason=Reason.FLUSH)
+            _seal_one(batch, options, reason=Reason.FLUSH)
     deliver(options, only=batch)
     flushed: Batch = Batch.objects.get(pk=batch.pk)
     return flushed
@@ -162,7 +163,7 @@ def _seal(done: Summary, options: FlushOptions, *, retry: bool) -> None:
     for batch, reason in list(to_seal(options, now)):
         waiting = _holding_back(batch, now)
         if not waiting:
-            done.sealed += seal(batch, now, reason=reason)
+            done.sealed += _seal_one(batch, options, reason=reason)
             continue
         done.held_back += 1
         is_asked = options.everything or options.at_exit
@@ -170,12 +171,22 @@ def _seal(done: Summary, options: FlushOptions, *, retry: bool) -> None:
             _make_due(waiting, now)
 
 
+def _seal_one(batch: Batch, options: FlushOptions, *, reason: Reason | None = None) -> bool:
+    """Seal a batch, and tell the project."""
+    is_sealed = seal(batch, options.clock(), reason=reason)
+    if is_sealed and batch_sealed.has_listeners(Batch):
+        batch.refresh_from_db()
+        with options.sending():
+            batch_sealed.send_robust(Batch, batch=batch)
+    return is_sealed
+
+
 def _send_news(done: Summary, options: FlushOptions) -> None:
     """News that come due in the middle of a storm's long import don't wait for its end; all else does."""
     now = options.clock()
     due = [batch for batch, _reason in to_seal(replace(options, everything=False, at_exit=False), now)]
     urgent = [batch for batch in due if batch.reason in policy.URGENT and not _holding_back(batch, now)]
-    sealed = sum(seal(batch, now) for batch in urgent)
+    sealed = sum(_seal_one(batch, options) for batch in urgent)
     done.sealed += sealed
     if sealed and options.send:
         _deliver(done, options)

@@ -5,7 +5,7 @@ Imported when a project asks for it, by whoever runs the task, or by Celery's au
 
 from __future__ import annotations
 
-from . import buffers, compat, signals
+from . import buffers, compat, receivers
 from .outbox import delivery
 
 
@@ -18,4 +18,4 @@ def deliver() -> None:
 
 
 # A Celery worker that sets Django up before it imports Celery finds us here.
-signals.connect_celery()
+receivers.connect_celery()

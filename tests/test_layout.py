@@ -18,7 +18,7 @@ NAME = PACKAGE.name
 # The rows of the design; a row may be several layers, parts of its modules that build on one another.
 ROWS: tuple[tuple[set[str], ...], ...] = (
     (
-        {"conf", "compat", "frames", "charset", "uncaught", "policy", "throttle"},
+        {"conf", "compat", "frames", "charset", "uncaught", "policy", "signals", "throttle"},
         {"models", "moments"},
         {"transactions"},
         {"buffers", "database_clock"},
@@ -28,7 +28,7 @@ ROWS: tuple[tuple[set[str], ...], ...] = (
     ({"intake", "outbox"},),
     ({"hosts"}, {"flush"}, {"plan", "prune", "erase", "health", "silences", "watch"}, {"health_check"}),
     ({"worker"},),
-    ({"admin", "checks", "handlers", "management"}, {"signals", "templatetags"}, {"tasks"}),
+    ({"admin", "checks", "handlers", "management"}, {"receivers", "templatetags"}, {"tasks"}),
     ({"apps"},),
 )
 LAYER = {name: number for number, names in enumerate(chain.from_iterable(ROWS)) for name in names}

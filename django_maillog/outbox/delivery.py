@@ -17,6 +17,7 @@ from django.template import TemplateDoesNotExist
 
 from .. import buffers
 from ..models import Attempt, Batch, Outcome
+from ..signals import batch_failed, batch_sent
 from ..transactions import is_full, is_refused, write_alias
 from .claim_lock import ClaimLock, end_abandoned
 from .claims import claim, mend_times, outcome_of, settle, store
@@ -110,7 +111,19 @@ def _deliver_one(batch: Batch, attempt: Attempt, mailers: Mailers, options: Flus
     finally:
         settlement = _Settlement(batch, attempt, verdict, options.clock())
         outcome = _settle(settlement)
+    _tell(batch, outcome, options)
     return outcome
+
+
+def _tell(batch: Batch, outcome: Outcome, options: FlushOptions) -> None:
+    """Tell the project of a mail that is out, or that nobody will get."""
+    if outcome is Outcome.RETRY:
+        return
+    told = batch_failed if outcome is Outcome.FAILED else batch_sent
+    if told.has_listeners(Batch):
+        batch.refresh_from_db()
+        with options.sending():
+            told.send_robust(Batch, batch=batch)
 
 
 def _is_unreachable(batch: Batch, mailers: Mailers) -> bool:
