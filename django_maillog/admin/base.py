@@ -31,6 +31,11 @@ WINDOW = 20_000
 # What Django's own filters and date hierarchy put into addresses.
 COMPARISONS = {"", "exact", "isnull", "gte", "lt", "year", "month", "day"}
 
+NO_FORM = (
+    *("save_as", "save_on_top", "has_file_field", "has_editable_inline_admin_formsets"),
+    *("has_add_permission", "has_change_permission", "has_delete_permission"),
+)
+
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin
 else:
@@ -152,6 +157,8 @@ class RowsAdmin(ModelAdmin[M]):
             "add": False,
             "change": True,
             "is_popup": False,
+            # What Django's row of buttons asks for, which some themes show outside of the blocks.
+            **dict.fromkeys(NO_FORM, False),
             "may_delete": self.has_delete_permission(request, row),
             **self.page_context(request, row),
         }

@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db import connections, transaction
 from django.db.models import Model, QuerySet
@@ -24,6 +25,7 @@ from ..models import Batch, Status
 from ..outbox.mails import eml
 from . import batch_page, words
 from .base import Response, RowsAdmin, framed, time_column
+from .changelist import BatchChangeList
 from .filters import BatchBufferFilter, LevelFilter
 from .overview import overview
 from .steps import STEPS, Told
@@ -79,6 +81,9 @@ class BatchAdmin(RowsAdmin[Batch]):
         """Superusers may delete what was sent."""
         superuser = bool(request.user.is_active and request.user.is_superuser)
         return superuser and (obj is None or (isinstance(obj, Batch) and obj.status == Status.SENT))
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return BatchChangeList
 
     def has_flush_permission(self, request: HttpRequest) -> bool:
         return self.may(request, "flush_batch")

@@ -165,7 +165,7 @@ def _failures(batch: Batch) -> Iterator[str]:
         buffer = "this buffer" if name == batch.buffer else f"buffer {one_line(name, 80)}"
         yield (
             f"{mails} of {buffer} with {records} could not be delivered: {error} "
-            "Retry or cancel in the admin."
+            "Mend the cause, then retry or cancel in the admin, or: manage.py flush_maillogs --retry-failed"
         )
 
 
