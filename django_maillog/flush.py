@@ -13,7 +13,7 @@ from functools import cached_property
 from django.db import Error
 from django.db.models import Max, Min, Sum
 
-from . import buffers, hosts, policy
+from . import buffers, hosts, policy, silences
 from .intake.history import load_history
 from .intake.importer import import_chunks
 from .models import CLOCK_SKEW, Attempt, Batch, BatchQuerySet, Outcome, Status
@@ -107,6 +107,7 @@ def flush(options: FlushOptions | None = None) -> Summary:
     except Exception as error:  # whatever is wrong with a segment: it is logged, and raised below
         failed = error
     hosts.note_import(options.clock())
+    silences.publish(options.clock())
     _seal_and_deliver(done, options)
     if failed is not None:
         raise failed

@@ -337,6 +337,41 @@ class Attempt(models.Model):
         return f"{self.outcome} {self.tried_at:%Y-%m-%d %H:%M:%S}"
 
 
+class SilenceQuerySet(models.QuerySet["Silence"]):
+    """Questions about silences; the times are always arguments."""
+
+    def active(self, now: datetime) -> SilenceQuerySet:
+        return self.filter(starts_at__lte=now, ends_at__gt=now).order_by("ends_at", "pk")
+
+    def between(self, first: datetime, last: datetime) -> SilenceQuerySet:
+        """Those that hold at some moment between two times."""
+        return self.filter(starts_at__lte=last, ends_at__gte=first).order_by("starts_at", "pk")
+
+
+SilenceManager = WriteManager.from_queryset(SilenceQuerySet)
+
+
+class Silence(models.Model):
+    """Some time, for example of a deploy, in which a buffer or what matches is counted and not mailed."""
+
+    buffer = models.CharField(_("buffer"), max_length=200, blank=True)
+    match = models.CharField(_("text"), max_length=200, blank=True)
+    starts_at = models.DateTimeField(_("starts"))
+    ends_at = models.DateTimeField(_("ends"))
+    note = models.CharField(_("note"), max_length=255, blank=True)
+
+    objects = SilenceManager()
+
+    class Meta:
+        verbose_name = _("silence")
+        verbose_name_plural = _("silences")
+        indexes = [models.Index(fields=["ends_at"], name="maillog_silence_ends")]
+
+    def __str__(self) -> str:
+        where = f"buffer {self.buffer!r}" if self.buffer else "every buffer"
+        return f"{self.match!r} in {where}" if self.match else where.capitalize()
+
+
 class HostQuerySet(models.QuerySet["Host"]):
     """Questions about hosts; the time is always an argument."""
 

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import router
 from django.db.models import Exists, OuterRef, QuerySet
 
-from .models import Attempt, Batch, BatchQuerySet, Group, Host, Record, Segment, Tally
+from .models import Attempt, Batch, BatchQuerySet, Group, Host, Record, Segment, Silence, Tally
 from .outbox.options import never
 from .transactions import step_aside, writing
 
@@ -54,6 +54,7 @@ class _Prune:
         records = Record.objects.using(self._alias).filter(group=OuterRef("pk"))
         groups = Group.objects.using(self._alias).filter(last_seen_at__lt=before, silenced_at=None)
         self._delete_all(groups.filter(~Exists(records)))
+        self._delete_all(Silence.objects.using(self._alias).filter(ends_at__lt=before))
         self._delete_all(Host.objects.using(self._alias).filter(imported_at__lt=before))
         self._delete_all(Segment.objects.using(self._alias).filter(finished_at__lt=now - SEGMENT_KEPT))
         return self._deleted

@@ -1,12 +1,15 @@
-"""What a person says of groups: be silent about them, or they are repaired."""
+"""What a person says: be silent about some groups, or for some time; or that groups are repaired."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
 
-from .models import Group
+from . import charset
+from .intake.silenced import plain
+from .models import Group, Silence
 from .outbox.groups import update_groups
+from .spool import silenced
 
 
 def silence(groups: Iterable[Group], *, until: datetime | None, by: str, note: str, now: datetime) -> int:
@@ -26,6 +29,30 @@ def end_silence(groups: Iterable[Group]) -> int:
 def resolve(groups: Iterable[Group], now: datetime) -> int:
     """Mark these groups as repaired: their next record counts as a regression."""
     return update_groups(_keys(groups), resolved_at=now)
+
+
+def declare(buffer: str, match: str, *, starts_at: datetime, ends_at: datetime, note: str) -> Silence:
+    """Count what comes between two times in a buffer (``""``: in all) and matches, without mailing it."""
+    facts = {"buffer": buffer[:200], "match": match[:200], "note": note[:255]}
+    made: Silence = Silence.objects.create(
+        **charset.storable_row(Silence, facts), starts_at=starts_at, ends_at=ends_at
+    )
+    publish(starts_at)
+    return made
+
+
+def end(buffer: str, match: str, now: datetime) -> bool:
+    """End the silences that were declared so; False if none holds."""
+    ended = Silence.objects.active(now).order_by().filter(buffer=buffer, match=match).update(ends_at=now)
+    publish(now)
+    return bool(ended)
+
+
+def publish(now: datetime) -> None:
+    """Have mails that this host sends without the database heed the silences that hold."""
+    silences = [plain(each) for each in Silence.objects.active(now)]
+    if silences != silenced.read():
+        silenced.write(silences)
 
 
 def _keys(groups: Iterable[Group]) -> list[int]:

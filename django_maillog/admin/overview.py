@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from .. import moments
-from ..models import Batch, Host, Outcome, Status, Tally
+from ..models import Batch, Host, Outcome, Silence, Status, Tally
 from . import charts, words
 
 HOURS = 24
@@ -53,7 +53,7 @@ class Overview(NamedTuple):
 
 
 def overview(now: datetime) -> Overview:
-    """Eight queries, none of which reads a record."""
+    """Nine queries, none of which reads a record."""
     start = last_hours(now, HOURS)
     tallies = (
         Tally.objects.filter(hour_at__gte=start)
@@ -83,6 +83,7 @@ def overview(now: datetime) -> Overview:
             *_unconfirmed(start),
             *_overdue(pending, now),
             *_silent_hosts(now),
+            *_silences(now),
         ],
         cards=_cards(now),
     )
@@ -190,6 +191,15 @@ def _unconfirmed(since: datetime) -> list[str]:
         number,
     )
     return [said % {"number": number}]
+
+
+def _silences(now: datetime) -> list[str]:
+    """What is silenced for some time, so that nobody wonders where the mails are."""
+    return [
+        _("%(what)s is silenced until %(time)s. %(note)s")
+        % {"what": silence, "time": words.clock(silence.ends_at, now), "note": silence.note}
+        for silence in Silence.objects.active(now)
+    ]
 
 
 def _silent_hosts(now: datetime) -> list[str]:

@@ -14,7 +14,7 @@ and the headers, which ``outbox.connection`` puts into a message. The order, in 
 from .headers import headers
 from .headers import subject_of as subject
 from .mail import render
-from .report import Attachment, Digest, GroupReport, Report, rank
+from .report import Attachment, Digest, GroupReport, Report, Silenced, rank
 from .summary import summarize
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Digest",
     "GroupReport",
     "Report",
+    "Silenced",
     "headers",
     "rank",
     "render",

@@ -63,7 +63,7 @@ class Composer:
             "rows_heading": ROWS_HEADING,
             "rows_rule": "=" * len(ROWS_HEADING),
             "rest": words.rest(report, detailed + rows),
-            "remarks": [*words.left_out(report), *remarks, *map(visible, problems)],
+            "remarks": [*words.left_out(report, clock), *remarks, *map(visible, problems)],
             "zone": clock.zone,
             "versions": VERSIONS,
         }
@@ -177,7 +177,7 @@ def _sections(report: Report, pages: list[GroupPage]) -> Iterator[dict[str, Any]
     """The groups in detail under their headings."""
     by_heading: dict[str, list[dict[str, Any]]] = {}
     for page in pages:
-        has_heading = report.has_history and report.record_count > 1
+        has_heading = report.has_history and not report.is_single
         heading = ("New" if page.group.is_news else "Repeating") if has_heading else ""
         by_heading.setdefault(heading, []).append(page.context())
     for heading, contexts in by_heading.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from ..capture.captured import CapturedRecord
 from ..policy import Kind
@@ -48,6 +49,14 @@ class GroupReport:
         return self.state in NEWS
 
 
+class Silenced(NamedTuple):
+    """A silence that some of the records fell into: what for, from when to when."""
+
+    note: str
+    starts_at: datetime
+    ends_at: datetime
+
+
 @dataclass(kw_only=True)
 class Report:
     """What one mail reports.
@@ -63,6 +72,7 @@ class Report:
     record_count: int
     group_count: int
     silenced_count: int = 0
+    silences: list[Silenced] = field(default_factory=list)
     lost_count: int = 0
     level: int
     opened_at: datetime

@@ -149,7 +149,11 @@ def lost(report: Report) -> str:
     return f"{counted(number, 'record')} could not be kept, {reason}; {they_are} only counted."
 
 
-def left_out(report: Report) -> Iterator[str]:
+def left_out(report: Report, clock: Clock) -> Iterator[str]:
     """What no group of the mail stands for."""
     if number := report.silenced_count:
-        yield f"{counted(number, 'record')} of silenced groups {'is' if number == 1 else 'are'} only counted."
+        of = "" if report.silences else " of silenced groups"
+        yield f"{counted(number, 'record')}{of} {'is' if number == 1 else 'are'} only counted."
+    for silence in report.silences if report.silenced_count else ():
+        note = f": {one_line(silence.note, 200)}" if silence.note else ""
+        yield f"Silenced {clock.range(silence.starts_at, silence.ends_at)}{note}."

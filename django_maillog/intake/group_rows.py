@@ -16,6 +16,7 @@ from ..policy import Reason
 from ..transactions import Changed, write_alias
 from .additions import Row, add, instance
 from .counts import Arrivals, Scope
+from .silenced import covered
 
 # Whoever changes a group changes some of these: importers its count, people the others.
 CHECKED = (
@@ -49,6 +50,7 @@ class GroupRows:
         self._as_read: dict[str, Row] = {}
         self.stored: dict[str, Group] = {}
         self.new: dict[str, Group] = {}
+        self.silenced: set[str] = set()  # fingerprints of what is counted and not mailed
         self.entered = 0  # groups that the batch's mail shows from now on
 
     def read(self, *, lock: bool) -> None:
@@ -61,10 +63,8 @@ class GroupRows:
         found = found.only(*CHECKED, *ASKED).order_by("pk")
         self.stored = {group.fingerprint: group for group in (found.select_for_update() if lock else found)}
         self._as_read = {fingerprint: _version(group) for fingerprint, group in self.stored.items()}
-
-    def silenced(self) -> set[str]:
-        """The fingerprints of the groups that are silenced now."""
-        return {name for name, group in self.stored.items() if group.is_silenced(self._scope.now)}
+        silenced = {name for name, group in self.stored.items() if group.is_silenced(self._scope.now)}
+        self.silenced = silenced | set(covered(self._scope))
 
     def count(self, rules: policy.Rules, history: policy.History) -> list[policy.Due | None]:
         """Count what arrives, in memory; returns when each group wants its batch sealed."""
@@ -76,11 +76,12 @@ class GroupRows:
             latest = latest_batches.get(group.batch_id or 0) if group else None
             cause = self._cause(fingerprint)
             sighting = _sighting(group, arrived, causes.get(cause), latest, self._scope.now)
+            sighting = sighting._replace(silenced=fingerprint in self.silenced)
             causes[cause] = max(sighting.last_at, causes.get(cause, sighting.last_at))
             dues.append(policy.due(rules, history, self._scope.now, sighting))
             if group is None:
                 self.new[fingerprint] = self._make(fingerprint, arrived)
-                self.entered += 1
+                self.entered += not sighting.silenced
                 continue
             if not sighting.silenced:
                 self._enter(group, latest)
@@ -129,10 +130,13 @@ class GroupRows:
         failed = Batch.objects.filter(buffer=self._scope.batch.buffer, status=Status.FAILED)
         if untold := list(failed.values_list("pk", flat=True)):
             found = found.exclude(batch__in=untold)
+        # Nor of one that was only seen in a silence.
+        found = found.exclude(batch=None, notified_at=None)
         return dict(found.order_by().values_list("cause").annotate(Max("last_seen_at")))
 
     def _make(self, fingerprint: str, arrived: Arrivals) -> Group:
         value = arrived.best_value()
+        batch = None if fingerprint in self.silenced else self._scope.batch.pk
         row = {
             "buffer": self._scope.batch.buffer,
             "fingerprint": fingerprint,
@@ -149,8 +153,8 @@ class GroupRows:
             "count": arrived.count,
             "episode_at": arrived.first_at,
             "episode_count": arrived.count,
-            "episode_batch_id": self._scope.batch.pk,
-            "batch_id": self._scope.batch.pk,
+            "episode_batch_id": batch,
+            "batch_id": batch,
             "silenced_by": "",
             "silence_note": "",
         }
@@ -218,6 +222,13 @@ def _version(group: Group) -> Row:
     return {name: getattr(group, name) for name in CHECKED}
 
 
+def _is_untold(group: Group | None, latest: Batch | None) -> bool:
+    """Whether nobody knows of a group: its mail failed for good, or it was only seen in a silence."""
+    if latest is not None:
+        return latest.status == Status.FAILED
+    return group is not None and group.batch_id is None and group.notified_at is None
+
+
 def _sighting(
     group: Group | None,
     arrived: Arrivals,
@@ -237,8 +248,7 @@ def _sighting(
         cause_seen_at=cause_seen_at,
         count_before=group.episode_count if group else 0,
         mailed_at=min(mailed_at, now) if mailed_at else None,
-        untold=latest is not None and latest.status == Status.FAILED,
+        untold=_is_untold(group, latest),
         resolved=group is not None and group.resolved_at is not None,
-        silenced=group is not None and group.is_silenced(now),
         kind=min(arrived.kind, policy.Kind(group.kind)) if group else arrived.kind,
     )

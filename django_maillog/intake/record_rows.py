@@ -55,7 +55,7 @@ class RecordRows:
     def read(self) -> None:
         """Read what the batch holds of these groups, and sort out what gets rows of its own."""
         before = self._stored()
-        silenced = self._groups.silenced()
+        silenced = self._groups.silenced
         groups = self._groups.stored | self._groups.new
         for fingerprint, arrived in self._scope.arrivals.items():
             group, is_silenced = groups[fingerprint], fingerprint in silenced

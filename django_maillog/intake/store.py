@@ -148,7 +148,7 @@ class Part:
         if batch is None or (batch.status != Status.OPEN and self._scope.batch.status == Status.OPEN):
             raise Overtaken
         arrivals = self._scope.arrivals.values()
-        silenced = sum(self._scope.arrivals[fingerprint].count for fingerprint in self._groups.silenced())
+        silenced = sum(self._scope.arrivals[fingerprint].count for fingerprint in self._groups.silenced)
         count = sum(arrived.count for arrived in arrivals) + self._lost
         batch.record_count += count
         batch.silenced_count += silenced

@@ -26,6 +26,27 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Silence",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("buffer", models.CharField(blank=True, max_length=200, verbose_name="buffer")),
+                ("match", models.CharField(blank=True, max_length=200, verbose_name="text")),
+                ("starts_at", models.DateTimeField(verbose_name="starts")),
+                ("ends_at", models.DateTimeField(verbose_name="ends")),
+                ("note", models.CharField(blank=True, max_length=255, verbose_name="note")),
+            ],
+            options={
+                "verbose_name": "silence",
+                "verbose_name_plural": "silences",
+                "indexes": [models.Index(fields=["ends_at"], name="maillog_silence_ends")],
+            },
+        ),
+        migrations.CreateModel(
             name="Host",
             fields=[
                 (

@@ -28,7 +28,7 @@ from django.urls import NoReverseMatch, reverse
 from .. import conf, digest, moments
 from ..capture.captured import CapturedRecord
 from ..capture.text import one_line
-from ..models import Batch, Group, Host, Record, Status
+from ..models import Batch, Group, Host, Record, Silence, Status
 from ..policy import Kind
 
 SHOWN_GROUPS = 130  # more than a mail has room for; the rest is a number
@@ -37,6 +37,7 @@ ROWS_READ = 2_000
 PAGE = 500
 FAILED_NAMED = 5
 HOSTS_NAMED = 5
+SILENCES_NAMED = 5
 
 
 def report(batch: Batch, now: datetime) -> digest.Report:
@@ -50,6 +51,7 @@ def report(batch: Batch, now: datetime) -> digest.Report:
         record_count=batch.record_count,
         group_count=batch.group_count,
         silenced_count=batch.silenced_count,
+        silences=_silences(batch, now) if batch.silenced_count else [],
         lost_count=batch.lost_count,
         level=batch.level,
         opened_at=batch.opened_at,
@@ -147,6 +149,13 @@ def _group_report(batch: Batch, group: Group, row: dict[str, Any]) -> digest.Gro
         processes=0,
         url=admin_url("group", group.pk),
     )
+
+
+def _silences(batch: Batch, now: datetime) -> list[digest.Silenced]:
+    """The silences that records of the batch may have fallen into."""
+    first, last = batch.first_at or batch.opened_at, batch.last_at or now
+    found = Silence.objects.between(first, last).filter(buffer__in=["", batch.buffer])[:SILENCES_NAMED]
+    return [digest.Silenced(each.note or str(each), each.starts_at, each.ends_at) for each in found]
 
 
 def _notes(batch: Batch, now: datetime) -> str:

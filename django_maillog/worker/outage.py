@@ -15,9 +15,10 @@ from .. import buffers, digest
 from ..capture.captured import CapturedRecord
 from ..outbox.connection import Mailers, message
 from ..policy import Reason
-from ..spool import lines
+from ..spool import lines, silenced
 from ..spool.journal import journal
 from ..spool.segment import Source
+from ..spool.silenced import Silenced
 
 # In one mail; the rest waits for the next.
 MAX_RECORDS = 20_000
@@ -37,6 +38,7 @@ class _Found:
 
     values: list[CapturedRecord] = field(default_factory=list)
     lost: int = 0
+    silenced: int = 0
 
 
 @dataclass
@@ -46,6 +48,7 @@ class _Harvest:
     buffers: dict[str, _Found] = field(default_factory=lambda: defaultdict(_Found))
     ranges: list[tuple[Source, int, int]] = field(default_factory=list)
     records: int = 0
+    silences: list[Silenced] = field(default_factory=silenced.read)
 
     def take(self, source: Source) -> None:
         """Read on from where the import is, or a mail was; at most MAX_RECORDS of all sources."""
@@ -63,9 +66,15 @@ class _Harvest:
     def _add(self, line: lines.Line) -> None:
         if line.lost:
             self.buffers[line.buffer].lost += line.lost
+        elif line.value is not None and self._is_silenced(line.buffer, line.value):
+            self.buffers[line.buffer].silenced += 1
         elif line.value is not None:
             self.buffers[line.buffer].values.append(line.value)
             self.records += 1
+
+    def _is_silenced(self, buffer: str, value: CapturedRecord) -> bool:
+        time = value["time"]
+        return any(silenced.covers(each, buffer, value, time, time) for each in self.silences)
 
 
 class Mailer:
@@ -101,7 +110,7 @@ class Mailer:
         mails = {}
         for buffer, found in harvest.buffers.items():
             handler = buffers.find(buffer)
-            if handler is None:
+            if handler is None or not (found.values or found.lost):
                 continue
             self._next_at = time.monotonic() + RETRY_SECONDS
             try:
@@ -129,8 +138,8 @@ def _send(buffer: str, found: _Found, target: Any) -> dict[str, Any] | None:
     if not addressee.recipients:
         return None
     report = digest.summarize(found.values, buffer=buffer, reason=Reason.OUTAGE, now=datetime.now(UTC))
-    report.record_count += found.lost
-    report.lost_count = found.lost
+    report.record_count += found.lost + found.silenced
+    report.lost_count, report.silenced_count = found.lost, found.silenced
     report.note = NOTE
     report.message_id = make_msgid("maillog-outage")
     rendered = digest.render(report, subject=target.get_digest_subject(report))
