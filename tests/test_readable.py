@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from django_maillog import digest
+from django_maillog.capture.text import one_line
 from django_maillog.digest.excerpts import folded, shorten
 from django_maillog.frames import Frame, package_of
 from tests.mail_samples import SITE, group, report, sample
@@ -93,3 +94,40 @@ def test_the_library_that_logged_is_no_place() -> None:
     logged = sample(traceback="", pathname=f"{SITE}/django/utils/log.py")
 
     assert "\n  at " not in digest.render(report(group(sample=logged))).text
+
+
+@pytest.mark.parametrize(("length", "is_whole"), [(150, True), (250, True), (1_900, True), (7_000, False)])
+def test_a_single_message_is_shown_up_to_2000_characters_and_whole_in_the_sample(
+    length: int, is_whole: bool
+) -> None:
+    message = ("word " * (length // 5))[: length - 3] + "END"
+    logged = sample(message=message, traceback="", exception=None)
+
+    text = digest.render(
+        report(group(title=one_line(message), messages=[(message[:200], 1)], sample=logged))
+    ).text
+
+    assert message in text
+    assert ("more characters, all of it below" in text) is not is_whole
+    assert text.count("END") == 1
+
+
+def test_a_long_message_among_others_is_cut_with_a_mark_and_whole_in_the_sample() -> None:
+    message = "word " * 200 + "END"
+    logged = sample(message=message, traceback="")
+    groups = [
+        group(n, title="word", count=3, messages=[(message, 2), ("other", 1)], sample=logged) for n in (1, 2)
+    ]
+
+    text = digest.render(report(*groups)).text
+
+    assert "word word…" in text.replace(" …", "…")
+    assert text.count(message) == 2
+
+
+def test_a_second_line_is_shown_though_the_first_is_the_title() -> None:
+    logged = sample(message="first\nsecond", traceback="")
+
+    text = digest.render(report(group(title="first", messages=[("first\nsecond", 1)], sample=logged))).text
+
+    assert "second" in text

@@ -10,6 +10,7 @@ from django.db.models import Exists, OuterRef
 from django.template.defaultfilters import truncatechars
 from django.utils.translation import gettext as _
 
+from ..capture.text import shortened
 from ..models import Batch, Group, Record
 from . import words
 from .charts import chart
@@ -84,7 +85,7 @@ def _messages(records: list[Record]) -> list[tuple[str, int]]:
     """Distinct messages with their counts, the most frequent first."""
     counts: Counter[str] = Counter()
     for record in records:
-        each = record.messages or {record.message[:200]: record.count}
+        each = record.messages or {shortened(record.message, 200): record.count}
         for message, number in each.items():
             counts[message] += number
     others = counts.pop("", 0)

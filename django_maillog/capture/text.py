@@ -69,6 +69,11 @@ def one_line(text: str, limit: int = TITLE_LIMIT) -> str:
     return start if len(start) <= limit else start[: limit - 1] + "…"
 
 
+def shortened(text: str, limit: int) -> str:
+    """Return the text cut at its end, with a mark that says so."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
 def title_of(message: str) -> str:
     """Return what stands for a record without an exception: the first line of its message."""
     return one_line(message) or "(empty message)"

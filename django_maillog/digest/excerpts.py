@@ -74,6 +74,12 @@ def clip(text: str, limit: int) -> tuple[str, int]:
     return f"{text[: limit // 3]}… {gone:,} characters left out …{text[limit // 3 - limit :]}", gone
 
 
+def clip_end(text: str, limit: int) -> str:
+    """The text up to ``limit`` characters, and how many more there are."""
+    gone = len(text) - limit
+    return text if gone <= 0 else f"{text[:limit]}… {gone:,} more characters, all of it below …"
+
+
 def cut_middle(text: str, room: int) -> tuple[str, int]:
     """The same by weight: the text in about ``room`` bytes of HTML."""
     total = weight(text)

@@ -11,9 +11,9 @@ import django
 from ..policy import Reason
 from . import timebar, words
 from .clock import Clock
-from .excerpts import one_line, visible
+from .excerpts import clip_end, one_line, visible
 from .report import GroupReport, Report
-from .samples import Sample, circumstances, share_out
+from .samples import SINGLE_MESSAGE, Sample, circumstances, share_out
 
 ROWS_HEADING = "In short"
 OVERVIEW_SHOWN = 8
@@ -158,10 +158,10 @@ class GroupPage:
         messages = [(text, count) for text, count in self.group.messages if text]
         others = sum(count for text, count in self.group.messages if not text)
         if len(messages) == 1 and not others:
-            (text, _count) = messages[0]
-            is_told = one_line(text, 200) in title
+            text = self.sample.message if self.single and self.sample.message else messages[0][0]
+            is_told = one_line(text, len(text) + 1) in title
             if self.single and not is_told:
-                yield {"count": "", "text": visible(text[:2000])}
+                yield {"count": "", "text": visible(clip_end(text, SINGLE_MESSAGE))}
             if self.single or is_told:
                 return
         for text, count in messages[:MESSAGES_SHOWN]:

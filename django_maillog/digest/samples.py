@@ -13,6 +13,9 @@ META_SHOWN = ("HTTP_HOST", "HTTP_REFERER", "HTTP_USER_AGENT", "REMOTE_ADDR")
 TEXT_LIMIT = 64_000
 TEXT_LIMIT_OF_MANY = 32_000
 VALUE_LIMIT = 2_000
+# Characters of a message above its sample: of the mail's only record, and of one among others.
+SINGLE_MESSAGE = 2_000
+LISTED_MESSAGE = 300
 # Bytes of HTML around a name and its value.
 PAIR_WEIGHT = 250
 
@@ -38,9 +41,14 @@ class Sample:
     def __init__(self, value: Mapping[str, Any], *, everything: bool) -> None:
         self.request = request_line(value.get("request"))
         self.where = _where(value)
+        self.message = _string(value.get("message"))
         limit = TEXT_LIMIT if everything else TEXT_LIMIT_OF_MANY
+        listed = SINGLE_MESSAGE if everything else LISTED_MESSAGE
         self._is_cut = any(len(_string(value.get(key))) > limit for key in TEXTS)
-        self._texts = [(heading, text, weight(text)) for heading, text in _texts(value, limit)]
+        self._texts = [
+            (heading, text, weight(text))
+            for heading, text in _texts(value, limit, SINGLE_MESSAGE if everything else LISTED_MESSAGE)
+        ]
         self._tables = [
             Table(heading, [self._pair(name, content) for name, content in values.items()])
             for heading, values in _tables(value, everything=everything)
@@ -119,8 +127,12 @@ def _string(value: object) -> str:
     return value if isinstance(value, str) else "" if value is None else str(value)
 
 
-def _texts(sample: Mapping[str, Any], limit: int) -> Iterator[tuple[str, str]]:
+def _texts(sample: Mapping[str, Any], limit: int, listed: int) -> Iterator[tuple[str, str]]:
     formatted, trace, stack = (visible(clip(_string(sample.get(key)), limit)[0]).rstrip() for key in TEXTS)
+    message = visible(_string(sample.get("message"))).rstrip()
+    if len(message) > listed and message not in formatted:
+        # Where messages are listed, it is cut.
+        yield "Message", message
     if formatted:
         yield "", formatted
     if trace and trace not in formatted:

@@ -8,6 +8,7 @@ from datetime import datetime
 from .. import moments
 from ..capture.captured import CapturedRecord
 from ..capture.kinds import kind_of
+from ..capture.text import shortened
 from ..models import Batch
 from ..policy import Kind
 
@@ -126,7 +127,7 @@ def count_hour(hours: Hours, hour: int, level: int, number: int = 1) -> None:
 
 def count_message(messages: dict[str, int], message: str, number: int = 1) -> None:
     """Count a message among the distinct ones; beyond MAX_MESSAGES under ``""``."""
-    text = message[:MESSAGE_LENGTH]
+    text = shortened(message, MESSAGE_LENGTH)
     if text not in messages and len(messages) >= MAX_MESSAGES:
         text = ""
     messages[text] = messages.get(text, 0) + number

@@ -27,7 +27,7 @@ from django.urls import NoReverseMatch, reverse
 
 from .. import conf, digest, moments
 from ..capture.captured import CapturedRecord
-from ..capture.text import one_line
+from ..capture.text import one_line, shortened
 from ..models import Batch, Group, Host, Record, Silence, Status
 from ..policy import Kind
 
@@ -106,7 +106,9 @@ class _Details:
         occurrences = list(found[:ROWS_READ])
         for row in occurrences:
             self.spans[row.group].append((row.first_at, row.last_at, row.count))
-            for text, number in row.messages.items() if row.folded else [(row.message[:200], row.count)]:
+            for text, number in (
+                row.messages.items() if row.folded else [(shortened(row.message, 200), row.count)]
+            ):
                 self.messages[row.group][text] += number
         places = Counter[tuple[int, str, int]]()
         for row in occurrences:
