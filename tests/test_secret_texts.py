@@ -294,6 +294,14 @@ def test_what_a_projects_filter_hides_is_hidden_in_texts_too() -> None:
     assert value["extra"]["iban"] == "…99"
 
 
+@pytest.mark.usefixtures("iban_filter")
+@pytest.mark.parametrize(
+    "text", [*FORMS, *URLS, *REPRS, *HEADERS, *OTHERS, f"--iban={S}", f'"iban": ["{S}"]']
+)
+def test_a_projects_filter_adds_to_what_is_hidden(text: str) -> None:
+    assert "sEcr" not in shown(text)
+
+
 HOSTILE = {
     "words": "x" * 10_000_000,
     "prose": "the quick brown fox jumps over " * 300_000,

@@ -28,8 +28,8 @@ _LINE_LIMIT = 500
 _SOURCE_LINES = 12
 
 _NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-%+"
-# Whatever may be a name, for filters of a project's own.
-_ANY_NAME = re.compile(r"(?<![\w%+-])[^\W\d][\w%+-]*+(?=\\{0,3}[\"']?\]{0,2}\s{0,4}[=:,])")
+# What a name comes before, whatever name it is.
+_SEPARATOR = re.compile("[=:]")
 _AFTER_NAME = re.compile(
     r"""(?P<quote>\\{0,3}["'])? \]{0,2} \s{0,4}+ (?P<separator> => | [=:]{1,2}=? )
         (?: \s{0,20} (?=[bruBRU]{0,2}\\{0,3}["']) | [ \t]{0,8} )
@@ -80,7 +80,11 @@ def cleanse(text: str, keys: Keys, *, is_whole: bool = True, depth: int = 0) -> 
     """Return the text with stars for the secrets in it; if it was cut, with stars for what it was cut in."""
     if "%" in text and "=" in text:
         text = _with_encoded(text, keys, depth)
-    text = _starred(text, _named(text, keys, is_whole=is_whole))
+    # Not "\u0130".lower(), which are two characters: places in both texts are the same.
+    words = WORDS.finditer(text.replace("\u0130", "i").lower())
+    text = _starred(text, _named(text, keys, (word.span() for word in words), is_whole=is_whole))
+    if not keys.are_djangos:
+        text = _starred(text, _named(text, keys, _any_names(text), is_whole=is_whole))
     if "--" in text:
         text = _starred(text, _told(_OPTION, text, keys))
     if "</" in text or not is_whole:
@@ -148,36 +152,37 @@ def _told(pattern: re.Pattern[str], text: str, keys: Keys) -> Spans:
             yield match.span(2)
 
 
-def _named(text: str, keys: Keys, *, is_whole: bool) -> Spans:
-    """Find the values of secret names."""
+def _any_names(text: str) -> Spans:
+    """Yield where the names before separators are: a project's filter may know any of them."""
+    before_last = -1
+    for separator in _SEPARATOR.finditer(text):
+        end = separator.start()
+        before = text[max(end - 90, 0) : end]
+        last = end - len(before) + len(before.rstrip("]\"'\\ \t"))
+        if last != before_last:
+            name = text[max(last - 80, 0) : last]
+            yield last - len(name) + len(name.rstrip(_NAME_CHARACTERS)), last
+        before_last = last
+
+
+def _named(text: str, keys: Keys, words: Spans, *, is_whole: bool) -> Spans:
+    """Find the values of secret names; ``words`` are where names may be."""
     done = names = 0
     has_source = 'File "' in text
-    # Not "\u0130".lower(), which are two characters: places in both texts are the same.
-    lower = text.replace("\u0130", "i").lower()
-    words = WORDS.finditer(lower) if keys.are_djangos else _ANY_NAME.finditer(text)
-    for number, word in enumerate(words):
-        first, last = word.span()
+    for number, (first, last) in enumerate(words):
         if number > WORDS_LIMIT or names > NAMES_LIMIT:
             yield first, len(text)
             return
         if first < done or (after := _AFTER_NAME.match(text, last)) is None:
             continue
-        names += 1
         is_literal = after["separator"] and _QUOTE.match(text, after.end())
         if has_source and not is_literal and _is_source(text, first):
             # A variable that holds it; only a literal says it.
             continue
+        names += 1
         before = text[max(first - 60, 0) : first]
-        first = first - len(before) + len(before.rstrip(_NAME_CHARACTERS))
-        key = text[first:last].lstrip("-%+")
+        key = text[first - len(before) + len(before.rstrip(_NAME_CHARACTERS)) : last].lstrip("-%+")
         if not _is_secret(text, last - len(key), key, after, keys):
-            continue
-        if (
-            has_source
-            and _is_source(text, first)
-            and not (after["separator"] and _QUOTE.match(text, after.end()))
-        ):
-            # A variable that holds it; only a literal says it.
             continue
         start, end = _value(text, last - len(key), key, after, is_whole=is_whole)
         if not _EMPTY.match(text, start):

@@ -45,10 +45,7 @@ class Sample:
         limit = TEXT_LIMIT if everything else TEXT_LIMIT_OF_MANY
         listed = SINGLE_MESSAGE if everything else LISTED_MESSAGE
         self._is_cut = any(len(_string(value.get(key))) > limit for key in TEXTS)
-        self._texts = [
-            (heading, text, weight(text))
-            for heading, text in _texts(value, limit, SINGLE_MESSAGE if everything else LISTED_MESSAGE)
-        ]
+        self._texts = [(heading, text, weight(text)) for heading, text in _texts(value, limit, listed)]
         self._tables = [
             Table(heading, [self._pair(name, content) for name, content in values.items()])
             for heading, values in _tables(value, everything=everything)

@@ -106,9 +106,8 @@ class _Details:
         occurrences = list(found[:ROWS_READ])
         for row in occurrences:
             self.spans[row.group].append((row.first_at, row.last_at, row.count))
-            for text, number in (
-                row.messages.items() if row.folded else [(shortened(row.message, 200), row.count)]
-            ):
+            message = shortened(row.message, 200)
+            for text, number in row.messages.items() if row.folded else [(message, row.count)]:
                 self.messages[row.group][text] += number
         places = Counter[tuple[int, str, int]]()
         for row in occurrences:
