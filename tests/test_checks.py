@@ -378,6 +378,7 @@ def test_a_mistyped_setting(settings: Settings) -> None:
     assert hint == "The default is 'thread'."
 
 
+@pytest.mark.usefixtures("attached")
 @pytest.mark.skipif(django.VERSION >= (6, 0), reason="Django has tasks of its own")
 def test_delivery_by_tasks_where_nothing_runs_tasks(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
