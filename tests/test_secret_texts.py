@@ -137,6 +137,8 @@ OTHERS = [
     f"jwt={S}",
     f"accessToken: '{S}'",
     f"clientSecret={S}",
+    f"password='{S}",
+    f'password="a {S} b',
     f"userPin={S}",
     f"PHPSESSID={S}",
     f"eyJhbGciOi.eyJzdWIi.{S}",
@@ -171,6 +173,8 @@ INNOCENT = [
     "Token expired",
     "https://example.com:8080/x?mail=bob@x.org",
     "https://example.com/@bob",
+    "http://<host>/ and bob@x.org",
+    "https://a.org/?next=https://b.org/ for bob@x.org",
     "see https://example.com/a:b and bob@x.org",
     '  File "a.py", line 1, in f\n    login(user, password=password, session=self.session)',
 ]
@@ -302,6 +306,27 @@ def test_a_projects_filter_adds_to_what_is_hidden(text: str) -> None:
     assert "sEcr" not in shown(text)
 
 
+def test_the_whole_number_of_a_card_is_stars() -> None:
+    assert shown("card: 4111 1111 1111 1111 was refused") == "card: ******************** was refused"
+
+
+def test_a_quotation_mark_that_is_never_closed_hides_the_rest_of_its_line() -> None:
+    assert shown(f"password='{S} {S}\nnext line") == "password='********************\nnext line"
+
+
+@pytest.mark.usefixtures("iban_filter")
+def test_a_comparison_is_one_separator() -> None:
+    assert shown("iban == 5 and other == 7") == "iban == ******************** and other == 7"
+
+
+@pytest.mark.parametrize("text", ["&a=x%3Db", "--option x ", "ftp://host "])
+def test_beyond_a_number_that_no_honest_text_reaches_the_rest_is_hidden(text: str) -> None:
+    whole = Secrets(None).text(f"{text * 2_000}@{S} token", 64_000)
+
+    assert S not in whole
+    assert whole.startswith(text * 40)
+
+
 HOSTILE = {
     "words": "x" * 10_000_000,
     "prose": "the quick brown fox jumps over " * 300_000,
@@ -356,7 +381,7 @@ def test_large_fields_cost_no_more() -> None:
     capture(record, key_of("x"))
     elapsed = time.thread_time() - start
 
-    assert elapsed < 0.05
+    assert elapsed < 0.25
 
 
 def test_containers_of_large_texts_are_read_to_a_bound() -> None:
@@ -364,5 +389,5 @@ def test_containers_of_large_texts_are_read_to_a_bound() -> None:
     start = time.thread_time()
     plain.of(["password=x " * 1_000] * 10_000)
 
-    assert time.thread_time() - start < 0.05
+    assert time.thread_time() - start < 0.25
     assert plain.cut

@@ -7,6 +7,7 @@ import http.client
 import re
 import socket
 import sys
+import threading
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from django_maillog.uncaught import log_uncaught
 from tests.sites import ROOT, Site, wait_for
 from tests.smtp import SMTPServer
 
@@ -127,6 +129,30 @@ def test_threads_and_tasks_that_fail_are_mailed(project: Site, smtp: SMTPServer)
     assert "LookupError: in a thread" in text
     assert "LookupError: in a task" in text
     assert "LookupError: in a thread" in done.stderr
+
+
+def test_what_ends_a_thread_or_the_process_is_logged_and_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(sys, "excepthook", lambda *args: told.append(args[0]))
+    monkeypatch.setattr(threading, "excepthook", lambda args: told.append(args.exc_type))
+    log_uncaught()
+    hook = sys.excepthook
+    log_uncaught()
+
+    assert sys.excepthook is hook
+    hook(ValueError, ValueError("in the process"), None)
+    hook(KeyboardInterrupt, KeyboardInterrupt(), None)
+    for thread in (threading.current_thread(), None):
+        args = (LookupError, LookupError("in a thread"), None, thread)
+        threading.excepthook(threading.ExceptHookArgs(args))
+    threading.excepthook(threading.ExceptHookArgs((SystemExit, None, None, None)))
+
+    assert told == [ValueError, KeyboardInterrupt, LookupError, LookupError, SystemExit]
+    assert [record.name for record in caplog.records] == ["uncaught"] * 3
+    assert "MainThread ended" in caplog.text
+    assert "a thread ended" in caplog.text
 
 
 def free_port() -> int:
