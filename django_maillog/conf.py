@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,11 @@ DEFAULTS: dict[str, Any] = {
     "MAILLOG_RETENTION_DAYS": 30,
     "MAILLOG_SITE_URL": "",
     "MAILLOG_OUTAGE_WAIT": 30,
+    "MAILLOG_PERSONAL_DATA": True,
+    "MAILLOG_RELEASE": None,
 }
 PROJECT_CHARACTERS = 200
+RELEASE_CHARACTERS = 200
 
 
 def get(name: str) -> Any:
@@ -108,6 +111,28 @@ def outage_wait() -> float:
     return _number("MAILLOG_OUTAGE_WAIT")
 
 
+def personal_data() -> bool:
+    """Whether user, IP address, parameters and headers of requests are stored and mailed."""
+    value = get("MAILLOG_PERSONAL_DATA")
+    if not isinstance(value, bool):
+        raise ImproperlyConfigured(f"MAILLOG_PERSONAL_DATA must be True or False, not {value!r}.")
+    return value
+
+
+def release() -> str:
+    """What is deployed; empty if MAILLOG_RELEASE says nothing. A callable is asked once a process."""
+    value = get("MAILLOG_RELEASE")
+    if callable(value):
+        value = _asked(value)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ImproperlyConfigured(
+            f"MAILLOG_RELEASE must be a string, or a callable that returns one, not {value!r}."
+        )
+    return value[:RELEASE_CHARACTERS].strip()
+
+
 READERS = (
     project,
     spool_dir,
@@ -118,6 +143,8 @@ READERS = (
     retention_days,
     site_url,
     outage_wait,
+    personal_data,
+    release,
 )
 
 
@@ -175,6 +202,15 @@ def _choice(name: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
         raise ImproperlyConfigured(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}.")
     return str(value)
+
+
+@cache
+def _asked(value: Callable[[], Any]) -> Any:
+    """What a callable says, or its error: it may be slow, and records are waiting."""
+    try:
+        return value()
+    except Exception as error:  # the project's own code
+        return error
 
 
 @cache

@@ -26,6 +26,13 @@ STANDARD = (
 FRAME = r'([ |+]*)File "([^"]*)", line (\d+)(?:, in (.*))?$'
 
 
+# Folders that many apps have; which app it is, the folder above them says.
+OF_AN_APP = {
+    *("admin", "api", "commands", "forms", "management", "middleware", "migrations", "models", "serializers"),
+    *("services", "tasks", "templatetags", "tests", "utils", "v1", "v2", "v3", "views"),
+}
+
+
 class Frame(NamedTuple):
     """A place in the code, as a traceback names it."""
 
@@ -35,8 +42,12 @@ class Frame(NamedTuple):
 
     @property
     def place(self) -> str:
-        """For people: ``shop/views.py:12 in divide``, the path cut to its last three components."""
-        short = "/".join(re.split(r"[\\/]", self.path)[-3:])
+        """For people: ``shop/views.py:12 in divide``, the path cut to the app and what is below it."""
+        parts = re.split(r"[\\/]", self.path)
+        start = max(len(parts) - 3, 0)
+        while start > 1 and parts[start] in OF_AN_APP:
+            start -= 1
+        short = "/".join(parts[start:])
         return f"{short}:{self.line} in {self.function}" if self.function else f"{short}:{self.line}"
 
 
@@ -62,6 +73,17 @@ def is_library(path: str) -> bool:
         return True
     found = re.finditer(STANDARD, path, re.IGNORECASE)
     return any((match[1] or match[2]) in sys.stdlib_module_names for match in found)
+
+
+def package_of(path: str) -> str:
+    """The name of the package or the module of the standard library that a library's file belongs to."""
+    path = path.replace("\\", "/")
+    if installed := re.search(rf"(?:{INSTALLED})([^/]+)", path):
+        return installed[1].removesuffix(".py")
+    standard = re.search(STANDARD, path, re.IGNORECASE)
+    if standard and (standard[1] or standard[2]):
+        return str(standard[1] or standard[2])
+    return "Python" if path.startswith("<frozen ") else path.rpartition("/")[2].removesuffix(".py")
 
 
 def sections(traceback: str) -> Iterator[Section]:

@@ -79,8 +79,12 @@ class BatchQuerySet(models.QuerySet["Batch"]):
         return self.filter(status__in=[Status.OPEN, Status.READY, Status.SENDING])
 
     def finished_before(self, moment: datetime) -> BatchQuerySet:
-        """Sent or cancelled batches old enough to be pruned; failed ones are kept until somebody acts."""
+        """Sent or cancelled batches old enough to be pruned."""
         return self.filter(status__in=[Status.SENT, Status.CANCELLED], opened_at__lt=moment)
+
+    def failed_before(self, moment: datetime) -> BatchQuerySet:
+        """Failed batches that nobody cared for so long."""
+        return self.filter(status=Status.FAILED, opened_at__lt=moment)
 
 
 BatchManager = WriteManager.from_queryset(BatchQuerySet)
@@ -176,6 +180,8 @@ class Group(models.Model):
     logger = models.CharField(_("logger"), max_length=255)
     first_seen_at = models.DateTimeField(_("first seen"))
     last_seen_at = models.DateTimeField(_("last seen"))
+    first_release = models.CharField(_("first seen in release"), max_length=200, blank=True)
+    last_release = models.CharField(_("last seen in release"), max_length=200, blank=True)
     count = models.BigIntegerField(_("records"), default=0)
     episode_at = models.DateTimeField(
         _("new since"),

@@ -140,11 +140,13 @@ def problems() -> Iterator[str]:
             records = f"Buffer {batch.buffer!r} has {batch.record_count} records"
             yield f"{records} and nobody to send them to: {hint}"
     for batch in batches.filter(status=Status.FAILED)[:SHOWN_PROBLEMS]:
-        yield f"Batch {batch.pk} of buffer {batch.buffer!r} failed: {batch.last_error}"
+        todo = "Mend the cause, then: manage.py flush_maillogs --retry-failed, or cancel it in the admin."
+        yield f"Batch {batch.pk} of buffer {batch.buffer!r} failed: {batch.last_error} {todo}"
     unconfirmed = Attempt.objects.filter(outcome=Outcome.UNCONFIRMED).order_by("-pk").select_related("batch")
     for attempt in unconfirmed[:SHOWN_PROBLEMS]:
         batch = attempt.batch
-        yield f"Batch {batch.pk} of buffer {batch.buffer!r} is not confirmed as sent: {attempt.error}"
+        todo = "If nobody got it: Send again in the admin."
+        yield f"Batch {batch.pk} of buffer {batch.buffer!r} is not confirmed as sent: {attempt.error} {todo}"
     for batch in batches.filter(status=Status.READY, attempts__gt=0)[:SHOWN_PROBLEMS]:
         again = f"{batch.next_attempt_at:%Y-%m-%d %H:%M:%S %Z}"
         yield f"Batch {batch.pk} of buffer {batch.buffer!r} is tried again at {again}: {batch.last_error}"

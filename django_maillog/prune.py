@@ -10,12 +10,13 @@ from typing import Any
 from django.db import router
 from django.db.models import Exists, OuterRef, QuerySet
 
-from .models import Attempt, Batch, Group, Host, Record, Segment, Silence, Tally
+from .models import Attempt, Batch, BatchQuerySet, Group, Host, Record, Segment, Silence, Tally
 from .outbox.options import never
 from .transactions import step_aside, writing
 
 LEAST_GAP = 0.02  # seconds in which others may write; at least as long as the deletion before
 CHUNK = 250  # rows a transaction deletes: it holds SQLite's write lock
+FAILED_KEPT = timedelta(days=365)
 SEGMENT_KEPT = timedelta(
     days=1
 )  # a finished segment's row outlives its file: a slow importer may still hold that
@@ -30,8 +31,8 @@ def prune(
 ) -> int:
     """Delete what ended before a time, in short transactions; the number of rows.
 
-    Failed batches stay until somebody acts. ``progress`` is called with the number of rows after each chunk,
-    ``stop`` asked before it.
+    Failed batches stay until somebody acts, for a year at most. ``progress`` is called with the number of
+    rows after each chunk, ``stop`` asked before it.
     """
     return _Prune(progress, stop).run(before, now)
 
@@ -44,13 +45,11 @@ class _Prune:
         self._deleted = 0
 
     def run(self, before: datetime, now: datetime) -> int:
-        batches = Batch.objects.using(self._alias).finished_before(before)
-        for batch in list(batches.order_by("opened_at").only("pk")):
-            self._delete_all(Record.objects.using(self._alias).filter(batch=batch))
-            self._delete_all(Attempt.objects.using(self._alias).filter(batch=batch))
-            self._delete_all(batches.filter(pk=batch.pk))
+        batches = Batch.objects.using(self._alias)
+        self._delete_batches(batches.finished_before(before))
+        self._delete_batches(batches.failed_before(min(before, now - FAILED_KEPT)))
         # Left behind by an importer that was killed.
-        self._delete_all(Batch.objects.using(self._alias).open().filter(record_count=0, opened_at__lt=before))
+        self._delete_all(batches.open().filter(record_count=0, opened_at__lt=before))
         self._delete_all(Tally.objects.using(self._alias).filter(hour_at__lt=before))
         records = Record.objects.using(self._alias).filter(group=OuterRef("pk"))
         groups = Group.objects.using(self._alias).filter(last_seen_at__lt=before, silenced_at=None)
@@ -59,6 +58,12 @@ class _Prune:
         self._delete_all(Host.objects.using(self._alias).filter(imported_at__lt=before))
         self._delete_all(Segment.objects.using(self._alias).filter(finished_at__lt=now - SEGMENT_KEPT))
         return self._deleted
+
+    def _delete_batches(self, batches: BatchQuerySet) -> None:
+        for batch in list(batches.order_by("opened_at").only("pk")):
+            self._delete_all(Record.objects.using(self._alias).filter(batch=batch))
+            self._delete_all(Attempt.objects.using(self._alias).filter(batch=batch))
+            self._delete_all(batches.filter(pk=batch.pk))
 
     def _delete_all(self, rows: QuerySet[Any]) -> None:
         while not self._stop() and (keys := sorted(rows.order_by().values_list("pk", flat=True)[:CHUNK])):

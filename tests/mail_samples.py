@@ -49,7 +49,9 @@ def sample(**changes: Any) -> CapturedRecord:
         "request": {
             "method": "GET",
             "path": "/orders/7/checkout/",
-            "user": "anna (id 3)",
+            "user": "3 anna",
+            "view": "orders.views.checkout",
+            "route": "orders/<int:pk>/checkout/",
             "status_code": 500,
             "GET": {"step": "2"},
         },

@@ -205,3 +205,47 @@ def test_those_without_view_permission_on_batches_get_no_overview(client_of: Cli
 
     assert answer.status_code == 200
     assert "maillog-overview" not in answer.content.decode()
+
+
+def test_what_records_say_is_shown_with_one_permission_only(client_of: ClientOf) -> None:
+    Record.objects.update(message="told-message", traceback="told-traceback", extra={"a": "told-extra"})
+    Batch.objects.exclude(text="").update(text="told-text", html="told-html")
+    client = client_of("view_batch", "view_group", "flush_batch", "silence_group")
+    readable = [page for page in pages() if "/record/" not in page and "/mail." not in page]
+    mails = [page for page in pages() if "/mail." in page or "/record/" in page]
+    readable += [
+        f"{BASE}/{row._meta.model_name}/{row.pk}/change/"
+        for row in [*Batch.objects.all(), *Group.objects.all()]
+    ]
+
+    for page in readable:
+        answer = client.get(page)
+        assert answer.status_code == 200
+        assert "told-" not in answer.content.decode()
+        assert "/record/" not in answer.content.decode()
+    assert {client.get(page).status_code for page in mails} == {403}
+    assert "django_maillog.view_record" in client.get(readable[-1]).content.decode()
+    assert "django_maillog.view_record" in client.get(pages()[1]).content.decode()
+
+
+def test_who_may_read_records_reads_them_wherever_they_are_shown(client_of: ClientOf) -> None:
+    Record.objects.update(message="told-message")
+    client = client_of(*VIEWS)
+    group = Record.objects.filter(html="").values_list("group", flat=True)[0]
+
+    assert "told-message" in client.get(f"{BASE}/group/{group}/change/").content.decode()
+
+
+def test_what_a_text_would_hide_or_turn_round_is_visible_on_every_page(client_of: ClientOf) -> None:
+    hidden = "\u202etxt.exe\u200b\x1b[31m\u2066"
+    Record.objects.update(message=hidden, traceback=hidden, extra={hidden: hidden}, html=hidden)
+    Group.objects.update(title=hidden)
+    Batch.objects.update(subject=hidden, last_error=hidden)
+    client = client_of(superuser=True)
+
+    for page in [*pages(), f"{BASE}/batch/{Batch.objects.filter(status=Status.SENT)[0].pk}/delete/"]:
+        if page.endswith(".eml/"):
+            continue
+        content = client.get(page).content.decode()
+        assert not set("\u202e\u200b\x1b\u2066") & set(content), page
+    assert "\\u202etxt.exe\\u200b\\x1b[31m" in client.get(f"{BASE}/group/").content.decode()

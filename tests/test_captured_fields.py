@@ -31,6 +31,7 @@ EVERYTHING: CapturedRecord = {
     "free_text": True,
     "host": "web1",
     "process": 7,
+    "release": "1.4.2",
     "full": True,
     "request": {"method": "POST", "path": "/pay/", "status_code": 500},
     "pathname": "/srv/shop/views.py",

@@ -68,6 +68,12 @@ def only_what_a_test_configures(monkeypatch: pytest.MonkeyPatch, spool_dir: Path
     monkeypatch.setattr("django_maillog.handlers.names._named", {})
 
 
+@pytest.fixture
+def attached(configure_logging: Configure) -> None:
+    """A handler of ours with which all is well."""
+    configure_logging(logging_of(mail=MAIL))
+
+
 def test_all_is_well(configure_logging: Configure) -> None:
     configure_logging(logging_of(mail=MAIL, errors=BUFFER))
 
@@ -362,6 +368,7 @@ def test_a_spool_folder_is_no_concern_without_a_buffer(
     assert ids() == []
 
 
+@pytest.mark.usefixtures("attached")
 def test_a_mistyped_setting(settings: Settings) -> None:
     settings.MAILLOG_WORKER = "threads"
 
@@ -371,6 +378,7 @@ def test_a_mistyped_setting(settings: Settings) -> None:
     assert hint == "The default is 'thread'."
 
 
+@pytest.mark.usefixtures("attached")
 @pytest.mark.skipif(django.VERSION >= (6, 0), reason="Django has tasks of its own")
 def test_delivery_by_tasks_where_nothing_runs_tasks(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
@@ -384,6 +392,7 @@ def test_delivery_by_tasks_where_nothing_runs_tasks(
     assert 'MAILLOG_DELIVERY = "worker"' in hint
 
 
+@pytest.mark.usefixtures("attached")
 @pytest.mark.skipif(django.VERSION < (6, 0), reason="Django has tasks since 6.0")
 @pytest.mark.parametrize(("backend", "expected"), [("dummy.Dummy", True), ("immediate.Immediate", False)])
 def test_delivery_by_tasks_that_nobody_runs(settings: Settings, backend: str, expected: bool) -> None:
@@ -393,6 +402,7 @@ def test_delivery_by_tasks_that_nobody_runs(settings: Settings, backend: str, ex
     assert ids() == (["django_maillog.W010"] if expected else [])
 
 
+@pytest.mark.usefixtures("attached")
 def test_an_unknown_setting(settings: Settings) -> None:
     settings.MAILLOG_WORKERS = "thread"
 
@@ -478,3 +488,77 @@ def test_every_id_belongs_to_one_message() -> None:
     written = re.findall(r'(?:id="django_maillog\.|, ")([EW]\d{3})"', sources)
 
     assert len(written) == len(set(written)) >= 15
+
+
+def test_nothing_of_ours_on_any_logger() -> None:
+    number, text, hint = only()
+
+    assert number == "django_maillog.W041"
+    assert "nothing is collected" in text
+    assert '"root": {"handlers": ["mail"]}' in hint
+
+
+def test_a_handler_that_no_logger_names(configure_logging: Configure) -> None:
+    configure_logging({"version": 1, "disable_existing_loggers": False, "handlers": {"mail": MAIL}})
+
+    assert ids() == ["django_maillog.W041"]
+
+
+def test_a_handler_behind_another_is_attached(configure_logging: Configure) -> None:
+    behind = {"class": "logging.handlers.MemoryHandler", "capacity": 9, "target": "mail"}
+    logging_ = logging_of(mail=MAIL, memory=behind)
+    logging_["loggers"] = {"shop": {"handlers": ["memory"]}}
+    configure_logging(logging_)
+
+    assert ids() == []
+
+
+DJANGOS = {"class": "django.utils.log.AdminEmailHandler"}
+
+
+@pytest.mark.parametrize(
+    ("ours", "djangos", "propagate", "expected"),
+    [
+        ("django.request", "django", True, True),
+        ("", "django", True, True),
+        ("django", "django", True, True),
+        ("django", "django.request", True, True),
+        ("django.request", "django", False, False),
+        ("shop", "django", True, False),
+    ],
+)
+def test_djangos_own_handler_beside_ours(
+    configure_logging: Configure, ours: str, djangos: str, propagate: bool, expected: bool
+) -> None:
+    loggers: dict[str, Any] = {ours: {"handlers": ["mail"], "propagate": propagate}}
+    loggers.setdefault(djangos, {"handlers": []})["handlers"] = [
+        *loggers.get(djangos, {}).get("handlers", [])
+    ]
+    loggers[djangos]["handlers"].append("djangos")
+    configure_logging(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "handlers": {"mail": MAIL, "djangos": DJANGOS},
+            "loggers": loggers,
+        }
+    )
+
+    messages = found()
+
+    assert [message.id for message in messages] == (["django_maillog.W040"] if expected else [])
+    assert all(f'"{djangos}": {{"level": "INFO"}}' in str(message.hint) for message in messages)
+
+
+def test_the_hint_takes_djangos_handler_off(site: Site) -> None:
+    handlers = {"mail": {"class": "django_maillog.handlers.BufferingHandler", "level": "ERROR"}}
+    config = {"version": 1, "disable_existing_loggers": False, "handlers": handlers}
+    site.configure_logging(config | {"loggers": {"django.request": {"handlers": ["mail"]}}})
+    before = site.manage("check").stderr
+    site.configure_logging(
+        config | {"loggers": {"django.request": {"handlers": ["mail"]}, "django": {"level": "INFO"}}}
+    )
+    after = site.manage("check").stderr
+
+    assert "django_maillog.W040" in before
+    assert "django_maillog.W040" not in after

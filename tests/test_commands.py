@@ -193,6 +193,25 @@ def test_the_exit_status_is_1_while_a_mail_is_retried_or_failed(smtp: SMTPServer
     assert Batch.objects.get().status == Status.FAILED
 
 
+def test_no_text_of_others_reaches_the_terminal_as_a_control_sequence(smtp: SMTPServer) -> None:
+    buffer = live_buffer()
+    buffer.log("\x1b]0;owned\x07\u202e")
+    smtp.answer("550 no")
+    with pytest.raises(SystemExit):
+        run("flush_maillogs")
+    Batch.objects.update(last_error="550 \x1b[2J\x9b31m")
+    buffer.log("\x1b]0;owned\x07\u202e")
+    buffer.import_all()
+
+    output = StringIO()
+    call_command("flush_maillogs", "--dry-run", stdout=output, stderr=output)
+    with pytest.raises(SystemExit):
+        call_command("flush_maillogs", "--due", stdout=output, stderr=output)
+
+    assert not set("\x1b\x07\x9b\u202e") & set(output.getvalue())
+    assert "\\x1b[2J" in output.getvalue()
+
+
 def test_without_tables_the_command_says_what_to_do_and_nothing_is_lost(
     empty_site: Site, smtp: SMTPServer
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import platform
 import random
 import re
 import subprocess
@@ -15,6 +16,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import django
 import pytest
 from django.template import engines
 from django.utils import timezone
@@ -79,12 +81,15 @@ def _berlin(settings: Settings) -> None:
     settings.TIME_ZONE = "Europe/Berlin"
 
 
-SINGLE = """\
+VERSIONS = f"Python {platform.python_version()}, Django {django.get_version()}"
+SINGLE = f"""\
 ZeroDivisionError: division by zero
   at shop/orders/models.py:112 in price_per_item
-  GET /orders/7/checkout/ → 500, user anna (id 3)
+  GET /orders/7/checkout/ → 500
   ERROR in django.request
   10:00:30 (Europe/Berlin)
+  User: 3 anna
+  View: orders.views.checkout (orders/<int:pk>/checkout/)
   Host: web-1
   Process: 4711
 
@@ -104,7 +109,7 @@ GET:
 
 ----
 Sent because something broke that was not seen before.
-Buffer maillog. Times are in Europe/Berlin.
+Buffer maillog. Times are in Europe/Berlin. {VERSIONS}.
 """
 
 
@@ -127,9 +132,10 @@ def test_the_html_of_a_single_record_says_the_same_as_its_text() -> None:
     assert lines == [
         "ZeroDivisionError: division by zero",
         "shop/orders/models.py:112 in price_per_item",
-        "GET /orders/7/checkout/ → 500, user anna (id 3)",
+        "GET /orders/7/checkout/ → 500",
         "ERROR in django.request · 10:00:30 (Europe/Berlin)",
-        "Host: web-1 · Process: 4711",
+        "User: 3 anna · View: orders.views.checkout (orders/<int:pk>/checkout/)"
+        " · Host: web-1 · Process: 4711",
         "Internal Server Error: /orders/7/checkout/",
         "Traceback (most recent call last):",
         f'File "{mail_samples.SITE}/django/core/handlers/base.py", line 181, in get_0',
@@ -143,11 +149,11 @@ def test_the_html_of_a_single_record_says_the_same_as_its_text() -> None:
         "step",
         "2",
         "Sent because something broke that was not seen before.",
-        "Buffer maillog. Times are in Europe/Berlin.",
+        f"Buffer maillog. Times are in Europe/Berlin. {VERSIONS}.",
     ]
 
 
-REPEATS = """\
+REPEATS = f"""\
 1,204 warnings in 1 group, none new, 06:10–10:08 (Europe/Berlin)
 A reminder: known problems go on.
 
@@ -167,7 +173,7 @@ Extra:
   seconds = 12.5
 
 ----
-Buffer maillog. Times are in Europe/Berlin.
+Buffer maillog. Times are in Europe/Berlin. {VERSIONS}.
 """
 
 
@@ -199,10 +205,12 @@ def test_a_digest_counts_first_then_shows_new_groups_then_repeating_ones() -> No
         "\n"
         "150 × ZeroDivisionError: division by zero\n"
         "  at shop/orders/models.py:112 in price_per_item\n"
-        "  e.g. GET /orders/7/checkout/ → 500, user anna (id 3)\n"
+        "  e.g. GET /orders/7/checkout/ → 500\n"
         "  ERROR in django.request, 70% of this mail\n"
         "  10:00:30–10:10:25\n"
         "  10:00 ▂▂▂▂▂▂▁········▇█████▄▃▃▃▃▃▃▃▃ 10:10\n"
+        "  User: 3 anna\n"
+        "  View: orders.views.checkout (orders/<int:pk>/checkout/)\n"
         "  Hosts: web-1 ×90, web-2 ×60\n"
         "  Processes: 8\n"
         "  https://shop.example.com/admin/django_maillog/group/1/change/\n"

@@ -47,6 +47,7 @@ KEPT = {
     "capture.fingerprint._messages": "the code is the same",
     "charset._known": "the databases are the same",
     "conf._tested": "the child of a test is one",
+    "conf._asked": "the release is the same",
     "conf._group_id": "the groups are the same",
     "digest.templating._own_engine": "the templates are the same",
     "frames._roots": "the folders are the same",

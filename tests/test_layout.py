@@ -18,7 +18,7 @@ NAME = PACKAGE.name
 # The rows of the design; a row may be several layers, parts of its modules that build on one another.
 ROWS: tuple[tuple[set[str], ...], ...] = (
     (
-        {"conf", "compat", "frames", "charset", "policy", "signals", "throttle"},
+        {"conf", "compat", "frames", "charset", "uncaught", "policy", "signals", "throttle"},
         {"models", "moments"},
         {"transactions"},
         {"buffers", "database_clock"},
@@ -26,7 +26,7 @@ ROWS: tuple[tuple[set[str], ...], ...] = (
     ({"capture"}, {"digest"}),
     ({"spool"},),
     ({"intake", "outbox"},),
-    ({"hosts", "silences"}, {"flush"}, {"plan", "prune", "health", "watch"}, {"health_check"}),
+    ({"hosts", "silences"}, {"flush"}, {"plan", "prune", "erase", "health", "watch"}, {"health_check"}),
     ({"worker"},),
     ({"admin", "checks", "handlers", "management"}, {"receivers", "templatetags"}, {"tasks"}),
     ({"apps"},),

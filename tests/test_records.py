@@ -365,9 +365,25 @@ def test_a_loaded_user_is_named() -> None:
     request.user = SimpleLazyObject(lambda: user)  # type: ignore[assignment]
     assert request.user.get_username() == "ada"
 
-    assert full(make_record(request=request))["request"]["user"] == "ada (pk 5)"
+    assert full(make_record(request=request))["request"]["user"] == "5 ada"
     request.user = AnonymousUser()
-    assert full(make_record(request=request))["request"]["user"] == "AnonymousUser"
+    assert "user" not in full(make_record(request=request))["request"]
+
+
+def test_a_user_that_the_view_assigned_wins_over_the_one_of_the_session() -> None:
+    request = RequestFactory().get("/")
+    vars(request).update(_cached_user=AnonymousUser(), _acached_user=AnonymousUser())
+    request.user = User(pk=5, username="ada")
+
+    assert full(make_record(request=request))["request"]["user"] == "5 ada"
+
+
+def test_a_user_whom_nobody_asked_for_may_be_known_to_the_session() -> None:
+    request = RequestFactory().get("/")
+    vars(request)["_acached_user"] = User(pk=5, username="ada")
+    request.user = SimpleLazyObject(lambda: 1 / 0)  # type: ignore[assignment]
+
+    assert full(make_record(request=request))["request"]["user"] == "5 ada"
 
 
 def test_a_request_is_told_as_far_as_it_is_known() -> None:

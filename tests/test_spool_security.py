@@ -71,6 +71,24 @@ def test_folder_and_files_are_for_this_user_only(spool_dir: Path) -> None:
     assert modes == [0o700, 0o600]
 
 
+@pytest.mark.parametrize("umask", [0, 0o077, 0o277, 0o777])
+def test_the_default_folder_and_those_made_above_it_are_for_this_user_only(
+    umask: int, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.MAILLOG_SPOOL_DIR = None
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home" / "state"))
+    monkeypatch.setattr(conf, "testing", lambda: False)
+    before = os.umask(umask)
+    try:
+        folder = private_folder(spool_folder())
+    finally:
+        os.umask(before)
+
+    made = [path for path in (folder, *folder.parents) if tmp_path in path.parents]
+    assert folder.parent == tmp_path / "home" / "state" / "django_maillog"
+    assert {stat.S_IMODE(path.stat().st_mode) for path in made} == {0o700}
+
+
 def test_a_folder_that_others_can_enter_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     with pytest.raises(UnsafeFolder, match=r"is open to other users \(mode 0755\): chmod 700 it\."):

@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db import connections, transaction
 from django.db.models import Model, QuerySet
@@ -24,10 +25,14 @@ from ..models import Batch, Status
 from ..outbox.mails import eml
 from . import batch_page, words
 from .base import Response, RowsAdmin, framed, time_column
+from .changelist import BatchChangeList
 from .filters import BatchBufferFilter, LevelFilter
 from .overview import overview
 from .steps import STEPS, Told
 
+NEEDS_VIEW_RECORD = (
+    "A mail says what its records say: reading it takes the permission django_maillog.view_record."
+)
 # One request sends no more mails than this.
 MOST_AT_ONCE = 20
 
@@ -76,6 +81,9 @@ class BatchAdmin(RowsAdmin[Batch]):
         """Superusers may delete what was sent."""
         superuser = bool(request.user.is_active and request.user.is_superuser)
         return superuser and (obj is None or (isinstance(obj, Batch) and obj.status == Status.SENT))
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return BatchChangeList
 
     def has_flush_permission(self, request: HttpRequest) -> bool:
         return self.may(request, "flush_batch")
@@ -184,6 +192,7 @@ class BatchAdmin(RowsAdmin[Batch]):
         fitting = {name: step.label for name, step in STEPS.items() if step.fits(row)}
         return {
             "buttons": fitting if self.has_flush_permission(request) else {},
+            "may_read": self.may_read(request),
             **batch_page.context(row, timezone.now()),
         }
 
@@ -210,8 +219,9 @@ class BatchAdmin(RowsAdmin[Batch]):
         return response
 
     def visible(self, request: HttpRequest, pk: int) -> Batch:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
+        """The batch whose mail the person may read, as it says what records say."""
+        if not (self.has_view_permission(request) and self.may_read(request)):
+            raise PermissionDenied(NEEDS_VIEW_RECORD)
         batch = self.page_queryset().filter(pk=pk).first()
         if batch is None:
             raise Http404

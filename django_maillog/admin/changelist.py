@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.admin.views.main import ChangeList
+from django.db import connections
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
@@ -13,6 +14,15 @@ from .base import MOST_COUNTED, WINDOW
 from .filters import is_key
 
 INDEXED = ("batch", "group", "level")
+
+
+class BatchChangeList(ChangeList):
+    """A list by date where the database knows time zones: MariaDB and MySQL may lack their tables."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        if not connections[self.root_queryset.db].features.has_zoneinfo_database:
+            self.date_hierarchy = None
 
 
 class RecordChangeList(ChangeList):

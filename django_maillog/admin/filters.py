@@ -43,15 +43,18 @@ class LevelFilter(admin.SimpleListFilter):
 
 
 class DistinctFilter(admin.SimpleListFilter):
-    """By the values that ``field`` of ``source`` has; the list's own column is ``column``."""
+    """By the values that ``source_field`` of ``source`` has; the list's own column is ``column``."""
 
     source: type[Batch] | type[Group] | type[Segment]
-    field: str
+    # Not "field": themes take that for a model's.
+    source_field: str
     column: str
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
         names = (
-            self.source._default_manager.order_by(self.field).values_list(self.field, flat=True).distinct()
+            self.source._default_manager.order_by(self.source_field)
+            .values_list(self.source_field, flat=True)
+            .distinct()
         )
         return [(name, name) for name in names[:MOST_CHOICES]]
 
@@ -64,7 +67,7 @@ class DistinctFilter(admin.SimpleListFilter):
 def _distinct(
     title: Any, field: str, source: type[Batch] | type[Group] | type[Segment], *, column: str = ""
 ) -> type[DistinctFilter]:
-    fields = {"title": title, "parameter_name": field, "source": source, "field": field}
+    fields = {"title": title, "parameter_name": field, "source": source, "source_field": field}
     return type("Filter", (DistinctFilter,), {**fields, "column": column or field})
 
 

@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef
 from django.template.defaultfilters import truncatechars
 from django.utils.translation import gettext as _
 
-from ..capture.text import has_own_title
+from ..capture.text import has_own_title, shortened
 from ..models import Batch, Group, Record
 from . import words
 from .charts import chart
@@ -24,11 +24,11 @@ RECORDS_SHOWN = 10
 BATCHES_SHOWN = 10
 
 
-def context(group: Group, now: datetime) -> dict[str, Any]:
-    """What the page's template shows, but for the form."""
+def context(group: Group, now: datetime, *, may_read: bool) -> dict[str, Any]:
+    """What the page's template shows, but for the form; what its records say only to who ``may_read`` it."""
     newest = _newest_records(group)
     columns = daily(group, now)
-    sample = group.sample or (Record.objects.get(pk=newest[0].pk) if newest else None)
+    sample = (group.sample or (Record.objects.get(pk=newest[0].pk) if newest else None)) if may_read else None
     hosts: Counter[str] = Counter()
     for record in newest:
         hosts[record.host] += record.count
@@ -42,10 +42,13 @@ def context(group: Group, now: datetime) -> dict[str, Any]:
         "chart_days": columns,
         "first_day": now - timedelta(days=DAYS - 1),
         "hosts": hosts.most_common(MESSAGES_SHOWN),
-        "distinct": _messages(newest),
-        "values": _values(newest),
+        "may_read": may_read,
+        "distinct": _messages(newest) if may_read else [],
+        "values": _values(newest) if may_read else [],
         "rows_read": len(newest) if len(newest) == ROWS_READ else 0,
-        "records": [(record, words.when(record.last_at, now)) for record in newest[:RECORDS_SHOWN]],
+        "records": [
+            (record, words.when(record.last_at, now)) for record in newest[:RECORDS_SHOWN] if may_read
+        ],
         "batches": [
             (batch, words.status_badge(batch, now), words.when(batch.opened_at, now))
             for batch in _batches(group)
@@ -69,6 +72,8 @@ def _facts(group: Group, now: datetime) -> list[tuple[str, Any]]:
         (_("Records"), words.number(group.count)),
         (_("First seen"), words.when(group.first_seen_at, now)),
         (_("Last seen"), words.when(group.last_seen_at, now)),
+        *((_("First seen in release"), text) for text in [group.first_release] if text),
+        *((_("Last seen in release"), text) for text in [group.last_release] if text),
         (_("Last mailed"), words.when(group.notified_at, now)),
         (_("Logger"), group.logger),
         (_("Buffer"), group.buffer),
@@ -85,7 +90,7 @@ def _messages(records: list[Record]) -> list[tuple[str, int]]:
     """Distinct messages with their counts, the most frequent first."""
     counts: Counter[str] = Counter()
     for record in records:
-        each = record.messages or {record.message[:200]: record.count}
+        each = record.messages or {shortened(record.message, 200): record.count}
         for message, number in each.items():
             counts[message] += number
     return _shown(counts)

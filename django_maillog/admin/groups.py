@@ -9,6 +9,8 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ActionForm
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.options import get_content_type_for_model
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import truncatechars
@@ -26,6 +28,8 @@ from .base import RowsAdmin, time_column
 from .filters import GroupBufferFilter, LevelFilter, LoggerFilter, StateFilter
 from .history import hour_chart, hourly
 
+# Groups that have an entry each in the admin's log, where something is done to several.
+LOGGED_EACH = 100
 SILENCES = {
     "hour": (gettext_lazy("for 1 hour"), timedelta(hours=1)),
     "day": (gettext_lazy("for 1 day"), timedelta(days=1)),
@@ -165,14 +169,14 @@ class GroupAdmin(RowsAdmin[Group]):
 
     @admin.action(permissions=["silence"], description=gettext_lazy("End silence"))
     def end_silence(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
-        groups = list(queryset)
+        groups = list(queryset.select_related(None).only("title").order_by("pk"))
         end_silence(groups)
         said = ngettext("%(what)s is no longer silenced.", "%(what)s are no longer silenced.", len(groups))
         self.tell(request, groups, said)
 
     @admin.action(permissions=["silence"], description=gettext_lazy("Mark resolved"))
     def mark_resolved(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
-        groups = list(queryset)
+        groups = list(queryset.select_related(None).only("title").order_by("pk"))
         resolve(groups, timezone.now())
         said = ngettext(
             "%(what)s is marked resolved: the next record counts as a regression.",
@@ -184,7 +188,7 @@ class GroupAdmin(RowsAdmin[Group]):
     def silence(self, request: HttpRequest, queryset: QuerySet[Group], length: str, note: str) -> None:
         """Silence the groups, in the name of whoever asked for it."""
         now = database_now()
-        groups = list(queryset)
+        groups = list(queryset.select_related(None).only("title").order_by("pk"))
         words_of_length, duration = SILENCES[length]
         until = None if duration is None else now + duration
         silence(groups, until=until, by=request.user.get_username(), note=note[:255], now=now)
@@ -197,8 +201,18 @@ class GroupAdmin(RowsAdmin[Group]):
         what = "“" + truncatechars(groups[0].title, 100) + "”" if len(groups) == 1 else several
         text = said % {"what": what, **facts}
         self.message_user(request, text, messages.SUCCESS)
-        for group in groups:
-            self.log_change(request, group, text)
+        if len(groups) <= LOGGED_EACH:
+            for group in groups:
+                self.log_change(request, group, text)
+            return
+        # One entry for all of them: so many would take longer than what was done.
+        LogEntry.objects.create(
+            user_id=request.user.pk or 0,
+            content_type_id=get_content_type_for_model(self.model).pk,
+            object_repr=what,
+            action_flag=CHANGE,
+            change_message=text,
+        )
 
     # The page of one group
 
@@ -209,5 +223,5 @@ class GroupAdmin(RowsAdmin[Group]):
         may_silence = self.has_silence_permission(request)
         return {
             "silence_form": SilenceForm(auto_id="maillog-%s") if may_silence else None,
-            **group_page.context(row, timezone.now()),
+            **group_page.context(row, timezone.now(), may_read=self.may_read(request)),
         }

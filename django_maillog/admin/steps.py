@@ -54,7 +54,8 @@ def outcome(batch: Batch, now: datetime) -> Told:
         facts["recipients"] = ", ".join(batch.recipients)
         return Told(messages.SUCCESS, _("“%(subject)s” was sent to %(recipients)s.") % facts)
     if batch.status == Status.FAILED:
-        return Told(messages.ERROR, _("“%(subject)s” failed for good: %(error)s") % facts)
+        said = _("“%(subject)s” failed for good: %(error)s Mend the cause, then “Retry now”; or “Cancel”.")
+        return Told(messages.ERROR, said % facts)
     if batch.status == Status.READY and batch.attempts and batch.next_attempt_at:
         facts["time"] = words.clock(batch.next_attempt_at, now)
         return Told(

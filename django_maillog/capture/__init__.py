@@ -9,7 +9,8 @@ In comes a ``logging.LogRecord`` in the thread that logs, out go a ``fingerprint
 2. ``prepare`` captures the first record of a fingerprint in full, of a repeat only what may differ:
 3. ``text`` for messages, titles and tracebacks, bounded in size and time, and never an error;
 4. ``extra`` and ``request`` for the fields that a project added, made ``plain`` (and one line of JSON);
-5. ``secrets`` for what is written as stars in all of them.
+5. ``secrets`` for what is written as stars in all of them, before they are cut: ``secret_keys`` says which
+   names have a secret for a value, ``secret_texts`` and ``secret_shapes`` where one is in a text.
 
 Later, ``kinds`` tells whoever counts what a captured record is, and ``overflow`` where one belongs whose site
 makes groups without end.

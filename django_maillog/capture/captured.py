@@ -19,6 +19,7 @@ class CapturedRequest(TypedDict, total=False):
     path: str
     status_code: int
     route: str
+    view: str
     user: str
     remote_addr: str
     GET: dict[str, Any]
@@ -71,6 +72,8 @@ class CapturedRecord(TypedDict, total=False):
     overflow: str
     host: str
     process: int
+    # What MAILLOG_RELEASE says.
+    release: str
 
     # Everything that could be had was captured.
     full: bool

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from .plain import MAX_ITEMS, Plain
+from .plain import Plain
 from .request import http_request
-from .secrets import Cleanse, cleanse_urls_in
+from .secrets import Secrets
 from .text import safe_text, text_of
 
 EXTRA_LIMIT = 16_000
@@ -19,7 +19,7 @@ _OWN = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {
 }
 
 
-def extra_of(record: logging.LogRecord, cleanse: Cleanse) -> tuple[dict[str, Any], bool]:
+def extra_of(record: logging.LogRecord, secrets: Secrets) -> tuple[dict[str, Any], bool]:
     """Return a record's extra fields, cleansed, and whether something was cut."""
     request = record.__dict__.get("request")
     names = record.__dict__.keys() - _OWN
@@ -27,20 +27,11 @@ def extra_of(record: logging.LogRecord, cleanse: Cleanse) -> tuple[dict[str, Any
         names.add("request")
     if request is not None:
         names.discard("status_code")
-    plain = Plain(EXTRA_LIMIT)
+    plain = Plain(EXTRA_LIMIT, secrets=secrets)
     extra: dict[str, Any] = {}
     for name in sorted(names, key=text_of):
-        key = safe_text(name, 200)
         try:
-            value = plain.of(record.__dict__[name])
+            extra |= plain.of({name: record.__dict__[name]}, depth=-1)
         except Exception:  # a container that another thread is changing, a metaclass of its own
-            value = f"<{type(record.__dict__.get(name)).__name__}>"
-        extra[key] = _plainly(cleanse_urls_in(cleanse(key, value), cleanse))
+            extra[safe_text(name, 200)] = f"<{type(record.__dict__.get(name)).__name__}>"
     return extra, plain.cut
-
-
-def _plainly(value: Any) -> Any:
-    """Return what a project's filter made of a plain value, plain again."""
-    if type(value) in (str, int, float, bool, type(None)):
-        return value
-    return Plain(2 * EXTRA_LIMIT, items=MAX_ITEMS + 1).of(value)  # one more: the note of what was cut

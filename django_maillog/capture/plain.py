@@ -18,11 +18,16 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .secrets import MARGIN, STARS, Secrets
 from .text import TRACEBACK_LIMIT, class_name, safe_text, text_of
 
 TEXT_LIMIT = 4_000
 MAX_ITEMS = 100
 MAX_DEPTH = 5
+NAME_LIMIT = 200
+READABLE_CHARACTERS = 100_000
+# What the key of a pair is called where it stands in a mapping.
+NAMERS = ("name", "key", "header")
 # Of a line besides its technical report.
 LINE_BYTES = 256_000
 HTML_LIMIT = 512_000
@@ -47,14 +52,24 @@ class Plain:
     """Makes plain values out of anything, with one allowance of characters for all of them.
 
     ``text`` is what one text may take of it, ``items`` what is shown of a container, ``depth`` how many may
-    lie within one another; ``cut`` says whether anything was left out.
+    lie within one another; ``cut`` says whether anything was left out. With ``secrets``, what is secret is
+    stars: by the keys of mappings, the first of two items, and in texts.
     """
 
     def __init__(
-        self, characters: int, *, text: int = TEXT_LIMIT, items: int = MAX_ITEMS, depth: int = MAX_DEPTH
+        self,
+        characters: int,
+        *,
+        text: int = TEXT_LIMIT,
+        items: int = MAX_ITEMS,
+        depth: int = MAX_DEPTH,
+        secrets: Secrets | None = None,
     ) -> None:
         self.cut = False
         self._left = characters
+        # Characters that are looked at, shown or not: what bounds the time.
+        self._readable = READABLE_CHARACTERS
+        self._secrets = secrets
         self._text_limit = text
         self._items = items
         self._depth = depth
@@ -69,11 +84,15 @@ class Plain:
             return value
         if kind is float and math.isfinite(value):  # type: ignore[arg-type]
             return value
-        if self._left <= 0:
+        if self._left <= 0 or self._readable <= 0:
             self.cut = True
             return "…"
         if issubclass(kind, dict):
-            return self._mapping(value, depth)  # type: ignore[arg-type]
+            return self._mapping(dict.items(value), dict.__len__(value), depth)  # type: ignore[arg-type]
+        if issubclass(kind, tuple) and type(names := getattr(kind, "_fields", None)) is tuple:
+            # A named tuple; without its names nothing tells which of it is secret.
+            values = tuple.__iter__(value)  # type: ignore[arg-type,var-annotated]
+            return self._mapping(zip(names, values, strict=False), len(names), depth)
         for sequence in (list, tuple, set, frozenset):
             if issubclass(kind, sequence):
                 return self._sequence(sequence.__iter__(value), sequence.__len__(value), depth)  # type: ignore[arg-type]
@@ -83,45 +102,69 @@ class Plain:
         if issubclass(kind, enum.Enum):
             text: object = f"{kind.__name__}.{value._name_}"  # type: ignore[attr-defined]
         elif issubclass(kind, (bytes, bytearray)):
-            text = repr(bytes(value[:TEXT_LIMIT]))  # type: ignore[index]
+            text = repr(bytes(value[: TEXT_LIMIT + MARGIN + 1]))  # type: ignore[index]
         elif issubclass(kind, (str, int, float, complex, HARMLESS)):
             text = value
         else:
             text = _class_of(value, kind)
         limit = min(self._text_limit, max(self._left, 20))
         text = text_of(text)
-        plain = safe_text(text, limit)
+        plain = self._secrets.text(text, limit) if self._secrets else safe_text(text, limit)
         self.cut = self.cut or len(text) > limit
         self._left -= len(plain)
+        self._readable -= len(text)
         return plain
 
     def _sequence(self, items: Iterable[object], length: int, depth: int) -> Any:
         if depth >= self._depth:
             self.cut = True
             return f"… {length} items …"
-        plain = [self.of(item, depth + 1) for item in itertools.islice(items, self._items)]
+        plain: list[Any] = []
+        for item in itertools.islice(items, self._items):
+            key = plain[-1] if plain and type(plain[-1]) is str else ""
+            if key and self._secrets and (length == 2 or key[0] == "-") and self._secrets.hides(_bare(key)):
+                plain.append(STARS)
+            else:
+                plain.append(self.of(item, depth + 1))
         if length > self._items:
             self.cut = True
             plain.append(f"… {length - self._items} more …")
         self._left -= 2 * len(plain)
         return plain
 
-    def _mapping(self, value: dict[object, object], depth: int) -> Any:
-        length = dict.__len__(value)
+    def _mapping(self, items: Iterable[tuple[object, object]], length: int, depth: int) -> Any:
         if depth >= self._depth:
             self.cut = True
             return f"… {length} items …"
-        plain = {}
-        for key, item in itertools.islice(dict.items(value), self._items):
-            name = safe_text(
-                key if type(key) in (str, int, float, bool, type(None)) else Plain(100).of(key), 200
-            )
-            self._left -= len(name) + 2
-            plain[name] = self.of(item, depth + 1)
+        plain: dict[str, Any] = {}
+        for key, item in itertools.islice(items, self._items):
+            name = text_of(key if type(key) in (str, int, float, bool, type(None)) else Plain(100).of(key))
+            shown = self._secrets.text(name, NAME_LIMIT) if self._secrets else safe_text(name, NAME_LIMIT)
+            self._left -= len(shown) + 2
+            plain[shown] = self._item(_bare(name), item, depth + 1)
         if length > self._items:
             self.cut = True
             plain["…"] = f"{length - self._items} more"
+        if self._secrets and "value" in plain and any(self._names_secret(plain.get(name)) for name in NAMERS):
+            plain["value"] = STARS
         return plain
+
+    def _item(self, key: str, item: object, depth: int) -> Any:
+        if self._secrets is None:
+            return self.of(item, depth)
+        if issubclass(type(item), (dict, list, tuple, set, frozenset)):
+            return STARS if self._secrets.hides(key) else self.of(item, depth)
+        plain = self.of(item, depth)
+        value = self._secrets.value(key, plain)
+        return value if value is plain else Plain(TEXT_LIMIT).of(value)
+
+    def _names_secret(self, key: object) -> bool:
+        return type(key) is str and self._secrets is not None and self._secrets.hides(_bare(key))
+
+
+def _bare(key: str) -> str:
+    """Return a key without what makes bytes, a header's colon or an option of it."""
+    return key[:NAME_LIMIT].removeprefix("b'").strip("-:'\" ")
 
 
 def _class_of(value: object, kind: type) -> str:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any, cast
 
+from .. import conf
 from .captured import CapturedRecord, CapturedRequest
 from .chain import place_of
 from .extra import extra_of
@@ -22,7 +23,7 @@ from .pages import view_place
 from .plain import HTML_LIMIT
 from .printed import Printed, printed_in
 from .request import request_details, request_line
-from .secrets import cleansed, cleanser
+from .secrets import Secrets, cleansed
 from .structured import mapping_of, title
 from .text import (
     MESSAGE_LIMIT,
@@ -95,6 +96,8 @@ def _captured(record: logging.LogRecord, key: Key, message: str, printed: Printe
     process = fields.get("process")
     if process != os.getpid() and type(process) is int:
         repeat["process"] = process
+    if release := _attempt(conf.release):
+        repeat["release"] = safe_text(release, _NAME_LIMIT)
     if fields.get("request") is not None and (request := _attempt(request_line, record)):
         repeat["request"] = request
     return repeat
@@ -164,6 +167,7 @@ class _Details:
         self._record = record
         self._printed = printed
         self._fields = record.__dict__
+        self._secrets = Secrets(record.__dict__.get("request"))
         self._cut = cut
 
     def read(
@@ -182,7 +186,7 @@ class _Details:
             formatted = _attempt(lambda: formatter.format(copy.copy(record)))
             _attempt(self._put, "formatted", formatted, _FORMATTED_LIMIT)
         if html is not None:
-            _attempt(self._put, "html", _attempt(html, record), HTML_LIMIT)
+            _attempt(self._put_html, _attempt(html, record))
         if self._cut:
             self._captured["cut"] = self._cut
 
@@ -190,9 +194,15 @@ class _Details:
         if content is None or content == "":
             return
         text = text_of(content)
-        cast(dict[str, Any], self._captured)[name] = cleansed(text, limit, self._record)
+        fields = cast(dict[str, Any], self._captured)
+        fields[name] = self._secrets.text(text, limit, ends=name in _WITH_FRAMES)
         if len(text) > limit:
             self._cut.append(name)
+
+    def _put_html(self, html: str | None) -> None:
+        if html:
+            self._captured["html"] = safe_text(self._secrets.page(html[:HTML_LIMIT]), HTML_LIMIT)
+            self._cut += ["html"] * (len(html) > HTML_LIMIT)
 
     def _read_exception(self) -> None:
         exc, tb = exception_of(self._record)
@@ -201,7 +211,7 @@ class _Details:
             return
         self._put_exception(class_name(type(exc)), text_of(exc))
         _attempt(lambda: self._put("place", place_of(exc, tb, self._record), _PLACE_LIMIT))
-        printed, is_shortened = traceback_text(exc, tb)
+        printed, is_shortened = traceback_text(exc, tb, self._secrets.text)
         self._put("traceback", printed, TRACEBACK_LIMIT)
         if is_shortened and "traceback" not in self._cut:
             self._cut.append("traceback")
@@ -227,12 +237,11 @@ class _Details:
             self._cut.append("exception")
 
     def _read_values(self) -> None:
-        cleanse = cleanser(self._fields.get("request"))
-        extra, is_cut = _attempt(extra_of, self._record, cleanse) or ({}, False)
+        extra, is_cut = _attempt(extra_of, self._record, self._secrets) or ({}, False)
         if extra:
             self._captured["extra"] = extra
         self._cut += ["extra"] * is_cut
-        details, is_cut = _attempt(request_details, self._record, cleanse) or ({}, False)
+        details, is_cut = _attempt(request_details, self._record, self._secrets) or ({}, False)
         if details:
             line: CapturedRequest = self._captured.get("request", {})
             self._captured["request"] = cast(CapturedRequest, line | details)
@@ -248,3 +257,4 @@ _FIELDS = (
     ("process_name", "processName", _NAME_LIMIT),
     ("stack_info", "stack_info", _STACK_LIMIT),
 )
+_WITH_FRAMES = frozenset(["traceback", "formatted", "stack_info"])

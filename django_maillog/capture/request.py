@@ -13,10 +13,11 @@ from django.http import HttpRequest
 from django.utils.functional import LazyObject
 from django.views.debug import get_exception_reporter_filter
 
+from .. import conf
 from .captured import CapturedRequest
 from .pages import route_of
-from .plain import MAX_ITEMS, TEXT_LIMIT, Plain
-from .secrets import Cleanse, cleanse_urls, cleanse_urls_in
+from .plain import MAX_ITEMS, Plain
+from .secrets import Secrets, cleansed
 from .text import class_name, safe_text, text_of
 
 _GET_LIMIT = 4_000
@@ -45,24 +46,25 @@ def request_line(record: logging.LogRecord) -> CapturedRequest:
     if fields.get("method"):
         line["method"] = safe_text(fields["method"], 20)
     if fields.get("path"):
-        line["path"] = safe_text(fields["path"], 2_000)
+        line["path"] = cleansed(text_of(fields["path"]), 2_000, record)
     status = record.__dict__.get("status_code")
     if isinstance(status, int):
         line["status_code"] = int(status)
     return line
 
 
-def request_details(record: logging.LogRecord, cleanse: Cleanse) -> tuple[dict[str, Any], bool]:
+def request_details(record: logging.LogRecord, secrets: Secrets) -> tuple[dict[str, Any], bool]:
     """Return everything that is known of the request and isn't secret, and whether something was cut."""
     request = http_request(record.__dict__.get("request"))
     if request is None:
         return {}, False
     details: dict[str, Any] = {}
     cut = False
-    for name, read, limit in _DETAILS:
-        plain = Plain(limit)
+    shown = _DETAILS if _stores_personal_data() else _DETAILS[:2]
+    for name, read, limit in shown:
+        plain = Plain(limit, secrets=secrets)
         try:
-            value = plain.of(read(request, cleanse))
+            value = plain.of(read(request, secrets))
         except Exception:  # a closed or half-made request, a project's filter: the rest is still worth having
             continue
         if value:
@@ -71,49 +73,67 @@ def request_details(record: logging.LogRecord, cleanse: Cleanse) -> tuple[dict[s
     return details, cut
 
 
-def _route(request: Any, cleanse: Cleanse) -> str:
+def _stores_personal_data() -> bool:
+    try:
+        return conf.personal_data()
+    except Exception:  # no settings, or a wrong one, which is a check's business
+        return False
+
+
+def _route(request: Any, secrets: Secrets) -> str:
     return route_of(request)
 
 
-def _user(request: Any, cleanse: Cleanse) -> str:
-    """Return the user's name and key, if they are loaded."""
+def _view(request: Any, secrets: Secrets) -> str:
+    """Return the dotted path of the view, as Django wrote it down when it found the route."""
+    path = getattr(getattr(request, "resolver_match", None), "_func_path", None)
+    return path if type(path) is str else ""
+
+
+def _user(request: Any, secrets: Secrets) -> str:
+    """Return the user's key and name, if loaded: of whom the view assigned, else of whom a session said."""
     fields = vars(request)
-    user = next((fields[name] for name in ("_cached_user", "_acached_user", "user") if name in fields), None)
-    if issubclass(type(user), LazyObject):
-        user = object.__getattribute__(user, "__dict__").get("_wrapped")
+    found = (_loaded(fields.get(name)) for name in ("user", "_cached_user", "_acached_user"))
+    user = next((user for user in found if user is not None), None)
     kind: Any = type(user)
-    if user is None or kind is object:  # a lazy object that nobody asked yet wraps a bare one
+    if user is None or kind.__name__ == "AnonymousUser":
         return ""
     if getattr(kind, "_meta", None) is None:
         return class_name(kind).rpartition(".")[2]
     fields = object.__getattribute__(user, "__dict__")
-    name = fields.get(getattr(kind, "USERNAME_FIELD", ""))
-    key = fields.get(kind._meta.pk.attname)
-    return f"{text_of(name)} (pk {text_of(key)})" if name else f"pk {text_of(key)}"
+    known = (fields.get(kind._meta.pk.attname), fields.get(getattr(kind, "USERNAME_FIELD", "")))
+    return " ".join(text_of(value) for value in known if value not in (None, ""))
 
 
-def _remote_addr(request: Any, cleanse: Cleanse) -> str:
+def _loaded(user: object) -> object:
+    """Return what is behind a lazy object if it was asked before; asking it here may be a query."""
+    if not issubclass(type(user), LazyObject):
+        return user
+    wrapped = object.__getattribute__(user, "__dict__").get("_wrapped")
+    return None if type(wrapped) is object else wrapped
+
+
+def _remote_addr(request: Any, secrets: Secrets) -> str:
     return text_of(request.META.get("REMOTE_ADDR", ""))
 
 
-def _get(request: Any, cleanse: Cleanse) -> dict[str, Any]:
-    return _values(request.GET, cleanse)
+def _get(request: Any, secrets: Secrets) -> dict[str, Any]:
+    return _values(request.GET)
 
 
-def _post(request: Any, cleanse: Cleanse) -> dict[str, Any]:
+def _post(request: Any, secrets: Secrets) -> dict[str, Any]:
     """Return the POST data if the view has parsed it: reading it now could wait for the client."""
     fields = vars(request)
     if fields.get("_post_parse_error") or not ("_post" in fields or "POST" in fields):
         return {}
-    return _values(get_exception_reporter_filter(request).get_post_parameters(request), cleanse)
+    return _values(get_exception_reporter_filter(request).get_post_parameters(request))
 
 
-def _values(values: Any, cleanse: Cleanse) -> dict[str, Any]:
+def _values(values: Any) -> dict[str, Any]:
     plain = {}
     for key in itertools.islice(values, MAX_ITEMS + 1):
         items = values.getlist(key) if hasattr(values, "getlist") else [values[key]]
-        name = text_of(key)
-        plain[name] = cleanse_urls_in(cleanse(name, items[0] if len(items) == 1 else items), cleanse)
+        plain[text_of(key)] = items[0] if len(items) == 1 else items
     return plain
 
 
@@ -124,25 +144,21 @@ _META = re.compile(
 )
 
 
-def _meta(request: Any, cleanse: Cleanse) -> dict[str, Any]:
+def _meta(request: Any, secrets: Secrets) -> dict[str, Any]:
     meta = get_exception_reporter_filter(request).get_safe_request_meta(request)
     plain = {}
     for key in sorted(key for key in meta if type(key) is str and _META.fullmatch(key)):
         value = text_of(meta[key])
         if not value or key == "HTTP_COOKIE" or os.environ.get(key) == value:
             continue
-        if key == "QUERY_STRING":
-            value = _cleanse_query(value, cleanse)
-        plain[key] = cleanse_urls_in(cleanse(key, value), cleanse)
+        plain[key] = value
     return plain
 
 
-def _cleanse_query(query: str, cleanse: Cleanse) -> str:
-    return cleanse_urls(f"?{query[:TEXT_LIMIT]}", cleanse)[1:]
-
-
-_DETAILS: tuple[tuple[str, Callable[[Any, Cleanse], Any], int], ...] = (
+# All but the first two are personal data.
+_DETAILS: tuple[tuple[str, Callable[[Any, Secrets], Any], int], ...] = (
     ("route", _route, 1_000),
+    ("view", _view, 300),
     ("user", _user, 300),
     ("remote_addr", _remote_addr, 100),
     ("GET", _get, _GET_LIMIT),

@@ -1,72 +1,53 @@
-"""What is secret: the project's exception reporter filter decides, key by key, in URLs within texts, too."""
+"""What is secret in a record is written as stars: under secret keys, and in texts, before these are cut."""
 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Callable
-from typing import Any
-from urllib.parse import quote, unquote, unquote_plus
 
-from django.views.debug import get_exception_reporter_filter
-
+from .secret_keys import STARS, Keys
+from .secret_texts import cleanse, cleanse_page, is_harmless
 from .text import safe_text
 
-Cleanse = Callable[[str, Any], Any]
+# Characters beyond a text's limit that are looked at: a secret that begins before the limit ends in them, or
+# is hidden.
+MARGIN = 4_096
+_FRAME = '\n  File "'
 
-STARS = "********************"
-
-
-def cleanser(request: Any) -> Cleanse:
-    """Return ``cleanse(key, value)`` of the project's reporter filter; without one, it hides everything."""
-    try:
-        reporter_filter = get_exception_reporter_filter(request)
-    except Exception:  # settings or apps aren't ready, or the project's filter can't be imported
-        return lambda key, value: STARS
-
-    def cleanse(key: str, value: Any) -> Any:
-        try:
-            return reporter_filter.cleanse_setting(key, value)
-        except Exception:  # the project's own code
-            return STARS
-
-    return cleanse
+__all__ = ["MARGIN", "STARS", "Secrets", "cleansed"]
 
 
-def cleansed(text: str, limit: int, record: logging.LogRecord) -> str:
-    """Return a storable text of at most ``limit`` characters, secret parameters of URLs in it as stars."""
-    if "?" in text and "=" in text:
-        # Before the cut, which could separate a key from its value; beyond this nobody will see the text.
-        ends = text if len(text) <= 2 * limit else safe_text(text, 2 * limit)
-        text = cleanse_urls(ends, cleanser(record.__dict__.get("request")))
-    return safe_text(text, limit)
+class Secrets(Keys):
+    """What is secret in one record."""
+
+    def text(self, text: str, limit: int, *, ends: bool = False) -> str:
+        """Return a storable text of at most ``limit`` characters without its secrets.
+
+        Only what may be shown and a margin are looked at. With ``ends``, the last frames of a long traceback
+        are kept, too.
+        """
+        room = limit + MARGIN
+        if len(text) <= room:
+            return safe_text(text if is_harmless(text, self.request) else cleanse(text, self), limit)
+        tail = self._last_frames(text, limit // 2) if ends else ""
+        mark = f"… {len(text) - limit} characters cut …"
+        room = max(limit - len(mark) - len(tail), 0)
+        head = cleanse(text[: room + MARGIN], self, is_whole=False)
+        return safe_text(f"{head[:room]}{mark}{tail}", limit)
+
+    def page(self, html: str) -> str:
+        """Return a page whose values are cleansed already, without the secret parameters of URLs in it."""
+        return cleanse_page(html, self)
+
+    def _last_frames(self, text: str, limit: int) -> str:
+        """Return whole frames of a traceback's end: what begins with one continues no secret."""
+        start = text.find(_FRAME, len(text) - limit)
+        return cleanse(text[start:], self)[-limit:] if start > 0 else ""
 
 
-def cleanse_urls_in(value: Any, cleanse: Cleanse) -> Any:
-    """Return a plain value with the URLs in its texts cleansed."""
-    if type(value) is str:
-        return cleanse_urls(value, cleanse) if "?" in value else value
-    if type(value) is list:
-        return [cleanse_urls_in(item, cleanse) for item in value]
-    if type(value) is dict:
-        return {key: cleanse_urls_in(item, cleanse) for key, item in value.items()}
-    return value
-
-
-_PARAMETER = re.compile(r"""([?&;#])([^=?&;#\s"'<>]{1,100}+)=([^&;#\s"'<>]++)""")
-
-
-def cleanse_urls(text: str, cleanse: Cleanse, depth: int = 0) -> str:
-    """Return a text with the values of secret query parameters in it as stars."""
-
-    def stars(match: re.Match[str]) -> str:
-        start, key, value = match.groups()
-        if cleanse(unquote_plus(key), value) != value:
-            return f"{start}{key}={STARS}"
-        inner = unquote(value)  # a URL may be a parameter of another
-        if depth < 3 and "?" in inner:
-            cleansed = cleanse_urls(inner, cleanse, depth + 1)
-            value = value if cleansed == inner else quote(cleansed, safe="/*")
-        return f"{start}{key}={value}"
-
-    return _PARAMETER.sub(stars, text)
+def cleansed(text: str, limit: int, record: logging.LogRecord, *, ends: bool = False) -> str:
+    """Return a storable text of at most ``limit`` characters without its secrets."""
+    request = record.__dict__.get("request")
+    # A storm's messages need no more than this.
+    if len(text) <= limit and is_harmless(text, request):
+        return safe_text(text, limit)
+    return Secrets(request).text(text, limit, ends=ends)

@@ -6,12 +6,16 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 MESSAGE_LIMIT = 8_000
 TITLE_LIMIT = 200
 TRACEBACK_LIMIT = 64_000
+# Of one exception's text in it: the frames around it stay.
+_VALUE_LIMIT = TRACEBACK_LIMIT // 4
+
+Cut = Callable[[str, int], str]
 
 # Up to here the traceback module prints an exception itself; beyond, both ends of everything are printed.
 _MAX_FRAMES = 1_000
@@ -63,6 +67,11 @@ def one_line(text: str, limit: int = TITLE_LIMIT) -> str:
             start = "".join(char if char.isprintable() else " " for char in start)
     start = start.strip()
     return start if len(start) <= limit else start[: limit - 1] + "…"
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return the text cut at its end, with a mark that says so."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def title_of(message: str) -> str:
@@ -117,11 +126,14 @@ def exception_of(record: logging.LogRecord) -> tuple[BaseException | None, Trace
     return None, None
 
 
-def traceback_text(exc: BaseException, tb: TracebackType | None) -> tuple[str, bool]:
-    """Return what ``traceback.print_exception`` prints; of huge ones both ends, and True."""
+def traceback_text(exc: BaseException, tb: TracebackType | None, cut: Cut | None = None) -> tuple[str, bool]:
+    """Return what ``traceback.print_exception`` prints; of huge ones both ends, and True.
+
+    ``cut`` cuts the text of an exception, as ``safe_text`` does.
+    """
     try:
         if _is_huge(exc, tb):
-            return "".join(_ends(exc, tb, depth=0)), True
+            return "".join(_ends(exc, tb, depth=0, cut=cut or safe_text)), True
         return "".join(traceback.TracebackException(type(exc), exc, tb, compact=True).format()), False
     except Exception as error:  # fake tracebacks of task queues, exceptions with properties that raise
         name = class_name(type(exc))
@@ -154,7 +166,7 @@ def _is_huge(exc: BaseException, tb: TracebackType | None) -> bool:
             count += 1
             if link is not exc:
                 frames += _length(link.__traceback__)
-            if count > _MAX_LINKS or frames > _MAX_FRAMES or len(_value(link)) > TRACEBACK_LIMIT:
+            if count > _MAX_LINKS or frames > _MAX_FRAMES or len(_value(link)) > _VALUE_LIMIT:
                 return True
             if isinstance(link, BaseExceptionGroup):
                 pending.extend(link.exceptions)
@@ -174,21 +186,21 @@ def _length(tb: TracebackType | None) -> int:
     return length
 
 
-def _ends(exc: BaseException, tb: TracebackType | None, *, depth: int) -> Iterator[str]:
+def _ends(exc: BaseException, tb: TracebackType | None, *, depth: int, cut: Cut) -> Iterator[str]:
     chain = list(links(exc))
     first = chain.pop(0)
     left_out = len(chain) - 2 * _END_LINKS
     if left_out > 0:
         chain[_END_LINKS:-_END_LINKS] = []
     for number, link in reversed(list(enumerate(chain))):
-        yield from _link(link, link.__traceback__, depth=depth)
+        yield from _link(link, link.__traceback__, depth=depth, cut=cut)
         if left_out > 0 and number == _END_LINKS:
             yield f"\n… {left_out} exceptions cut …\n"
         yield "\nThe exception above led to the one below:\n\n"
-    yield from _link(first, tb, depth=depth)
+    yield from _link(first, tb, depth=depth, cut=cut)
 
 
-def _link(exc: BaseException, tb: TracebackType | None, *, depth: int) -> Iterator[str]:
+def _link(exc: BaseException, tb: TracebackType | None, *, depth: int, cut: Cut) -> Iterator[str]:
     yield "Traceback (most recent call last):\n"
     left_out = _length(tb) - 2 * _END_FRAMES
     if left_out > 0:
@@ -198,8 +210,8 @@ def _link(exc: BaseException, tb: TracebackType | None, *, depth: int) -> Iterat
     else:
         yield from traceback.format_tb(tb)
     value = _value(exc)
-    if isinstance(exc, BaseExceptionGroup) or len(value) > TRACEBACK_LIMIT:
-        yield f"{class_name(type(exc))}: {safe_text(value, TRACEBACK_LIMIT // 4)}\n"
+    if isinstance(exc, BaseExceptionGroup) or len(value) > _VALUE_LIMIT:
+        yield f"{class_name(type(exc))}: {cut(value, _VALUE_LIMIT)}\n"
     else:
         yield from traceback.format_exception_only(exc)
     if not isinstance(exc, BaseExceptionGroup):
@@ -209,4 +221,4 @@ def _link(exc: BaseException, tb: TracebackType | None, *, depth: int) -> Iterat
         return
     for number, member in enumerate(exc.exceptions[:_MAX_MEMBERS], 1):
         yield f"---------------- {number} of {len(exc.exceptions)} ----------------\n"
-        yield from _ends(member, member.__traceback__, depth=depth + 1)
+        yield from _ends(member, member.__traceback__, depth=depth + 1, cut=cut)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from django.core.checks import CheckMessage
 
+from .attached import check_attached
 from .buffering import check_buffer
 from .context import check_context
 from .databases import check_databases
@@ -25,6 +26,7 @@ def check_all() -> list[CheckMessage]:
     buffering = [item for item in found if is_buffering(item.handler)]
     messages = [message for item in buffering for check in OF_BUFFERS for message in check(item)]
     messages += [message for item in distinct_targets(found) for message in check_target(item)]
+    messages += check_attached(found)
     return [*messages, *check_settings(spooling=bool(buffering))]
 
 

@@ -20,6 +20,8 @@ class Found(NamedTuple):
     name: str
     handler: Any
     implicit: bool = False
+    # Another handler, or a queue's listener, has it.
+    is_passed_to: bool = False
 
 
 def live_handlers() -> list[Found]:
@@ -28,13 +30,20 @@ def live_handlers() -> list[Found]:
     waiting = [handler for logger in loggers for handler in getattr(logger, "handlers", [])]
     waiting += [*logging._handlers.values(), *buffers.configured().values()]  # type: ignore[attr-defined]
     found: dict[int, Found] = {}
+    passed_to: set[int] = set()
     while waiting:
         handler = waiting.pop(0)
         if id(handler) in found:
             continue
         found[id(handler)] = Found(getattr(handler, "name", None) or type(handler).__name__, handler)
-        waiting += [item for item in [*_held(handler)] if isinstance(item, logging.Handler)]
-    return [item for item in found.values() if _is_ours(type(item.handler))]
+        held = [item for item in [*_held(handler)] if isinstance(item, logging.Handler)]
+        passed_to |= {id(item) for item in held}
+        waiting += held
+    return [
+        item._replace(is_passed_to=key in passed_to)
+        for key, item in found.items()
+        if _is_ours(type(item.handler))
+    ]
 
 
 def distinct_targets(found: list[Found]) -> list[Found]:

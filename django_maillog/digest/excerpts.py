@@ -9,7 +9,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
-from ..frames import Section, sections
+from ..frames import Section, package_of, sections
 
 # Controls but tab and newline, soft hyphen, bidi controls, line separators, invisible operators, surrogates,
 # tags.
@@ -38,6 +38,8 @@ BREAKS = re.compile(r"[\s\x1c-\x1f\x85\u2028\u2029]+")
 # Bytes of HTML: what a remark about what was left out takes, and the least that a text is cut to.
 REMARK_WEIGHT = 60
 SHORTEST = 200
+# Frames of libraries in a row that a remark takes the place of, in the text.
+LEAST_FOLDED = 2
 
 
 def visible(text: str) -> str:
@@ -70,6 +72,12 @@ def clip(text: str, limit: int) -> tuple[str, int]:
     if gone <= 0:
         return text, 0
     return f"{text[: limit // 3]}… {gone:,} characters left out …{text[limit // 3 - limit :]}", gone
+
+
+def clip_end(text: str, limit: int) -> str:
+    """The text up to ``limit`` characters, and how many more there are."""
+    gone = len(text) - limit
+    return text if gone <= 0 else f"{text[:limit]}… {gone:,} more characters, all of it below …"
 
 
 def cut_middle(text: str, room: int) -> tuple[str, int]:
@@ -142,6 +150,28 @@ def _dropped(found: list[Section], excess: int) -> set[int]:
 def _from_the_middle(indexes: list[int]) -> list[int]:
     middle = (len(indexes) - 1) / 2
     return [indexes[place] for place in sorted(range(len(indexes)), key=lambda place: abs(place - middle))]
+
+
+def folded(parts: list[Passage]) -> str:
+    """The passages as text; a remark for each run of library frames, but not where an error was raised."""
+    texts = []
+    for number, part in enumerate(parts):
+        is_followed = number + 1 < len(parts) and parts[number + 1].kind != ""
+        texts.append(_folded(part.text, is_followed=is_followed) if part.kind == "library" else part.text)
+    return "".join(texts)
+
+
+def _folded(text: str, *, is_followed: bool) -> str:
+    frames = list(sections(text))
+    kept = [] if is_followed else frames[-1:]
+    frames = frames[: len(frames) - len(kept)]
+    if len(frames) < LEAST_FOLDED:
+        return text
+    packages = dict.fromkeys(package_of(section.frame.path) for section in frames if section.frame)
+    first = frames[0].text
+    margin = first[: len(first) - len(first.lstrip(" |+"))]
+    names = ", ".join(list(packages)[:3]) + (" and others" if len(packages) > 3 else "")
+    return f"{margin}… {len(frames)} frames of {names} …\n" + "".join(section.text for section in kept)
 
 
 def _joined(found: list[Section], dropped: set[int]) -> Iterator[Passage]:

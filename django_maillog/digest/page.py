@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import platform
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import django
+
 from ..policy import Reason
 from . import timebar, words
 from .clock import Clock
-from .excerpts import one_line, visible
+from .excerpts import clip_end, one_line, visible
 from .report import GroupReport, Report
-from .samples import Fitted, Sample, place_of, request_line, share_out
+from .samples import SINGLE_MESSAGE, Fitted, Sample, circumstances, place_of, request_line, share_out
 
 ROWS_HEADING = "In short"
 OVERVIEW_SHOWN = 8
@@ -20,6 +23,7 @@ HOSTS_SHOWN = 4
 TITLE_SHOWN = 120
 # Of these, where the title alone does not say which group it is.
 PLACE_SHOWN = 70
+VERSIONS = f"Python {platform.python_version()}, Django {django.get_version()}"
 NO_MESSAGE = "(no message)"
 
 
@@ -66,6 +70,7 @@ class Composer:
             "rest": words.rest(report, detailed + rows),
             "remarks": [*words.left_out(report, clock), *remarks, *map(visible, problems)],
             "zone": clock.zone,
+            "versions": VERSIONS,
         }
 
     def _pages(self, groups: list[GroupReport], size: Size) -> list[GroupPage]:
@@ -137,6 +142,9 @@ class GroupPage:
 
     def _facts(self) -> Iterator[str]:
         group = self.group
+        yield from circumstances(group.sample or {})
+        if release := self._release():
+            yield release
         if self.report.has_history and group.total > group.count:
             yield f"In all: {group.total:,} since {self.clock.exact(group.first_seen_at)}"
         if group.hosts:
@@ -148,6 +156,14 @@ class GroupPage:
                 value = group.sample and group.sample.get(key)
                 if value and value != "MainThread":
                     yield f"{name}: {one_line(str(value), 80)}"
+
+    def _release(self) -> str:
+        first, last = (one_line(text, 60) for text in (self.group.first_release, self.group.last_release))
+        if not last:
+            return ""
+        if self.group.state == "regressed":
+            return f"Release: back in {last}, first seen in {first}"
+        return f"Release: {last}" if first == last else f"Release: {last}, first seen in {first}"
 
     def _hosts(self) -> str:
         hosts = self.group.hosts
@@ -164,10 +180,10 @@ class GroupPage:
         messages = [(text, count) for text, count in self.group.messages if text]
         others = sum(count for text, count in self.group.messages if not text)
         if len(messages) == 1 and not others:
-            (text, _count) = messages[0]
-            is_told = one_line(text, 200) in title
+            text = self.sample.message if self.single and self.sample.message else messages[0][0]
+            is_told = one_line(text, len(text) + 1) in title
             if self.single and not is_told:
-                yield {"count": "", "text": visible(text[:2000])}
+                yield {"count": "", "text": visible(clip_end(text, SINGLE_MESSAGE))}
             if self.single or is_told:
                 return
         yield from _counted(self.group.messages, "message")

@@ -35,6 +35,8 @@ class GroupReport:
     first_at: datetime
     last_at: datetime
     first_seen_at: datetime
+    first_release: str = ""
+    last_release: str = ""
     hosts: dict[str, int] = field(default_factory=dict)
     processes: int = 1
     messages: list[tuple[str, int]] = field(default_factory=list)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ..frames import Frame, innermost
+from ..frames import Frame, innermost, is_library
 from .before import Before
-from .excerpts import clip, cut_middle, one_line, shorten, visible, weight
+from .excerpts import clip, cut_middle, folded, one_line, shorten, visible, weight
 
 TEXTS = ("formatted", "traceback", "stack_info")
 META_SHOWN = ("HTTP_HOST", "HTTP_REFERER", "HTTP_USER_AGENT", "REMOTE_ADDR")
 TEXT_LIMIT = 64_000
 TEXT_LIMIT_OF_MANY = 32_000
 VALUE_LIMIT = 2_000
+# Characters of a message above its sample: of the mail's only record, and of one among others.
+SINGLE_MESSAGE = 2_000
+LISTED_MESSAGE = 300
 # Bytes of HTML around a name and its value.
 PAIR_WEIGHT = 250
 
@@ -39,9 +42,11 @@ class Sample:
     def __init__(self, value: Mapping[str, Any], *, everything: bool) -> None:
         self.request = request_line(value.get("request"))
         self.where = place_of(value)
+        self.message = _string(value.get("message"))
         limit = TEXT_LIMIT if everything else TEXT_LIMIT_OF_MANY
+        listed = SINGLE_MESSAGE if everything else LISTED_MESSAGE
         self._is_cut = any(len(_string(value.get(key))) > limit for key in TEXTS)
-        self._texts = [(heading, text, weight(text)) for heading, text in _texts(value, limit)]
+        self._texts = [(heading, text, weight(text)) for heading, text in _texts(value, limit, listed)]
         self._tables = [
             Table(heading, [self._pair(name, content) for name, content in values.items()])
             for heading, values in _tables(value, everything=everything)
@@ -64,9 +69,7 @@ class Sample:
             excerpt = shorten(text, max(share, 200))
             is_cut |= bool(excerpt.frames_cut or excerpt.characters_cut)
             parts = [part._asdict() for part in excerpt.parts]
-            blocks.append(
-                {"heading": heading, "parts": parts, "text": "".join(part.text for part in excerpt.parts)}
-            )
+            blocks.append({"heading": heading, "parts": parts, "text": folded(excerpt.parts)})
         if block := self._before.block(room_before):
             blocks.append(block)
         is_cut |= bool(self.need_before) and not block
@@ -101,7 +104,7 @@ def share_out(needs: list[int], room: int) -> list[int]:
 
 
 def request_line(request: object) -> str:
-    """``GET /orders/7/ → 500, user anna``."""
+    """``GET /orders/7/ → 500``."""
     if not isinstance(request, Mapping):
         return ""
     line = " ".join(
@@ -109,17 +112,31 @@ def request_line(request: object) -> str:
     )
     if status := request.get("status_code"):
         line += f" → {_string(status)}"
-    if user := request.get("user"):
-        line += f", user {one_line(_string(user), 80)}"
     return one_line(line, 500)
+
+
+def circumstances(sample: Mapping[str, Any]) -> Iterator[str]:
+    """Who asked for what: "User: 42 anna", "View: shop.views.order (orders/<int:pk>/)"."""
+    request = sample.get("request")
+    if not isinstance(request, Mapping):
+        return
+    if user := one_line(_string(request.get("user")), 80):
+        yield f"User: {user}"
+    view, route = (one_line(_string(request.get(name)), 120) for name in ("view", "route"))
+    if view or route:
+        yield f"View: {view} ({route})" if view and route else f"View: {view}" if view else f"Route: {route}"
 
 
 def _string(value: object) -> str:
     return value if isinstance(value, str) else "" if value is None else str(value)
 
 
-def _texts(sample: Mapping[str, Any], limit: int) -> Iterator[tuple[str, str]]:
+def _texts(sample: Mapping[str, Any], limit: int, listed: int) -> Iterator[tuple[str, str]]:
     formatted, trace, stack = (visible(clip(_string(sample.get(key)), limit)[0]).rstrip() for key in TEXTS)
+    message = visible(_string(sample.get("message"))).rstrip()
+    if len(message) > listed and message not in formatted:
+        # Where messages are listed, it is cut.
+        yield "Message", message
     if formatted:
         yield "", formatted
     if trace and trace not in formatted:
@@ -155,7 +172,11 @@ def place_of(value: Mapping[str, Any]) -> str:
         frame = innermost(text[-TEXT_LIMIT:])
     else:
         path, function = _string(value.get("pathname")), _string(value.get("function"))
-        frame = Frame(path, _string(value.get("lineno", "?")), function) if path else None
+        frame = (
+            Frame(path, _string(value.get("lineno", "?")), function)
+            if path and not is_library(path)
+            else None
+        )
     return visible(one_line(frame.place, 160)) if frame else ""
 
 

@@ -67,7 +67,7 @@ class _Tally:
     """What is counted of one fingerprint; bounded however many values come."""
 
     def __init__(self, value: CapturedRecord) -> None:
-        self.first = self.sample = value
+        self.first = self.sample = self.last = value
         self.count = self.level = 0
         self.hosts: Counter[str] = Counter()
         self.messages: Counter[str] = Counter()
@@ -77,6 +77,7 @@ class _Tally:
 
     def add(self, value: CapturedRecord) -> None:
         self.count += 1
+        self.last = value
         self.times.add(_time(value))
         level: object = value.get("level")
         self.level = max(self.level, level if isinstance(level, int) else 0)
@@ -107,6 +108,8 @@ class _Tally:
             first_at=first_at,
             last_at=last_at,
             first_seen_at=first_at,
+            first_release=str(self.first.get("release") or ""),
+            last_release=str(self.last.get("release") or ""),
             hosts={host: count for host, count in self.hosts.items() if host},
             processes=len(self.processes),
             messages=_most_common(self.messages),

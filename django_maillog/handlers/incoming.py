@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from .. import buffers
-from ..capture.secrets import cleanse_urls, cleanser
 from ..capture.text import message_of
 from ..digest import Report
 
@@ -59,12 +58,6 @@ class Incoming(logging.Handler):
     def note(self, record: logging.LogRecord) -> bool:
         """Drop a record below the level of reports; one that keeps what it says does so without a lock."""
         return False
-
-
-def url_cleanser(record: logging.LogRecord) -> Callable[[str], str]:
-    """Replaces the values of secret query parameters, by the filter of the project's technical reports."""
-    cleanse = cleanser(getattr(record, "request", None))
-    return lambda text: cleanse_urls(text, cleanse)
 
 
 def formattable(record: logging.LogRecord) -> logging.LogRecord:

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 
 from .. import buffers, compat, digest
+from ..capture.secrets import Secrets
 from ..capture.text import header_text, message_of, safe_text
 from ..outbox import connection as outgoing
 from . import arguments, incoming, names, technical
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 STDLIB_TIMEOUT = 5.0  # seconds; what logging.handlers.SMTPHandler really waits, whatever its docstring says
 SUBJECT_LIMIT = 400  # characters; folding a header takes far more than linear time
 BODY_LIMIT = 5_000_000  # characters
+CLEANSED_LIMIT = 100_000  # characters; cleansing so many takes some milliseconds
 
 
 class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
@@ -172,14 +174,15 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
         if not overridden and not self.get_recipients():
             return
         record = incoming.formattable(record)
-        cleanse = incoming.url_cleanser(record)
-        subject = self.format_subject(cleanse(str(self.getSubject(record))))
+        secrets = Secrets(getattr(record, "request", None))
+        subject = self.format_subject(secrets.text(str(self.getSubject(record)), SUBJECT_LIMIT))
         if self.mailhost is None:
             body = f"{self.format(incoming.without_exception(record))}\n\n{self._text_report(record)}"
         else:
             body = self.format(record)
         html = self._html_report(record)
-        self.send_mail(subject, cleanse(body), html_message=html and cleanse(html))
+        body = secrets.text(body, CLEANSED_LIMIT, ends=True)
+        self.send_mail(subject, body, html_message=html and secrets.page(html[:BODY_LIMIT]))
 
     def getSubject(self, record: logging.LogRecord) -> str:
         """The ``subject`` argument, else level, internal or EXTERNAL IP, and message; to be overridden."""

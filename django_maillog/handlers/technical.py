@@ -13,16 +13,24 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.models import Manager, QuerySet
 from django.http import HttpRequest, QueryDict
+from django.template.defaultfilters import pprint
 from django.utils.datastructures import MultiValueDict
 from django.utils.functional import LazyObject, Promise, empty
 from django.utils.module_loading import import_string
 from django.views.debug import ExceptionReporter
 
-from ..capture.secrets import cleanse_urls, cleanser
+from .. import conf
+from ..capture.secrets import MARGIN, STARS, Secrets
+from ..capture.text import text_of
 
 DEFAULT_REPORTER = ExceptionReporter
 NOT_LOADED = "[not loaded]"
-URLS = ("QUERY_STRING", "REQUEST_URI", "RAW_URI", "HTTP_REFERER")
+# Characters of a variable, as in Django's reports, and of a parameter or header.
+VARIABLE_LIMIT = 4_096
+PARAMETER_LIMIT = 8_000
+LINE_LIMIT = 500
+# What an address is made of.
+SERVER = ("SERVER_NAME", "SERVER_PORT", "wsgi.url_scheme")
 
 
 class BriefSettings(dict[str, Any]):
@@ -61,7 +69,8 @@ def request_of(record: logging.LogRecord) -> HttpRequest | None:
 def make(reporter: type[ExceptionReporter], record: logging.LogRecord, message: str) -> ExceptionReporter:
     """The reporter of one record; without an exception the message stands for its value."""
     request = request_of(record)
-    return _make(reporter, record, message, request and _without_secrets(request, request.POST))
+    cleansed = type("CleansedReporter", (_Cleansed, reporter), {})
+    return _make(cleansed, record, message, request and _without_secrets(request, request.POST))
 
 
 def offline_html(reporter: type[ExceptionReporter], record: logging.LogRecord, message: str) -> str:
@@ -74,22 +83,35 @@ def offline_html(reporter: type[ExceptionReporter], record: logging.LogRecord, m
 
 def _without_secrets(request: HttpRequest, post: QueryDict) -> HttpRequest:
     """A copy whose parameters are cleansed by the project's filter, key by key, in its URLs as well."""
-    cleanse = cleanser(request)
+    secrets = Secrets(request)
     kind = type(request)
     copy = kind.__new__(kind)
     vars(copy).update(vars(request))
-    urls = {name: str(request.META[name]) for name in URLS if name in request.META}
-    urls = {name: cleanse_urls(f"?{url}", cleanse)[1:] for name, url in urls.items()}
+    if not conf.personal_data():
+        nothing = QueryDict()
+        server = {name: value for name, value in request.META.items() if name in SERVER}
+        vars(copy).update(
+            META=server, COOKIES={}, GET=nothing, _post=nothing, _files=MultiValueDict(), user=""
+        )
+        return copy
+    meta = {
+        name: secrets.value(name, secrets.text(value, PARAMETER_LIMIT) if isinstance(value, str) else value)
+        for name, value in request.META.items()
+    }
     vars(copy).update(
-        META={**request.META, **urls}, GET=_cleansed(request.GET, cleanse), _post=_cleansed(post, cleanse)
+        META=meta,
+        COOKIES=dict.fromkeys(request.COOKIES, STARS),
+        GET=_cleansed(request.GET, secrets),
+        _post=_cleansed(post, secrets),
     )
     return copy
 
 
-def _cleansed(parameters: QueryDict, cleanse: Callable[[str, Any], Any]) -> QueryDict:
-    cleansed = parameters.copy()
+def _cleansed(parameters: QueryDict, secrets: Secrets) -> QueryDict:
+    cleansed = QueryDict(mutable=True)
     for key, values in parameters.lists():
-        cleansed.setlist(key, [cleanse(key, value) for value in values])
+        shown = [secrets.value(key, secrets.text(str(value), PARAMETER_LIMIT)) for value in values]
+        cleansed.setlist(secrets.text(key, VARIABLE_LIMIT), shown)
     return cleansed
 
 
@@ -103,16 +125,72 @@ def _make(
     return reporter(request, exc_type, exc_value, traceback, is_email=True)
 
 
-class _Offline(ExceptionReporter):
-    """Shows lazy values among the variables by their class: showing their content would load it."""
+class _Cleansed(ExceptionReporter):
+    """Shows no secret that a variable, a line of source or the exception holds, by name or within a text."""
 
     def get_exception_traceback_frames(
         self, exc_value: BaseException | None, tb: TracebackType | None
     ) -> Iterator[dict[str, Any]]:
+        secrets = Secrets(self.request)
         for frame in super().get_exception_traceback_frames(exc_value, tb):
             if "vars" in frame:
-                frame["vars"] = [(name, _loaded(value)) for name, value in frame["vars"]]
+                variables = frame["vars"] if conf.personal_data() else ()
+                frame["vars"] = [
+                    (name, _Shown(self.variable(name, value, secrets))) for name, value in variables
+                ]
+            if "context_line" in frame:
+                _cleanse_source(frame, secrets)
             yield frame
+
+    def get_traceback_data(self) -> dict[str, Any]:
+        data = super().get_traceback_data()
+        secrets = Secrets(self.request)
+        for name in ("exception_value", "exception_notes"):
+            if name in data:
+                data[name] = secrets.text(text_of(data[name]), PARAMETER_LIMIT)
+        return data
+
+    def variable(self, name: str, value: object, secrets: Secrets) -> str:
+        """What is shown of one variable."""
+        if secrets.hides_in_text(name, named=True):
+            return STARS
+        if type(value) in (str, bytes):
+            value = value[: VARIABLE_LIMIT + MARGIN + 1]  # type: ignore[index]
+        return secrets.text(pprint(value), VARIABLE_LIMIT)
+
+
+class _Shown:
+    """What a variable is shown as, already written."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def _cleanse_source(frame: dict[str, Any], secrets: Secrets) -> None:
+    """Hide the literals in lines of source that a secret's name stands before, as in a traceback."""
+    lines = [*frame["pre_context"], frame["context_line"], *frame["post_context"]]
+    quoted = "".join(f"\n    {str(line)[:LINE_LIMIT]}" for line in lines)
+    cleansed = secrets.text(f'File "", line 1{quoted}', len(quoted) + 2 * LINE_LIMIT)
+    shown = [line[4:] for line in cleansed.split("\n")[1:]]
+    if len(shown) != len(lines):
+        # A text of several lines is secret.
+        shown = [STARS] * len(lines)
+    number = len(frame["pre_context"])
+    frame |= {
+        "pre_context": shown[:number],
+        "context_line": shown[number],
+        "post_context": shown[number + 1 :],
+    }
+
+
+class _Offline(_Cleansed):
+    """Shows lazy values among the variables by their class: showing their content would load it."""
+
+    def variable(self, name: str, value: object, secrets: Secrets) -> str:
+        return super().variable(name, _loaded(value), secrets)
 
 
 def _loaded(value: object) -> object:

@@ -8,7 +8,7 @@ from datetime import datetime
 from .. import moments
 from ..capture.captured import CapturedRecord
 from ..capture.kinds import kind_of
-from ..capture.text import has_own_title
+from ..capture.text import has_own_title, shortened
 from ..models import Batch
 from ..policy import Kind
 
@@ -31,14 +31,16 @@ class Fold:
     messages: dict[str, int] = field(default_factory=dict)
     titles: dict[str, int] = field(default_factory=dict)
     hours: Hours = field(default_factory=dict)
+    first_release: str = ""
+    last_release: str = ""
 
     def add(self, value: CapturedRecord) -> None:
         self.count += 1
         moment = value["time"]
         if moment < self.first:
-            self.first = moment
+            self.first, self.first_release = moment, value.get("release", "")
         if moment > self.last:
-            self.last = moment
+            self.last, self.last_release = moment, value.get("release", "")
         count_hour(self.hours, int(moment // 3600), value["level"])
         count_message(self.messages, value["message"])
         if has_own_title(value["title"], value["message"]):
@@ -81,21 +83,23 @@ class Arrivals:
     level: int = 0
     first_at: datetime = datetime.max
     last_at: datetime = datetime.min
+    first_release: str = ""
+    last_release: str = ""
 
     def sum_up(self) -> None:
         """Count everything: not line by line, since nearly all lines of a storm are in the folds."""
-        times: list[float] = []
+        times: list[tuple[float, str]] = []
         for occurrences in self.places.values():
             for value in occurrences.kept:
                 count_hour(self.hours, int(value["time"] // 3600), value["level"])
-                times.append(value["time"])
+                times.append((value["time"], value.get("release", "")))
             if fold := occurrences.fold:
-                times += fold.first, fold.last
+                times += (fold.first, fold.first_release), (fold.last, fold.last_release)
                 for (hour, level), number in fold.hours.items():
                     count_hour(self.hours, hour, level, number)
         self.count = sum(self.hours.values())
         self.level = max(level for _hour, level in self.hours)
-        first, last = min(times), max(times)
+        (first, self.first_release), (last, self.last_release) = min(times), max(times)
         self.first_at = moments.at(first)
         self.last_at = self.first_at if first == last else moments.at(last)
 
@@ -126,7 +130,7 @@ def count_hour(hours: Hours, hour: int, level: int, number: int = 1) -> None:
 
 def count_message(messages: dict[str, int], message: str, number: int = 1) -> None:
     """Count a message, or a title, among the distinct ones; beyond MAX_MESSAGES under ``""``."""
-    text = message[:MESSAGE_LENGTH]
+    text = shortened(message, MESSAGE_LENGTH)
     if text not in messages and len(messages) >= MAX_MESSAGES:
         text = ""
     messages[text] = messages.get(text, 0) + number

@@ -35,6 +35,8 @@ ASKED = (
     "level",
     "first_seen_at",
     "last_seen_at",
+    "first_release",
+    "last_release",
     "episode_at",
     "episode_count",
 )
@@ -83,6 +85,7 @@ class GroupRows:
                 continue
             if not sighting.silenced:
                 self._enter(group, latest)
+            _note_releases(group, arrived)
             self._count(group, sighting, is_news=policy.state(rules, sighting) is not Reason.REPEAT)
         return dues
 
@@ -145,6 +148,8 @@ class GroupRows:
             "logger": value["logger"][:255],
             "first_seen_at": arrived.first_at,
             "last_seen_at": arrived.last_at,
+            "first_release": arrived.first_release,
+            "last_release": arrived.last_release,
             "count": arrived.count,
             "episode_at": arrived.first_at,
             "episode_count": arrived.count,
@@ -188,6 +193,8 @@ class GroupRows:
                 "kind": group.kind,
                 "first_seen_at": group.first_seen_at,
                 "last_seen_at": group.last_seen_at,
+                "first_release": group.first_release,
+                "last_release": group.last_release,
                 "episode_at": group.episode_at,
                 "episode_count": group.episode_count,
                 "episode_batch_id": group.episode_batch_id,
@@ -204,6 +211,14 @@ class GroupRows:
                 counts[moments.at(hour * moments.HOUR), level] += count
             for (hour_at, level), count in sorted(counts.items()):
                 yield {"count": count, "group_id": group.pk, "hour_at": hour_at, "level": level}
+
+
+def _note_releases(group: Group, arrived: Arrivals) -> None:
+    """Note in which releases the group was first and last seen, as far as its records say."""
+    if arrived.first_at < group.first_seen_at or not group.first_release:
+        group.first_release = arrived.first_release or group.first_release
+    if arrived.last_at >= group.last_seen_at:
+        group.last_release = arrived.last_release or group.last_release
 
 
 def _version(group: Group) -> Row:

@@ -16,6 +16,7 @@ from .group_rows import GroupRows
 
 DETAILS = (
     "title",
+    "release",
     "pathname",
     "lineno",
     "function",

@@ -235,6 +235,14 @@ class Migration(migrations.Migration):
                 ("logger", models.CharField(max_length=255, verbose_name="logger")),
                 ("first_seen_at", models.DateTimeField(verbose_name="first seen")),
                 ("last_seen_at", models.DateTimeField(verbose_name="last seen")),
+                (
+                    "first_release",
+                    models.CharField(blank=True, max_length=200, verbose_name="first seen in release"),
+                ),
+                (
+                    "last_release",
+                    models.CharField(blank=True, max_length=200, verbose_name="last seen in release"),
+                ),
                 ("count", models.BigIntegerField(default=0, verbose_name="records")),
                 (
                     "episode_at",

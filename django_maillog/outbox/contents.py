@@ -28,7 +28,7 @@ from django.urls import NoReverseMatch, reverse
 
 from .. import conf, digest, moments
 from ..capture.captured import CapturedRecord
-from ..capture.text import has_own_title, one_line
+from ..capture.text import has_own_title, one_line, shortened
 from ..models import Batch, Group, Host, Record, Silence, Status
 from ..policy import Kind
 
@@ -124,7 +124,8 @@ class _Details:
         occurrences = list(found[:ROWS_READ])
         for row in occurrences:
             self.spans[row.group].append((row.first_at, row.last_at, row.count))
-            for text, number in row.messages.items() if row.folded else [(row.message[:200], row.count)]:
+            message = shortened(row.message, 200)
+            for text, number in row.messages.items() if row.folded else [(message, row.count)]:
                 self.messages[row.group][text] += number
             title = row.title or ""
             own = [(title, row.count)] if has_own_title(title, row.message) else []
@@ -167,6 +168,8 @@ def _group_report(batch: Batch, group: Group, row: dict[str, Any]) -> digest.Gro
         first_at=row["first"],
         last_at=row["last"],
         first_seen_at=group.first_seen_at,
+        first_release=group.first_release,
+        last_release=group.last_release,
         processes=0,
         url=admin_url("group", group.pk),
     )
@@ -195,7 +198,7 @@ def _failures(batch: Batch) -> Iterator[str]:
         buffer = "this buffer" if name == batch.buffer else f"buffer {one_line(name, 80)}"
         yield (
             f"{mails} of {buffer} with {records} could not be delivered: {error} "
-            "Retry or cancel in the admin."
+            "Mend the cause, then retry or cancel in the admin, or: manage.py flush_maillogs --retry-failed"
         )
 
 

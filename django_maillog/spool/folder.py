@@ -42,12 +42,24 @@ def spool_folder() -> Path:
 def private_folder(folder: Path) -> Path:
     """Make the folder if it is missing; raise UnsafeFolder unless nobody else can enter it."""
     try:
+        if conf.spool_dir() is None:
+            _make_private(folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _share(folder)
     except OSError as error:
         raise UnsafeFolder(f"{folder} can't be made: {error}") from error
     verify(folder)
     return folder
+
+
+def _make_private(folder: Path) -> None:
+    """Make the default folder, and what is missing above it, for this user alone, whatever the umask."""
+    if folder.is_dir():
+        return
+    _make_private(folder.parent)
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+        folder.chmod(0o700)
 
 
 def verify(folder: Path) -> None:

@@ -32,7 +32,15 @@ ADDRESS_CHARACTERS = 320
 MAX_RECIPIENTS = 1_000
 # What a record must say, and of what kind other fields are if it has them.
 TEXTS = ("logger", "message", "title", "fingerprint", "cause", "site", "host", "buffer")
-OPTIONAL = {"free_text": bool, "traceback": str, "html": str, "pathname": str, "request": dict, "extra": dict}
+OPTIONAL = {
+    "free_text": bool,
+    "traceback": str,
+    "release": str,
+    "html": str,
+    "pathname": str,
+    "request": dict,
+    "extra": dict,
+}
 NUMBERS = (("level", -(2**31), 2**31 - 1), ("process", 0, 2**63 - 1))
 
 # Without what json.loads adds: a storm is read here, line by line.
@@ -197,6 +205,8 @@ def _encode_repeat(repeat: CapturedRecord) -> bytes:
         line = f'{line},"title":{quoted(repeat["title"])}'
     if "process" in repeat:
         line = f'{line},"process":{repeat["process"]}'
+    if "release" in repeat:
+        line = f'{line},"release":{quoted(repeat["release"])}'
     if "request" in repeat:
         line = f'{line},"request":{json_text(repeat["request"])}'
     return f'{line},"buffer":{quoted(repeat["buffer"])}}}\n'.encode()

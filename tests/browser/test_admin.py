@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from django_maillog.models import Batch, Group, Record, Status
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
+View = Callable[[HttpRequest], HttpResponse]
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
 
@@ -155,3 +157,32 @@ def test_no_page_is_wider_than_the_screen(
             wide[path] = needed
 
     assert wide == {}
+
+
+def forbid_frames(get_response: View) -> View:
+    """A project's middleware: no frames, on pages that say nothing else themselves."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        response.headers.setdefault("Content-Security-Policy", "frame-src 'none'")
+        return response
+
+    return middleware
+
+
+def test_where_no_frames_are_allowed_a_link_leads_to_the_mail(
+    log_in: Page, live_server: LiveServer, settings: Any
+) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.forbid_frames"]
+    batch = Batch.objects.filter(status=Status.SENT)[0]
+    page = log_in
+
+    page.goto(f"{live_server.url}/admin/django_maillog/batch/{batch.pk}/change/")
+    framed = page.frame_locator("iframe.maillog-mail").first.locator("body")
+    hint = page.get_by_text("The frame below stays blank where the Content-Security-Policy")
+    assert hint.is_visible()
+    assert framed.count() == 0 or batch.subject[:20] not in framed.inner_text()
+    page.get_by_role("link", name="Open it in a page of its own").first.click()
+
+    assert page.url.endswith("/mail.html/")
+    assert "Times are in" in page.locator("body").inner_text()

@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
 from ...buffers import muted
+from ...digest.excerpts import visible
 from ...flush import Summary, flush, retry_failed
 from ...health import MAX_AGE_SECONDS, check
 from ...hosts import forget
@@ -122,12 +123,12 @@ class Command(BaseCommand):
                 )
         except Error as error:
             raise CommandError(
-                f"The database can't be used: {error}\n"
+                f"The database can't be used: {visible(str(error))}\n"
                 f"Nothing is lost: the records stay in {spool_folder()}. "
                 "If the tables are missing, run: manage.py migrate"
             ) from error
         except (ImproperlyConfigured, UnsafeFolder) as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(visible(str(error))) from error
         except KeyboardInterrupt:
             raise CommandError(
                 "Interrupted. Nothing is lost: the next flush goes on from here.", returncode=INTERRUPTED
@@ -140,7 +141,7 @@ class Command(BaseCommand):
         if as_json:
             self.stdout.write(json.dumps(health.as_dict()))
         for level, reason in health.reasons if not as_json else ():
-            self.stdout.write(f"{level.name}: {reason}")
+            self.stdout.write(visible(f"{level.name}: {reason}"))
         if not health.reasons and not as_json:
             self.stdout.write("OK: nothing that is due waits.")
         sys.exit(health.level)
@@ -148,8 +149,8 @@ class Command(BaseCommand):
     def _forget(self, name: str) -> None:
         if not forget(name):
             names = ", ".join(Host.objects.order_by("name").values_list("name", flat=True)) or "none"
-            raise CommandError(f"No host is called {name!r}. There is: {names}.")
-        self.stdout.write(f"Forgotten: {name}.")
+            raise CommandError(visible(f"No host is called {name!r}. There is: {names}."))
+        self.stdout.write(visible(f"Forgotten: {name}."))
 
     def _watch(self, options: FlushOptions, *, interval: float, as_json: bool) -> None:
         def tell(summary: Summary) -> None:
@@ -186,14 +187,16 @@ class Command(BaseCommand):
             return
         for mail in planned:
             addressees = ", ".join(mail.recipients) or "nobody: ADMINS is empty, so it stays pending"
-            self.stdout.write(f"{mail.buffer}: {counted(mail.records)} to {addressees}\n    {mail.subject}")
+            said = f"{mail.buffer}: {counted(mail.records)} to {addressees}\n    {mail.subject}"
+            self.stdout.write(visible(said))
         if not planned:
             self.stdout.write("Nothing that is imported would be sent.")
         if number:
             self.stdout.write(f"{counted(number)} in the spool would be imported first:")
         for mail in spool:
             addressees = ", ".join(mail.recipients) or "nobody"
-            self.stdout.write(f"{mail.buffer}: {counted(mail.records)} to {addressees}\n    {mail.subject}")
+            said = f"{mail.buffer}: {counted(mail.records)} to {addressees}\n    {mail.subject}"
+            self.stdout.write(visible(said))
 
     def _print(self, summary: Summary, *, as_json: bool) -> None:
         if as_json:
@@ -221,7 +224,7 @@ class Command(BaseCommand):
                 )
             )
         for problem in problems():
-            self.stderr.write(self.style.WARNING(problem))
+            self.stderr.write(self.style.WARNING(visible(problem)))
 
 
 def _seconds(text: str) -> float:

@@ -14,6 +14,8 @@ from tqdm import tqdm
 
 from ... import buffers, conf
 from ...database_clock import database_now
+from ...digest.excerpts import visible
+from ...erase import erase_text, erase_user
 from ...prune import prune
 
 
@@ -21,7 +23,9 @@ class Command(BaseCommand):
     """Parses, prunes, prints."""
 
     help = (
-        "Delete sent and cancelled batches with their records. Failed batches are kept until somebody acts."
+        "Delete sent and cancelled batches with their records; failed ones a year after nobody acted. "
+        "With --user or --text, erase what records and mails say of somebody instead: import first, with "
+        "flush_maillogs, what waits in the spool."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -31,19 +35,35 @@ class Command(BaseCommand):
             help="Delete what is older than this many days. Default: MAILLOG_RETENTION_DAYS.",
         )
 
+        parser.add_argument(
+            "--user",
+            help="Erase the records of requests by this user, a key or a name, and the mails with them. "
+            "Default: nobody's.",
+        )
+        parser.add_argument(
+            "--text",
+            help="Erase records, titles and mails that contain this text, such as an address. Default: none.",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             now = database_now()
             days = options["days"] if options["days"] is not None else conf.retention_days()
             with buffers.muted(), tqdm(unit=" rows", disable=not sys.stderr.isatty()) as bar:
-                deleted = prune(now - timedelta(days=days), now, progress=bar.update)
+                if options["user"] or options["text"]:
+                    erased = erase_user(options["user"], progress=bar.update) if options["user"] else 0
+                    erased += erase_text(options["text"], progress=bar.update) if options["text"] else 0
+                    said = f"{erased} rows erased."
+                else:
+                    deleted = prune(now - timedelta(days=days), now, progress=bar.update)
+                    said = f"{deleted} rows deleted."
         except Error as error:
-            raise CommandError(f"The database can't be used: {error}") from error
+            raise CommandError(f"The database can't be used: {visible(str(error))}") from error
         except ImproperlyConfigured as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
             raise CommandError("Interrupted. What is deleted is deleted.", returncode=130) from None
-        self.stdout.write(f"{deleted} rows deleted.")
+        self.stdout.write(said)
 
 
 def _days(text: str) -> float:

@@ -1,0 +1,137 @@
+"""MAILLOG_PERSONAL_DATA keeps people out of everything, and prune_maillogs erases somebody afterwards."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import RequestFactory
+from django.utils import timezone
+
+from django_maillog import conf
+from django_maillog.capture.plain import json_line
+from django_maillog.handlers import SMTPHandler
+from django_maillog.models import Batch, Group, Record, Status
+from django_maillog.prune import prune
+from tests.buffers import Buffer
+from tests.log_records import full, make_record, module, raised
+from tests.smtp import SMTPServer
+
+SOURCE = """
+    def view(request):
+        form, name = request.POST, request.POST["name"]
+        raise ValueError("no")
+"""
+
+
+def visit(user: User) -> Any:
+    request = RequestFactory(headers={"User-Agent": "agent-of-ada"}, REMOTE_ADDR="192.0.2.77").post(
+        "/pay/?q=ada-query", {"name": "ada-name"}
+    )
+    request.POST  # noqa: B018  # parses it
+    request.user = user
+    return request
+
+
+def told(**options: Any) -> str:
+    request = visit(User(pk=42, username="ada"))
+    record = make_record(error=raised(module(SOURCE).view, request), request=request, status_code=500)
+    handler = SMTPHandler(include_html=True)
+    texts = [
+        json_line(full(record, html=handler.get_offline_report)).decode(),
+        handler.get_html_report(record),
+    ]
+    return "".join([*texts, handler._text_report(record)])
+
+
+def test_people_are_in_nothing_if_the_setting_says_so(settings: Any) -> None:
+    kept = told()
+    settings.MAILLOG_PERSONAL_DATA = False
+    without = told()
+
+    for personal in ("42 ada", "192.0.2.77", "ada-query", "ada-name", "agent-of-ada"):
+        assert personal in kept
+        assert personal not in without
+    assert '"path":"/pay/"' in without
+    assert "ValueError" in without
+
+
+def test_a_wrong_value_is_a_problem_and_keeps_people_out(settings: Any) -> None:
+    settings.MAILLOG_PERSONAL_DATA = "no"
+    record = make_record(request=visit(User(pk=42, username="ada")))
+
+    assert "MAILLOG_PERSONAL_DATA" in dict(conf.problems())
+    assert "user" not in full(record)["request"]
+
+
+@pytest.fixture
+def buffer(smtp: SMTPServer, spool_dir: Any) -> Buffer:
+    buffer = Buffer("mail")
+    buffer.now = timezone.now()
+    return buffer
+
+
+def log(buffer: Buffer, name: str, number: int, **extra: Any) -> None:
+    request = visit(User(pk=number, username=name))
+    record = make_record(f"payment of {name} failed", request=request, fingerprint=name, **extra)
+    buffer.handler.handle(record)
+
+
+def everything() -> str:
+    rows = [list(model.objects.values()) for model in (Batch, Group, Record)]
+    return json.dumps(rows, default=str, ensure_ascii=False)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("who", ["4", "ada"])
+def test_a_users_records_and_mails_are_erased_and_nobody_elses(who: str, buffer: Buffer) -> None:
+    log(buffer, "ada", 4)
+    log(buffer, "bob", 42)
+    buffer.flush(everything=True)
+    buffer.handler.forget_sights()
+    log(buffer, "bob", 42)
+    buffer.flush(everything=True)
+    counts = list(Batch.objects.values_list("record_count", flat=True))
+    output = StringIO()
+
+    call_command("prune_maillogs", "--user", who, stdout=output)
+
+    first, second = Batch.objects.order_by("pk")
+    assert output.getvalue() == "2 rows erased.\n"
+    assert not first.text
+    assert not first.html
+    assert "42 bob" in second.text
+    assert "4 ada" not in everything()
+    assert Record.objects.count() == 3
+    assert list(Batch.objects.values_list("record_count", flat=True)) == counts
+    assert Record.objects.filter(request__user="42 bob").count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_text_is_erased_wherever_it_is(buffer: Buffer) -> None:
+    log(buffer, "Ada@Example.org", 4, note={"deep": ["ada@example.org"]})
+    log(buffer, "bob", 5)
+    buffer.import_all()
+
+    call_command("prune_maillogs", "--text", "ada@example.org", stdout=StringIO())
+    buffer.flush(everything=True)
+
+    assert "ada@example.org" not in everything().lower()
+    assert "payment of bob failed" in everything()
+    assert Batch.objects.get().record_count == 2
+
+
+@pytest.mark.django_db
+def test_failed_batches_go_after_a_year() -> None:
+    now = timezone.now()
+    for days in (364, 366):
+        Batch.objects.create(buffer="mail", status=Status.FAILED, opened_at=now - timedelta(days=days))
+
+    prune(now - timedelta(days=30), now)
+
+    assert [now - batch.opened_at for batch in Batch.objects.all()] == [timedelta(days=364)]
