@@ -17,6 +17,8 @@ def buffered(root: str | None = None, **arguments: Any) -> dict[str, Any]:
     """LOGGING with a BufferingHandler of these arguments at the root logger, which has this level."""
     config = logging_of(mail=MAIL, buffer={**BUFFER, **arguments})
     config["loggers"] = {"shop": {"level": "NOTSET"}, "django": {"level": "NOTSET"}}
+    # Other tests' libraries may have loggers with levels of their own.
+    config["disable_existing_loggers"] = True
     return {**config, "root": {"handlers": ["buffer"], **({"level": root} if root else {})}}
 
 
