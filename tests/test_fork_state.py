@@ -45,6 +45,7 @@ KEPT = {
     "capture.context._of_asgi": "the requests of the thread that forks go on in the child",
     "capture.context._scope": "the request or task of the thread that forks goes on in the child",
     "capture.fingerprint._messages": "the code is the same",
+    "capture.prepare._release": "the release is the same",
     "charset._known": "the databases are the same",
     "conf._tested": "the child of a test is one",
     "conf._asked": "the release is the same",
