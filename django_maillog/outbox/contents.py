@@ -10,7 +10,6 @@ from typing import Any, cast
 
 from django.db.models import (
     Case,
-    Count,
     Exists,
     F,
     Max,
@@ -28,17 +27,15 @@ from django.urls import NoReverseMatch, reverse
 
 from .. import conf, digest, moments
 from ..capture.captured import CapturedRecord
-from ..capture.text import has_own_title, one_line, shortened
-from ..models import Batch, Group, Host, Record, Silence, Status
+from ..capture.text import has_own_title, shortened
+from ..models import Batch, Group, Record
 from ..policy import Kind
+from . import notes
 
 SHOWN_GROUPS = 130  # more than a mail has room for; the rest is a number
 FULL_GROUPS = 24  # those for which rows are read
 ROWS_READ = 2_000
 PAGE = 500
-FAILED_NAMED = 5
-HOSTS_NAMED = 5
-SILENCES_NAMED = 5
 
 
 def report(batch: Batch, now: datetime) -> digest.Report:
@@ -52,7 +49,7 @@ def report(batch: Batch, now: datetime) -> digest.Report:
         record_count=batch.record_count,
         group_count=batch.group_count,
         silenced_count=batch.silenced_count,
-        silences=_silences(batch, now) if batch.silenced_count else [],
+        silences=notes.silences(batch, now),
         lost_count=batch.lost_count,
         level=batch.level,
         opened_at=batch.opened_at,
@@ -62,7 +59,7 @@ def report(batch: Batch, now: datetime) -> digest.Report:
         message_id=batch.message_id,
         batch_id=batch.pk,
         batch_url=admin_url("batch", batch.pk),
-        note=_notes(batch, now),
+        note=notes.of_mails(batch, now),
         records=lambda: _values(batch),
         # Where all groups are shown, the mail counts for itself.
         new_count=_count_new(batch) if len(reports) < batch.group_count else None,
@@ -173,44 +170,6 @@ def _group_report(batch: Batch, group: Group, row: dict[str, Any]) -> digest.Gro
         processes=0,
         url=admin_url("group", group.pk),
     )
-
-
-def _silences(batch: Batch, now: datetime) -> list[digest.Silenced]:
-    """The silences that records of the batch may have fallen into."""
-    first, last = batch.first_at or batch.opened_at, batch.last_at or now
-    found = Silence.objects.between(first, last).filter(buffer__in=["", batch.buffer])[:SILENCES_NAMED]
-    return [digest.Silenced(each.note or str(each), each.starts_at, each.ends_at) for each in found]
-
-
-def _notes(batch: Batch, now: datetime) -> str:
-    """What somebody has to see to about the mails themselves, a line each."""
-    return "\n".join([*_failures(batch), *_silent_hosts(now)])
-
-
-def _failures(batch: Batch) -> Iterator[str]:
-    """Earlier mails that nobody got, until somebody acts: this buffer's, and others that can't say so."""
-    failed = Batch.objects.filter(status=Status.FAILED).exclude(pk=batch.pk)
-    rows = failed.order_by("buffer").values_list("buffer")
-    for name, number, held, last in rows.annotate(Count("pk"), Sum("record_count"), Max("pk"))[:FAILED_NAMED]:
-        error = one_line(failed.get(pk=last).last_error, 300)
-        mails = "1 earlier mail" if number == 1 else f"{number:,} earlier mails"
-        records = "1 record" if held == 1 else f"{held:,} records"
-        buffer = "this buffer" if name == batch.buffer else f"buffer {one_line(name, 80)}"
-        yield (
-            f"{mails} of {buffer} with {records} could not be delivered: {error} "
-            "Mend the cause, then retry or cancel in the admin, or: manage.py flush_maillogs --retry-failed"
-        )
-
-
-def _silent_hosts(now: datetime) -> Iterator[str]:
-    names = list(Host.objects.silent(now).order_by("name").values_list("name", flat=True)[: HOSTS_NAMED + 1])
-    if names:
-        more = " and others" if len(names) > HOSTS_NAMED else ""
-        shown = ", ".join(one_line(name, 80) for name in names[:HOSTS_NAMED])
-        yield (
-            f"Silent for more than a day: {shown}{more}. "
-            "If a host is no more: manage.py flush_maillogs --forget-host NAME"
-        )
 
 
 def root_of(group: Group, batch: Batch) -> str:

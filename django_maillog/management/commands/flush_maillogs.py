@@ -74,6 +74,12 @@ class Command(BaseCommand):
             help="Try failed batches once more, too. Default: they wait until somebody acts.",
         )
         parser.add_argument(
+            "--json", action="store_true", help="Print one JSON object. Default: print for people."
+        )
+        self._add_what_flushes_nothing(parser)
+
+    def _add_what_flushes_nothing(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
             "--check",
             action="store_true",
             help="Flush nothing; say whether errors reach people, with Nagios' exit status 0, 1 or 2.",
@@ -90,37 +96,11 @@ class Command(BaseCommand):
             metavar="NAME",
             help="Flush nothing; forget a host that is no more. Default: hosts are pruned.",
         )
-        parser.add_argument(
-            "--json", action="store_true", help="Print one JSON object. Default: print for people."
-        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        everything, as_json = not options["due"], options["json"]
         try:
-            if options["check"]:
-                with muted():
-                    self._check(options["max_age"], as_json=as_json)
-            if options["forget_host"] is not None:
-                self._forget(options["forget_host"])
-                return
-            buffers = self._known(options["buffers"]) if options["buffers"] else None
             with muted():
-                if options["dry_run"]:
-                    self._plan(buffers, everything=everything, as_json=as_json)
-                    return
-                asked = FlushOptions(buffers=buffers, everything=everything, limit=options["limit"])
-                if options["retry_failed"]:
-                    retry_failed(buffers)
-                if options["watch"]:
-                    self._watch(asked, interval=options["interval"], as_json=as_json)
-                    return
-                with Termination(signal.SIGTERM) as stop:
-                    summary = flush(replace(asked, stop=stop.is_asked))
-            self._print(summary, as_json=as_json)
-            if stop.is_asked():
-                raise CommandError(
-                    "Terminated. Nothing is lost: the next flush goes on from here.", returncode=TERMINATED
-                )
+                self._run(options)
         except Error as error:
             raise CommandError(
                 f"The database can't be used: {visible(str(error))}\n"
@@ -133,6 +113,32 @@ class Command(BaseCommand):
             raise CommandError(
                 "Interrupted. Nothing is lost: the next flush goes on from here.", returncode=INTERRUPTED
             ) from None
+
+    def _run(self, options: dict[str, Any]) -> None:
+        """Do what is asked for; leaves with an exit status if that isn't 0."""
+        everything, as_json = not options["due"], options["json"]
+        if options["check"]:
+            self._check(options["max_age"], as_json=as_json)
+        if options["forget_host"] is not None:
+            return self._forget(options["forget_host"])
+        buffers = self._known(options["buffers"]) if options["buffers"] else None
+        if options["dry_run"]:
+            return self._plan(buffers, everything=everything, as_json=as_json)
+        if options["retry_failed"]:
+            retry_failed(buffers)
+        asked = FlushOptions(buffers=buffers, everything=everything, limit=options["limit"])
+        if options["watch"]:
+            return self._watch(asked, interval=options["interval"], as_json=as_json)
+        return self._flush(asked, as_json=as_json)
+
+    def _flush(self, options: FlushOptions, *, as_json: bool) -> None:
+        with Termination(signal.SIGTERM) as stop:
+            summary = flush(replace(options, stop=stop.is_asked))
+        self._print(summary, as_json=as_json)
+        if stop.is_asked():
+            raise CommandError(
+                "Terminated. Nothing is lost: the next flush goes on from here.", returncode=TERMINATED
+            )
         if summary.failed or summary.retrying or summary.set_aside:
             sys.exit(1)
 
