@@ -6,7 +6,7 @@ import time
 from datetime import datetime, timedelta
 
 from . import charset
-from .models import Host
+from .models import Host, Segment
 from .spool.segment import HOST
 from .transactions import write_alias
 
@@ -32,5 +32,6 @@ def note_import(now: datetime) -> None:
 
 
 def forget(name: str) -> bool:
-    """Delete a host that is no more; False if there is none of this name."""
+    """Delete a host that is no more, and the rows of its segments; False if there is none of this name."""
+    Segment.objects.filter(host=name).delete()
     return bool(Host.objects.filter(name=name).delete()[0])

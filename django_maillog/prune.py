@@ -56,7 +56,10 @@ class _Prune:
         self._delete_all(groups.filter(~Exists(records)))
         self._delete_all(Silence.objects.using(self._alias).filter(ends_at__lt=before))
         self._delete_all(Host.objects.using(self._alias).filter(imported_at__lt=before))
-        self._delete_all(Segment.objects.using(self._alias).filter(finished_at__lt=now - SEGMENT_KEPT))
+        segments = Segment.objects.using(self._alias)
+        self._delete_all(segments.filter(finished_at__lt=now - SEGMENT_KEPT))
+        # Of hosts that are no more; of others, their files say how far they were imported.
+        self._delete_all(segments.filter(seen_at__lt=before))
         return self._deleted
 
     def _delete_batches(self, batches: BatchQuerySet) -> None:

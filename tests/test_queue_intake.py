@@ -582,3 +582,30 @@ def test_an_importer_that_another_was_faster_with_leaves_no_empty_batch(
 
     assert totals() == {"batches": 5, "groups": 5, "records": 5}
     assert set(Batch.objects.values_list("status", "record_count")) == {("sent", 1)}
+
+
+def test_a_segment_whose_row_is_gone_goes_on_where_its_file_says() -> None:
+    """As after ``manage.py flush``, an older dump, or a row that was pruned."""
+    buffer = Buffer()
+    buffer.log("imported before")
+    buffer.import_all()
+    Segment.objects.all().delete()
+    Batch.objects.all().delete()
+    Group.objects.all().delete()
+    buffer.log("afterwards")
+    buffer.import_all()
+    buffer.import_all()
+
+    assert list(Record.objects.values_list("message", flat=True)) == ["afterwards"]
+    assert Segment.objects.get().offset > 0
+
+
+def test_a_file_that_says_more_than_it_holds_is_read_from_its_beginning(spool_dir: Path) -> None:
+    buffer = Buffer()
+    buffer.log()
+    (path,) = segment_paths()
+    with SegmentFile.open(path) as segment_file:
+        segment_file.note_imported(10**9)
+    buffer.import_all()
+
+    assert Record.objects.count() == 1

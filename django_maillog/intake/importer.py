@@ -84,13 +84,19 @@ class _Import:
         self._configurations = Configurations(source)
         self._reports: list[dict[str, Any]] = []
         self._has_row = False
+        self._begin = 0
         self._made: set[str] = set()  # buffers whose open batch was made for the chunk
         self._unlocked_at = time.monotonic()
 
     def run(self, offset: int | None) -> Iterator[Imported]:
-        """Import the complete lines from an offset on (None: the segment has no row)."""
+        """Import the complete lines from an offset on.
+
+        None: the segment has no row. Then it is new, or its row was pruned or lost with the database, and its
+        header says how far it was imported.
+        """
         self._has_row = offset is not None
-        reader = self._reader(offset or 0)
+        self._begin = self._source.imported if offset is None else offset
+        reader = self._reader(self._begin)
         self._reports = self._source.reports()
         limit = MAX_LINES
         while chunk := reader.read(self._borders(), limit):
@@ -181,7 +187,7 @@ class _Import:
         """In a transaction of its own: within a chunk's, MySQL's importers would be each other's deadlock."""
         if not self._has_row:
             facts = {"id": self._source.id, "host": self._source.host, "process": self._source.process}
-            row = Segment(**charset.storable_row(Segment, facts), seen_at=self._clock())
+            row = Segment(**charset.storable_row(Segment, facts), offset=self._begin, seen_at=self._clock())
             Segment.objects.bulk_create([row], ignore_conflicts=True)
             self._has_row = True
 

@@ -126,7 +126,8 @@ class SegmentFile(ReportedFile):
     @property
     def imported(self) -> int:
         """Up to which byte it is imported, as the last import noted; an older version noted nothing."""
-        return imported_in(pread(self.fd, HEADER_BYTES, 0).partition(b"\n")[0])[0]
+        noted = imported_in(pread(self.fd, HEADER_BYTES, 0).partition(b"\n")[0])[0]
+        return noted if noted <= self.size else 0
 
     def note_imported(self, offset: int) -> None:
         """Note in the header how far it is imported; after a killed import it is behind the truth."""
