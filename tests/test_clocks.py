@@ -121,8 +121,8 @@ def test_two_flushers_with_different_clocks_send_each_batch_once(
     tell(one)
     smtp.wait_for(1)
     tell(other)
-    assert answer(other)["sent"] == 59
-    answer(one)
+    # Where that takes long, the first one goes on after its time-out.
+    assert answer(other)["sent"] + answer(one)["sent"] == 59
     for process in (one, other):
         tell(process)
         answer(process)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -108,7 +109,9 @@ def test_records_larger_together_than_a_packet_are_imported_and_one_that_is_larg
     buffer = Buffer()
     for number in range(40):
         buffer.log("x" * 7_000, fingerprint=str(number))
-    buffer.log("short", fingerprint="large", error=ValueError("y" * 60_000))
+    large = {f"field{number}": "€" * 3_900 for number in range(4)}
+    facts = {"name": "shop", "levelno": logging.ERROR, "msg": "€" * 7_900, "created": buffer.now.timestamp()}
+    buffer.handler.handle(logging.makeLogRecord(facts | large))
 
     with small_packets():
         buffer.import_all()
