@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
 AGAIN_SECONDS = 300.0
 
@@ -11,9 +12,13 @@ log = logging.getLogger("django_maillog")
 
 
 class Throttle:
-    """Warns at the first failure in a row, then every five minutes with how many there were."""
+    """Warns at the first failure in a row, then every five minutes with how many there were.
 
-    def __init__(self) -> None:
+    ``say`` takes a message and its arguments, as a logger's methods do.
+    """
+
+    def __init__(self, say: Callable[..., object] = log.warning) -> None:
+        self._say = say
         self._number = 0
         self._warned_at = 0.0
 
@@ -24,7 +29,7 @@ class Throttle:
             return
         self._warned_at = time.monotonic()
         times = f" times={self._number}" if self._number > 1 else ""
-        log.warning(f"{message}{times}", *args)
+        self._say(f"{message}{times}", *args)
 
     def reset(self) -> None:
         """It works again: the next failure is a first one."""

@@ -78,15 +78,17 @@ def watch(
     interval: float,
     stop: Termination,
     tell: Callable[[Summary], object],
+    warn: Callable[..., object],
     ready: Callable[[], object] = lambda: None,
 ) -> None:
     """Flush what is due, again and again, until it is stopped; any number of processes may.
 
     ``interval``: seconds between two looks at the spool, at most; what becomes due in the database is sealed
-    when it is. ``tell`` is called with what a flush did, if it did anything, ``ready`` after the first one.
-    An outage of the database or a mail server is survived: it is warned of, and tried again.
+    when it is. ``tell`` is called with what a flush did, if it did anything, ``warn`` with a message and its
+    arguments, ``ready`` after the first flush. An outage of the database or a mail server is survived: it is
+    warned of, and tried again.
     """
-    failures = Throttle()
+    failures = Throttle(warn)
     while not stop.is_asked():
         seconds = interval
         try:

@@ -148,10 +148,15 @@ def test_looking_changes_nothing(buffer: Buffer, spool_dir: Path) -> None:
     assert not Batch.objects.exists()
 
 
-def test_a_database_that_is_away(site: Site, smtp: SMTPServer) -> None:
+@pytest.mark.parametrize(
+    "url",
+    ["postgres://nobody@127.0.0.1:1/nothing", "sqlite:////nowhere/db.sqlite3", "mysql://x@127.0.0.1:1/x"],
+)
+def test_a_database_that_is_away(site: Site, smtp: SMTPServer, url: str) -> None:
+    if url.startswith("mysql"):
+        pytest.importorskip("MySQLdb", reason="mysqlclient isn't installed")
     site.run("import logging; logging.getLogger('shop').error('x')", env={"MAILLOG_WORKER": "none"})
-    url = {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/nothing"}
-    done = site.manage("flush_maillogs", "--check", "--json", env=url, check=False)
+    done = site.manage("flush_maillogs", "--check", "--json", env={"DATABASE_URL": url}, check=False)
     found = json.loads(done.stdout)
 
     assert done.returncode == 2

@@ -161,3 +161,27 @@ def test_a_flush_that_is_terminated_ends_after_the_mail_in_hand(watched: Site, s
     assert len(smtp.messages) < 50
     states = json.loads(watched.run(STATUSES).stdout)
     assert "sending" not in states
+
+
+def test_a_database_that_is_away_is_warned_of_once_and_waited_for(
+    watched: Site, smtp: SMTPServer, tmp_path: Path
+) -> None:
+    watched.env["DATABASE_URL"] = f"sqlite:///{tmp_path / 'later' / 'db.sqlite3'}"
+    process = watch(watched)
+    watched.run(LOG, "2", "first")
+    time_of_some_tries = time.monotonic() + 1
+    wait_for(lambda: time.monotonic() > time_of_some_tries)
+    (tmp_path / "later").mkdir()
+    watched.manage("migrate", "--verbosity=0")
+    smtp.wait_for(1)
+    _printed, warned = end(process)
+
+    assert process.returncode == 0
+    assert warned.count("flush failed, trying again: error=OperationalError") == 1
+    assert [message["X-Maillog-Count"] for message in smtp.messages] == ["2"]
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "soon", "86401"])
+def test_a_wrong_interval_is_refused(watched: Site, value: str) -> None:
+    done = watched.manage("flush_maillogs", "--watch", f"--interval={value}", check=False)
+    assert "is not a number of seconds, above 0 and at most 86400" in done.stderr
