@@ -26,8 +26,11 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 QUICK: dict[str, Any] = {**LOGGING, "handlers": {"mail": {**LOGGING["handlers"]["mail"], "group_wait": 0}}}
 
 # Since Python 3.12 a fork of a process with threads, ours or others', warns; since 3.13 the child warns, too,
-# if such a thread had a connection to SQLite open at that moment, when the copy of it is collected.
-FORK_IS_FINE = {"PYTHONWARNINGS": "ignore::DeprecationWarning,ignore:unclosed database:ResourceWarning"}
+# if such a thread had a connection open at that moment, to SQLite or by psycopg, when the copy is collected.
+FORK_IS_FINE = {
+    "PYTHONWARNINGS": "ignore::DeprecationWarning,ignore:unclosed database:ResourceWarning,"
+    "ignore:<psycopg.Connection:ResourceWarning"
+}
 
 FORK = """
 import logging, os, sys
