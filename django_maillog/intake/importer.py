@@ -89,10 +89,9 @@ class _Import:
         self._unlocked_at = time.monotonic()
 
     def run(self, offset: int | None) -> Iterator[Imported]:
-        """Import the complete lines from an offset on.
+        """Import the complete lines from an offset on; without a row (None) from where the file says.
 
-        None: the segment has no row. Then it is new, or its row was pruned or lost with the database, and its
-        header says how far it was imported.
+        It is new then, or its row was pruned, or lost with the database.
         """
         self._has_row = offset is not None
         self._begin = self._source.imported if offset is None else offset
