@@ -8,6 +8,7 @@ import select
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from types import FrameType, TracebackType
@@ -33,6 +34,7 @@ class Termination:
         self._signals = signals
         self._before: dict[signal.Signals, Any] = {}
         self._is_asked = False
+        self._has_alarm = False
         self._pipe = (-1, -1)
 
     def is_asked(self) -> bool:
@@ -40,20 +42,21 @@ class Termination:
 
     def wait(self, seconds: float) -> None:
         """Return after this time, or as soon as a signal comes."""
-        if not self._is_asked:
+        if os.name == "nt":  # where select() takes sockets alone
+            time.sleep(min(seconds, 1.0))
+        elif not self._is_asked:
             select.select([self._pipe[0]], [], [], seconds)
 
     def __enter__(self) -> Self:
         self._pipe = os.pipe()
         if threading.current_thread() is threading.main_thread():
             self._before = {each: signal.signal(each, self._ask) for each in self._signals}
-            self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._interrupt)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
-        if self._before:
+        if self._has_alarm:
             signal.setitimer(signal.ITIMER_REAL, 0)
         for each, handler in self._before.items():
             signal.signal(each, handler)
@@ -66,7 +69,11 @@ class Termination:
         self._is_asked = True
         # No lock can be waited for in a signal handler: the pipe ends a wait.
         os.write(self._pipe[1], b".")
-        signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS)
+        # Only now: until it is needed the alarm is the project's, and Windows has none.
+        if hasattr(signal, "setitimer"):
+            self._has_alarm = True
+            self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._interrupt)
+            signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

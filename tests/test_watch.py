@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from django_maillog.watch import Termination
 from tests.sites import LOGGING, Site, wait_for
 from tests.smtp import SMTPServer
 from tests.test_flushers import SEAL, STATUSES
@@ -185,3 +186,33 @@ def test_a_database_that_is_away_is_warned_of_once_and_waited_for(
 def test_a_wrong_interval_is_refused(watched: Site, value: str) -> None:
     done = watched.manage("flush_maillogs", "--watch", f"--interval={value}", check=False)
     assert "is not a number of seconds, above 0 and at most 86400" in done.stderr
+
+
+def test_the_projects_alarm_goes_on_beside_a_flush() -> None:
+    """As of a test runner with time-outs, whose code calls the command."""
+    rang: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda number, _frame: rang.append(number))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with Termination(signal.SIGTERM) as stop:
+            wait_for(lambda: rang, seconds=10)
+            assert not stop.is_asked()
+        signal.setitimer(signal.ITIMER_REAL, 60)
+        with Termination(signal.SIGTERM):
+            pass
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_platform_without_an_alarm_stops_between_two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(signal, "setitimer")
+    monkeypatch.delattr(signal, "SIGALRM")
+    before = signal.getsignal(signal.SIGTERM)
+    with Termination(signal.SIGTERM) as stop:
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.is_asked()
+        stop.wait(60)  # it does not
+
+    assert signal.getsignal(signal.SIGTERM) is before
