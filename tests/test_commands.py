@@ -363,3 +363,15 @@ def test_a_wrong_setting_is_a_clear_command_error(settings: Any) -> None:
         run("prune_maillogs")
     with pytest.raises(CommandError, match="MAILLOG_SPOOL_DIR"):
         run("flush_maillogs", "--dry-run")
+
+
+@pytest.mark.parametrize("url", ["postgres://nobody@127.0.0.1:1/nothing", "sqlite:////nowhere/db.sqlite3"])
+@pytest.mark.parametrize("command", ["flush_maillogs", "prune_maillogs", "silence_maillogs"])
+def test_each_command_says_in_one_sentence_that_the_database_is_away(
+    empty_site: Site, command: str, url: str
+) -> None:
+    done = empty_site.manage(command, env={"DATABASE_URL": url}, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("CommandError: The database can't be used: ")
+    assert "Traceback" not in done.stderr
