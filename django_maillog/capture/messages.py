@@ -133,7 +133,8 @@ def _without_pairs(word: str) -> str:
 def _without_values(word: str) -> str:
     if word in _EMPTY:
         return "<*>"
-    if "." in word or ":" in word:
+    # The part in front of a mail address's sign may look like a host: "a.ru@example.com".
+    if "@" not in word and ("." in word or ":" in word):
         word = _HOST.sub("<*>", word)
     if _SUSPECT.search(word) and not _NAME.fullmatch(word.strip(_PUNCTUATION)):
         word = _VALUE.sub("<*>", word)
