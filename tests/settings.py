@@ -89,6 +89,7 @@ else:
 
 # Nobody answers on the discard port: a mail that a test didn't mean to send fails at once.
 _email = env.email_url_config(env.str("EMAIL_URL", default="smtp://127.0.0.1:9"))
+_timeout = env.int("MAILLOG_TEST_EMAIL_TIMEOUT", default=5)
 _backend = env.str("MAILLOG_TEST_EMAIL_BACKEND", default="")
 if _backend and django.VERSION >= (6, 1):
     MAILERS = {"default": {"BACKEND": _backend}}
@@ -98,14 +99,14 @@ elif env.bool("MAILLOG_TEST_MAILERS", default=django.VERSION >= (6, 1)):
     MAILERS = {
         "default": {
             "BACKEND": _email["EMAIL_BACKEND"],
-            "OPTIONS": {"host": _email["EMAIL_HOST"], "port": _email["EMAIL_PORT"], "timeout": 5},
+            "OPTIONS": {"host": _email["EMAIL_HOST"], "port": _email["EMAIL_PORT"], "timeout": _timeout},
         }
     }
 else:
     EMAIL_BACKEND = _email["EMAIL_BACKEND"]
     EMAIL_HOST = _email["EMAIL_HOST"]
     EMAIL_PORT = _email["EMAIL_PORT"]
-    EMAIL_TIMEOUT = 5
+    EMAIL_TIMEOUT = _timeout
 
 # Naming Django's loggers takes Django's own handlers off them: mail_admins, and that of runserver.
 LOGGING = env.json(

@@ -119,7 +119,7 @@ def test_a_sent_mail_is_shown_exactly_as_it_was(admin_client: Client, showcase: 
 
     assert "text &lt;as sent&gt;" in page
     assert text(admin_client, f"{BASE}/batch/{batch.pk}/mail.html/") == "<p>html as sent</p>"
-    assert batch.message_id.strip("<>") in page
+    assert str(batch.message_id).strip("<>") in page
 
 
 def test_an_open_batch_is_shown_as_it_would_be_sent(admin_client: Client, showcase: Showcase) -> None:

@@ -116,7 +116,7 @@ def test_a_preview_changes_nothing_and_an_eml_is_the_mail(smtp: SMTPServer) -> N
     buffer.flush()
     batch.refresh_from_db()
     assert preview(batch).text == batch.text
-    assert batch.message_id.encode() in eml(batch).replace(b"\n ", b"")
+    assert str(batch.message_id).encode() in eml(batch).replace(b"\n ", b"")
 
 
 class Replica:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from django_maillog import moments, silences
-from django_maillog.intake import counts, history, importer, reader
+from django_maillog.intake import counts, history, importer, reader, store
 from django_maillog.intake.importer import import_all
 from django_maillog.models import Batch, Group, Record, Segment, Status, Tally
 from django_maillog.outbox import batches
@@ -609,3 +609,32 @@ def test_a_file_that_says_more_than_it_holds_is_read_from_its_beginning(spool_di
     buffer.import_all()
 
     assert Record.objects.count() == 1
+
+
+def test_two_who_import_what_one_mail_reported_have_one_batch_for_it() -> None:
+    """A mail straight from the spool reports what every process of its host had logged."""
+    mail = {"message_id": "<outage@example.com>", "time": NOON.timestamp(), "recipients": ["ada@example.com"]}
+    writes = threading.Event()
+    keys: list[int] = []
+
+    def note_a_write(execute: Callable[..., Any], sql: str, *args: Any) -> Any:
+        if sql.startswith("INSERT"):
+            writes.set()
+        return execute(sql, *args)
+
+    def other() -> None:
+        try:
+            with connection.execute_wrapper(note_a_write):
+                keys.append(store.mailed_batch("mail", mail).pk)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=other)
+    with transaction.atomic():
+        mine = store.mailed_batch("mail", mail)
+        thread.start()
+        assert writes.wait(30)
+    thread.join(30)
+
+    assert keys == [mine.pk]
+    assert Batch.objects.get().recipients == ["ada@example.com"]

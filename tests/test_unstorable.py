@@ -49,7 +49,7 @@ def test_a_full_database_sends_what_is_sealed_once(smtp: SMTPServer) -> None:
         flush_for_hours(buffer)
 
     assert sorted(message["Message-ID"] for message in smtp.messages) == sorted(
-        batch.message_id for batch in batches
+        str(batch.message_id) for batch in batches
     )
     assert set(Batch.objects.values_list("status", flat=True)) == {"sent"}
 
@@ -100,7 +100,7 @@ def test_a_mail_larger_than_a_packet_goes_out_once(smtp: SMTPServer) -> None:
     batch.refresh_from_db()
     assert (batch.status, batch.text) == ("sent", "")
     assert sorted(message["Message-ID"] for message in smtp.messages) == sorted(
-        [batch.message_id, other.message_id]
+        [str(batch.message_id), str(other.message_id)]
     )
 
 

@@ -152,6 +152,7 @@ def test_a_wrong_limit_is_refused(watched: Site, value: str) -> None:
 
 def test_a_flush_that_is_terminated_ends_after_the_mail_in_hand(watched: Site, smtp: SMTPServer) -> None:
     watched.run(SEAL, "50")
+    watched.env["MAILLOG_TEST_EMAIL_TIMEOUT"] = "60"  # it is the signal that ends the wait, not the time-out
     smtp.hang(at="ACCEPTED")
     process = watched.popen([sys.executable, "-m", "django", "flush_maillogs"], stderr=subprocess.PIPE)
     smtp.wait_for(1)

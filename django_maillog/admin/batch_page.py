@@ -113,7 +113,7 @@ def _headers(batch: Batch) -> dict[str, str]:
         "From": batch.sender,
         "To": ", ".join(batch.recipients),
         "Subject": batch.subject,
-        "Message-ID": batch.message_id,
+        "Message-ID": batch.message_id or "",
         **batch.headers,
     }
     return {name: value for name, value in headers.items() if value}

@@ -45,7 +45,7 @@ def parts(
     """
     for buffer in sorted(chunk.buffers.keys() | chunk.lost.keys()):
         if buffer in mailed:
-            batch = _mailed_batch(buffer, mailed[buffer])
+            batch = mailed_batch(buffer, mailed[buffer])
         else:
             batch = _open_batch(buffer, configurations, now, made)
         scope = Scope(batch, chunk.buffers.get(buffer, {}), now)
@@ -80,28 +80,39 @@ def remove_empty(buffers: set[str]) -> None:
         Batch.objects.filter(pk__in=keys).delete()
 
 
-def _mailed_batch(buffer: str, mail: dict[str, Any]) -> Batch:
-    """The batch of a mail that went out straight from the spool while the database was away."""
+def mailed_batch(buffer: str, mail: dict[str, Any]) -> Batch:
+    """The batch of a mail that went out straight from the spool while the database was away.
+
+    It reported what several processes had logged, so that several import at once what belongs to it.
+    """
+    mails = Batch.objects.filter(message_id=mail["message_id"])
+    batch = mails.first()
+    if batch is None:
+        Batch.objects.bulk_create([_sent_batch(buffer, mail)], ignore_conflicts=True)
+        batch = mails.first()
+    if batch is None:
+        raise Overtaken
+    return batch
+
+
+def _sent_batch(buffer: str, mail: dict[str, Any]) -> Batch:
     at = moments.at(mail["time"])
     facts: dict[str, Any] = {
         name: mail.get(name, "") for name in ("sender", "using", "subject", "text", "html")
     }
     facts["recipients"] = mail.get("recipients", [])
-    batch, _created = Batch.objects.get_or_create(
+    return Batch(
+        **charset.storable_row(Batch, facts),
         message_id=mail["message_id"],
         buffer=buffer,
-        defaults=charset.storable_row(Batch, facts)
-        | {
-            "status": Status.SENT,
-            "opened_at": at,
-            "sealed_at": at,
-            "sent_at": at,
-            "reason": Reason.OUTAGE,
-            "attempts": 1,
-            "handed_over": True,
-        },
+        status=Status.SENT,
+        opened_at=at,
+        sealed_at=at,
+        sent_at=at,
+        reason=Reason.OUTAGE,
+        attempts=1,
+        handed_over=True,
     )
-    return batch
 
 
 class Part:

@@ -122,7 +122,16 @@ class Migration(migrations.Migration):
                 ),
                 ("headers", models.JSONField(default=dict, editable=False)),
                 ("subject", models.CharField(blank=True, max_length=200, verbose_name="subject")),
-                ("message_id", models.CharField(blank=True, max_length=255, verbose_name="Message-ID")),
+                (
+                    "message_id",
+                    models.CharField(
+                        help_text="NULL until the batch is sealed.",
+                        max_length=255,
+                        null=True,
+                        unique=True,
+                        verbose_name="Message-ID",
+                    ),
+                ),
                 ("attempts", models.IntegerField(default=0, verbose_name="attempts")),
                 (
                     "handed_over",

@@ -110,7 +110,13 @@ class Batch(models.Model):
     )
     headers = models.JSONField(default=dict, editable=False)
     subject = models.CharField(_("subject"), max_length=200, blank=True)
-    message_id = models.CharField(_("Message-ID"), max_length=255, blank=True)
+    message_id = models.CharField(
+        _("Message-ID"),
+        max_length=255,
+        null=True,
+        unique=True,
+        help_text=_("NULL until the batch is sealed."),
+    )
     attempts = models.IntegerField(_("attempts"), default=0)
     handed_over = models.BooleanField(
         default=False, help_text=_("A mail server has been given this mail, and may have it.")

@@ -56,7 +56,7 @@ def report(batch: Batch, now: datetime) -> digest.Report:
         first_at=batch.first_at or batch.opened_at,
         last_at=batch.last_at or batch.opened_at,
         sealed_at=batch.sealed_at or now,
-        message_id=batch.message_id,
+        message_id=batch.message_id or "",
         batch_id=batch.pk,
         batch_url=admin_url("batch", batch.pk),
         note=notes.of_mails(batch, now),
@@ -175,7 +175,7 @@ def _group_report(batch: Batch, group: Group, row: dict[str, Any]) -> digest.Gro
 def root_of(group: Group, batch: Batch) -> str:
     """The Message-ID under which the mails about one group since it was new are threaded; none has it."""
     name = f"{group.buffer}\0{group.fingerprint}\0{group.episode_at.isoformat()}"
-    domain = batch.message_id.rpartition("@")[2].strip("<> ") or "localhost"
+    domain = (batch.message_id or "").rpartition("@")[2].strip("<> ") or "localhost"
     return f"<maillog-{hashlib.blake2b(name.encode(), digest_size=12).hexdigest()}@{domain}>"
 
 
