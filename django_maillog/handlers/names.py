@@ -38,7 +38,7 @@ def is_stale(target: logging.Handler, *, of: logging.Handler) -> bool:
 
 
 def in_section(frame: FrameType | None) -> str | None:
-    """The ``target`` in the section that ``fileConfig`` makes a handler of; it reads it for MemoryHandler alone."""
+    """The ``target`` of the section that ``fileConfig`` is reading, which uses it for MemoryHandler alone."""
     while frame is not None and frame.f_code is not _install_handlers.__code__:
         frame = frame.f_back
     return frame.f_locals["section"].get("target") or None if frame is not None else None
