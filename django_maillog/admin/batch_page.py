@@ -12,7 +12,7 @@ from django.http import Http404
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from .. import buffers, digest
+from .. import buffers, digest, links
 from ..digest.timebar import Span, spread
 from ..models import Batch, Group, Outcome, Record, Status
 from ..outbox.mails import preview
@@ -36,6 +36,7 @@ def context(batch: Batch, now: datetime) -> dict[str, Any]:
         "has_mail": has_mail(batch),
         "is_preview": not _is_rendered(batch),
         "headers": _headers(batch),
+        "text": links.hidden(batch.text),
     }
 
 

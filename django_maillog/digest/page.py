@@ -138,6 +138,7 @@ class GroupPage:
             "blocks": self.fitted.blocks,
             "tables": self.fitted.tables,
             "url": group.url,
+            "action_url": group.action_url,
         }
 
     def _facts(self) -> Iterator[str]:
