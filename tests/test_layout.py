@@ -28,7 +28,11 @@ ROWS: tuple[tuple[set[str], ...], ...] = (
     ({"intake", "outbox"},),
     ({"hosts", "silences"}, {"flush"}, {"plan", "prune", "erase", "health", "watch"}, {"health_check"}),
     ({"worker"},),
-    ({"admin", "checks", "handlers", "management"}, {"receivers", "templatetags"}, {"tasks", "views"}),
+    (
+        {"admin", "checks", "handlers"},
+        {"receivers", "templatetags", "trial"},
+        {"management", "tasks", "views"},
+    ),
     ({"apps", "urls"},),
 )
 LAYER = {name: number for number, names in enumerate(chain.from_iterable(ROWS)) for name in names}

@@ -40,7 +40,8 @@ def phone() -> Client:
 
 def mailed_links(smtp: SMTPServer) -> list[str]:
     """The links in the text of the newest mail; its HTML has the same."""
-    text, html = (str(smtp.messages[-1].get_body((kind,)).get_content()) for kind in ("plain", "html"))
+    bodies = [smtp.messages[-1].get_body((kind,)) for kind in ("plain", "html")]
+    text, html = (str(body.get_content()) for body in bodies if body is not None)
     assert LINK.findall(text) == LINK.findall(html)
     return LINK.findall(text)
 
