@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import logging.config
@@ -9,6 +10,7 @@ import logging.handlers
 import queue
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -311,6 +313,32 @@ def test_a_target_that_no_logger_has_is_found_by_name(name: str, configure_loggi
     configure_logging(config)
 
     assert buffers.configured()["errors"].target.get_recipients() == ["you@example.com"]
+
+
+@pytest.mark.usefixtures("configure_logging")
+@pytest.mark.parametrize("of_errors", ["target=z_mail", "kwargs={'target': 'z_mail'}"])
+def test_a_target_in_a_logging_file_is_used(of_errors: str) -> None:
+    written = f"""
+        [loggers]
+        keys=root
+        [logger_root]
+        handlers=errors
+        [handlers]
+        keys=errors,z_mail
+        [handler_errors]
+        class=django_maillog.handlers.BufferingHandler
+        level=ERROR
+        {of_errors}
+        [handler_z_mail]
+        class=django_maillog.handlers.SMTPHandler
+        kwargs={{'toaddrs': 'you@example.com'}}
+        [formatters]
+        keys=
+        """
+    logging.config.fileConfig(io.StringIO(textwrap.dedent(written)), disable_existing_loggers=False)
+
+    handler = buffers.configured()["errors"]
+    assert (handler.buffer, handler.target.get_recipients()) == ("errors", ["you@example.com"])
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         self._rules = (self._rule_arguments(), self.make_rules())
         self.flushOnClose = arguments.flag("flushOnClose", flushOnClose)
         self._target: SMTPHandler | str
-        self.target = target
+        self.target = names.in_section(sys._getframe(1)) if target is None else target
         self._fingerprint = arguments.function("fingerprint", fingerprint)
         self._sights = Sights()
         self._report_level = arguments.level("report_level", report_level)
