@@ -67,10 +67,10 @@ def _facts(batch: Batch, now: datetime) -> Iterable[tuple[str, Any]]:
     yield _("Highest level"), words.level_badge(batch.level)
     yield _("Records"), words.number(batch.record_count)
     if batch.silenced_count:
-        yield _("Of silenced groups"), batch.silenced_count
+        yield _("Of silenced problems"), batch.silenced_count
     if batch.lost_count:
         yield _("Only counted"), batch.lost_count
-    yield _("Groups"), batch.group_count
+    yield _("Problems"), batch.group_count
     if batch.first_at and batch.last_at:
         yield _("Covers"), words.span(batch.first_at, batch.last_at, now)
     if batch.using:
