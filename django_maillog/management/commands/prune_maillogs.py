@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +13,6 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 from django.utils import translation
-from tqdm import tqdm
 
 from ... import buffers, conf
 from ...database_clock import database_now
@@ -79,12 +80,31 @@ class Command(BaseCommand):
             with translation.override(None):
                 found = ", ".join(f"{number} {name}" for name, number in count(before, now).items())
             return f"Would be deleted: {found or 'nothing'}."
-        with tqdm(unit=" rows", disable=not sys.stderr.isatty()) as bar:
+        with _counter() as progress:
             if not (user or text):
-                return f"{prune(before, now, progress=bar.update)} rows deleted."
-            erased = erase_user(user, progress=bar.update) if user else 0
-            erased += erase_text(text, progress=bar.update) if text else 0
+                return f"{prune(before, now, progress=progress)} rows deleted."
+            erased = erase_user(user, progress=progress) if user else 0
+            erased += erase_text(text, progress=progress) if text else 0
             return f"{erased} rows erased."
+
+
+@contextmanager
+def _counter() -> Iterator[Callable[[int], None]]:
+    """Count rows on a terminal, in a line of its own that ends with the work; say nothing elsewhere."""
+    total = 0
+
+    def count_up(rows: int) -> None:
+        nonlocal total
+        total += rows
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{total:,} rows")
+            sys.stderr.flush()
+
+    try:
+        yield count_up
+    finally:
+        if total and sys.stderr.isatty():
+            sys.stderr.write("\n")
 
 
 def _days(text: str) -> float:
