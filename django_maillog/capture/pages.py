@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Sequence
 from types import FrameType
 from typing import Any
@@ -48,6 +49,26 @@ def view_place(record: logging.LogRecord) -> str:
     view = getattr(view, "view_class", view)
     name = class_name(view if hasattr(view, "__qualname__") else type(view))
     return f"{name}, route {text_of(getattr(match, 'route', ''))}"
+
+
+def page_place(record: logging.LogRecord, frames: Sequence[FrameType]) -> str:
+    """Return the same, and with it whose method a library was in: ``…, blog.models.PostPage``.
+
+    Of libraries' frames, a class of the project's that isn't the view: a page, a serializer, a model.
+    """
+    place = view_place(record)
+    for frame in reversed(frames):
+        code = frame.f_code
+        if code.co_argcount and code.co_varnames[0] == "self":
+            kind = type(frame.f_locals.get("self"))
+            if _is_the_projects(kind) and not serves_pages(kind):
+                return f"{place}, {class_name(kind)}" if place else class_name(kind)
+    return place
+
+
+def _is_the_projects(kind: type) -> bool:
+    path = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    return type(path) is str and not is_library(path)
 
 
 def route_of(request: object) -> str:
