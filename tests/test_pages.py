@@ -17,6 +17,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.template import Context, Engine
+from django.template.response import TemplateResponse
 from django.test import Client, RequestFactory
 from django.urls import include, path, re_path, resolve
 from django.views.generic import DetailView, FormView, ListView, TemplateView
@@ -90,6 +91,23 @@ class Prices(forms.Form):
     field_order = 1  # type: ignore[assignment]  # that is the mistake
 
 
+class Page:
+    """As a content management system's, whose view knows nothing of the project."""
+
+
+class BreadPage(Page):
+    pass
+
+
+class CakePage(Page):
+    pass
+
+
+def serve(request: HttpRequest, name: str) -> HttpResponseBase:
+    page = {"bread": BreadPage, "cake": CakePage}[name]()
+    return TemplateResponse(request, f"missing/{name}.html", {"page": page})
+
+
 def one_of_the_forms(request: HttpRequest, name: str) -> HttpResponseBase:
     return FormView.as_view(form_class={"names": Names, "prices": Prices}[name])(request)
 
@@ -110,6 +128,7 @@ def template(name: str, **context: Any) -> Any:
 
 urlpatterns = [
     *(path(f"t/{name}", template(name, object=Bread())) for name in TEMPLATES),
+    path("serve/<str:name>/", serve),
     path("form/<str:name>/", one_of_the_forms),
     path("missing/1/", template("missing/one.html")),
     path("missing/2/", template("missing/two.html")),
@@ -228,6 +247,12 @@ def where(record: logging.LogRecord) -> str:
             "tests.test_pages.one_of_the_forms, route form/<str:name>/, tests.test_pages.Names",
             "/form/prices/",
             "tests.test_pages.one_of_the_forms, route form/<str:name>/, tests.test_pages.Prices",
+        ),
+        (
+            "/serve/bread/",
+            "tests.test_pages.serve, route serve/<str:name>/, tests.test_pages.BreadPage",
+            "/serve/cake/",
+            "tests.test_pages.serve, route serve/<str:name>/, tests.test_pages.CakePage",
         ),
         ("/chooses/page/", "shop/page.html:1", "/chooses/extends/", "shop/extends.html:3"),
     ],

@@ -197,8 +197,8 @@ class _Path:
     """The way of an exception through the code, from its traceback.
 
     ``codes`` are the in-app ones, in order and each once, ``crash`` is where the last of them was left, and
-    ``innermost`` the last of all; ``library`` are the frames after the crash, ``templates`` those of them that
-    render one. ``is_handed_on``: no in-app frame did more than pass the request on to a library.
+    ``innermost`` the last of all; ``library`` are the frames after the crash, ``templates`` those that render
+    one. ``is_handed_on``: no in-app frame did more than pass the request on to a library.
     """
 
     __slots__ = ("codes", "crash", "innermost", "is_handed_on", "library", "templates")
