@@ -68,8 +68,8 @@ class Command(BaseCommand):
 
 def recipe() -> dict[str, Any]:
     """The documented LOGGING for these."""
-    page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
-    section = page.partition("## What Django doesn't log")[2]
+    page = (ROOT / "docs" / "handlers.md").read_text(encoding="utf-8")
+    section = page.partition("### What Django doesn't log")[2]
     found = re.search(r"```python\n(LOGGING =.*?)```", section, re.DOTALL)
     assert found
     values: dict[str, Any] = {}
