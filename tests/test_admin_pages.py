@@ -101,7 +101,7 @@ def test_records_that_the_mail_only_counts_are_told(admin_client: Client, showca
 
     page = text(admin_client, f"{BASE}/batch/{batch.pk}/change/")
 
-    assert "Of silenced groups" in page
+    assert "Of silenced problems" in page
     assert "Only counted" in page
 
 

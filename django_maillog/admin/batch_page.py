@@ -12,7 +12,7 @@ from django.http import Http404
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from .. import buffers, digest
+from .. import buffers, digest, links
 from ..digest.timebar import Span, spread
 from ..models import Batch, Group, Outcome, Record, Status
 from ..outbox.mails import preview
@@ -36,6 +36,7 @@ def context(batch: Batch, now: datetime) -> dict[str, Any]:
         "has_mail": has_mail(batch),
         "is_preview": not _is_rendered(batch),
         "headers": _headers(batch),
+        "text": links.hidden(batch.text),
     }
 
 
@@ -66,10 +67,10 @@ def _facts(batch: Batch, now: datetime) -> Iterable[tuple[str, Any]]:
     yield _("Highest level"), words.level_badge(batch.level)
     yield _("Records"), words.number(batch.record_count)
     if batch.silenced_count:
-        yield _("Of silenced groups"), batch.silenced_count
+        yield _("Of silenced problems"), batch.silenced_count
     if batch.lost_count:
         yield _("Only counted"), batch.lost_count
-    yield _("Groups"), batch.group_count
+    yield _("Problems"), batch.group_count
     if batch.first_at and batch.last_at:
         yield _("Covers"), words.span(batch.first_at, batch.last_at, now)
     if batch.using:

@@ -150,7 +150,7 @@ class RowFilter(admin.SimpleListFilter):
 class RecordGroupFilter(RowFilter):
     """Records of one group."""
 
-    title = gettext_lazy("group")
+    title = gettext_lazy("problem")
     parameter_name = "group"
     source = Group
 

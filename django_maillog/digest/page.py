@@ -62,7 +62,7 @@ class Composer:
             "note": visible("\n".join(filter(None, [report.note[:2000], words.lost(report)]))),
             "url": report.batch_url,
             "overview": [self._row(group) for group in groups[:OVERVIEW_SHOWN]] if len(groups) > 1 else [],
-            "overview_rest": f"and {words.counted(hidden, 'more group')}" if hidden > 0 else "",
+            "overview_rest": f"and {words.counted(hidden, 'more problem')}" if hidden > 0 else "",
             "sections": list(_sections(report, pages)),
             "rows": [self._row(group) for group in rows],
             "rows_heading": ROWS_HEADING,
@@ -138,6 +138,7 @@ class GroupPage:
             "blocks": self.fitted.blocks,
             "tables": self.fitted.tables,
             "url": group.url,
+            "action_url": group.action_url,
         }
 
     def _facts(self) -> Iterator[str]:

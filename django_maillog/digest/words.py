@@ -99,11 +99,11 @@ def why(report: Report) -> str:
 
 
 def summary(report: Report, clock: Clock) -> str:
-    """The first line: "213 errors in 3 groups, 2 new, 10:00–10:10 (Europe/Berlin)"."""
+    """The first line: "213 errors in 3 problems, 2 new, 10:00–10:10 (Europe/Berlin)"."""
     if report.is_single:
         (group,) = report.groups
         return f"{level_name(group.level)} at {clock.exact(group.first_at)} ({clock.zone})"
-    parts = [f"{counted(report.reported_count, noun(report))} in {counted(report.group_count, 'group')}"]
+    parts = [f"{counted(report.reported_count, noun(report))} in {counted(report.group_count, 'problem')}"]
     if report.has_history:
         parts += _novelty(report)
     return ", ".join([*parts, f"{clock.range(report.first_at, report.last_at)} ({clock.zone})"])
@@ -137,7 +137,7 @@ def rest(report: Report, shown: list[GroupReport]) -> str:
     if groups <= 0:
         return ""
     records = report.reported_count - sum(group.count for group in shown)
-    return f"And {counted(groups, 'more group')} with {counted(max(records, 0), noun(report))}."
+    return f"And {counted(groups, 'more problem')} with {counted(max(records, 0), noun(report))}."
 
 
 def lost(report: Report) -> str:
@@ -152,7 +152,7 @@ def lost(report: Report) -> str:
 def left_out(report: Report, clock: Clock) -> Iterator[str]:
     """What no group of the mail stands for."""
     if number := report.silenced_count:
-        of = "" if report.silences else " of silenced groups"
+        of = "" if report.silences else " of silenced problems"
         yield f"{counted(number, 'record')}{of} {'is' if number == 1 else 'are'} only counted."
     for silence in report.silences if report.silenced_count else ():
         note = f": {one_line(silence.note, 200)}" if silence.note else ""

@@ -110,7 +110,7 @@ class Migration(migrations.Migration):
                     "lost_count",
                     models.BigIntegerField(default=0, verbose_name="records that were only counted"),
                 ),
-                ("group_count", models.IntegerField(default=0, verbose_name="groups")),
+                ("group_count", models.IntegerField(default=0, verbose_name="problems")),
                 ("level", models.IntegerField(default=0, verbose_name="highest level")),
                 ("recipients", models.JSONField(default=list, verbose_name="recipients")),
                 ("sender", models.CharField(blank=True, max_length=320, verbose_name="sender")),
@@ -239,7 +239,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         blank=True,
                         editable=False,
-                        help_text="Where in the code it comes from, if that place can make groups without end.",
+                        help_text="Where in the code it comes from, if that place can make problems without end.",
                         max_length=64,
                     ),
                 ),
@@ -271,7 +271,7 @@ class Migration(migrations.Migration):
                 (
                     "silenced_until",
                     models.DateTimeField(
-                        help_text="NULL in a silenced group: for ever.",
+                        help_text="NULL in a silenced problem: for ever.",
                         null=True,
                         verbose_name="silenced until",
                     ),
@@ -304,9 +304,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "base_manager_name": "objects",
-                "verbose_name": "group",
-                "verbose_name_plural": "groups",
-                "permissions": [("silence_group", "Can silence and resolve groups")],
+                "verbose_name": "problem",
+                "verbose_name_plural": "problems",
+                "permissions": [("silence_group", "Can silence and resolve problems")],
             },
         ),
         migrations.CreateModel(
@@ -367,7 +367,7 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="records",
                         to="django_maillog.group",
-                        verbose_name="group",
+                        verbose_name="problem",
                     ),
                 ),
             ],

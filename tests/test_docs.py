@@ -1,4 +1,4 @@
-"""The README names everything that a user can set, and its examples work."""
+"""The documentation names everything that a user can set, and its examples work."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from django_maillog import buffers, conf, handlers
 from tests.sites import ROOT, Site
 from tests.smtp import SMTPServer
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PATHS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in PATHS}
+README = PAGES["README.md"]
 SOURCES = sorted((ROOT / "django_maillog").rglob("*.py"))
 HANDLERS = [handlers.SMTPHandler, handlers.MemoryHandler, handlers.BufferingHandler]
 
@@ -27,10 +29,10 @@ def names_in(text: str) -> set[str]:
     return {word for code in re.findall(r"`([^`\n]+)`", text) for word in re.findall(r"[\w.-]+", code)}
 
 
-def section(heading: str) -> str:
-    """The README from a heading that contains these words to the next one."""
-    found = re.search(rf"^#+ [^\n]*{re.escape(heading)}.*?(?=^#|\Z)", README, re.MULTILINE | re.DOTALL)
-    assert found, f"the README has no heading with {heading}"
+def section(page: str, heading: str) -> str:
+    """A page from a heading that contains these words to the next one."""
+    found = re.search(rf"^#+ [^\n]*{re.escape(heading)}.*?(?=^#|\Z)", PAGES[page], re.MULTILINE | re.DOTALL)
+    assert found, f"{page} has no heading with {heading}"
     return found[0]
 
 
@@ -58,28 +60,28 @@ def options(command: str) -> set[str]:
 
 
 def test_every_setting_is_in_the_table() -> None:
-    table = section("Settings")
+    table = section("settings.md", "Settings")
 
     assert set(conf.DEFAULTS) - names_in(table) == set()
 
 
 @pytest.mark.parametrize("handler", HANDLERS, ids=lambda handler: handler.__name__)
 def test_every_argument_of_a_handler_is_in_its_table(handler: type[logging.Handler]) -> None:
-    table = section(f"django_maillog.handlers.{handler.__name__}")
+    table = section("handlers.md", f"django_maillog.handlers.{handler.__name__}")
     arguments = set(inspect.signature(handler).parameters)
 
     assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == arguments
 
 
 def test_every_check_is_explained() -> None:
-    assert check_ids() - names_in(README) == set()
+    assert check_ids() - names_in(PAGES["checks.md"]) == set()
 
 
 def test_every_option_of_a_command_is_in_its_section() -> None:
     missing = {
         (command, option)
         for command in our_commands()
-        for option in options(command) - names_in(section(f"manage.py {command}"))
+        for option in options(command) - names_in(section("commands.md", f"manage.py {command}"))
     }
 
     assert missing == set()
@@ -87,7 +89,8 @@ def test_every_option_of_a_command_is_in_its_section() -> None:
 
 def snippets() -> list[str]:
     """The Python blocks that configure logging."""
-    blocks = re.findall(r"^( *)```python\n(.*?)^ *```", README, re.MULTILINE | re.DOTALL)
+    text = "\n".join(PAGES.values())
+    blocks = re.findall(r"^( *)```python\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
     dedented = (re.sub(rf"^{indent}", "", code, flags=re.MULTILINE) for indent, code in blocks)
     return [code for code in dedented if "LOGGING =" in code]
 
