@@ -21,6 +21,7 @@ class Migration(migrations.Migration):
                 ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "segment",
                 "verbose_name_plural": "segments",
             },
@@ -41,6 +42,7 @@ class Migration(migrations.Migration):
                 ("note", models.CharField(blank=True, max_length=255, verbose_name="note")),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "silence",
                 "verbose_name_plural": "silences",
                 "indexes": [models.Index(fields=["ends_at"], name="maillog_silence_ends")],
@@ -56,6 +58,7 @@ class Migration(migrations.Migration):
                 ("imported_at", models.DateTimeField(verbose_name="last import")),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "host",
                 "verbose_name_plural": "hosts",
             },
@@ -164,6 +167,7 @@ class Migration(migrations.Migration):
                 ("html", models.TextField(blank=True, verbose_name="HTML")),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "batch",
                 "verbose_name_plural": "batches",
                 "permissions": [("flush_batch", "Can flush, retry, cancel and send again")],
@@ -213,6 +217,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "attempt",
                 "verbose_name_plural": "attempts",
             },
@@ -298,6 +303,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "problem",
                 "verbose_name_plural": "problems",
                 "permissions": [("silence_group", "Can silence and resolve problems")],
@@ -366,6 +372,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "record",
                 "verbose_name_plural": "records",
             },
@@ -404,6 +411,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "tally",
                 "verbose_name_plural": "tallies",
             },

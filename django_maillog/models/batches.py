@@ -140,6 +140,7 @@ class Batch(models.Model):
     objects = BatchManager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("batch")
         verbose_name_plural = _("batches")
         permissions = [("flush_batch", "Can flush, retry, cancel and send again")]
@@ -169,6 +170,7 @@ class Attempt(models.Model):
     objects = WriteManager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("attempt")
         verbose_name_plural = _("attempts")
 

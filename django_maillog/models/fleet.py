@@ -39,6 +39,7 @@ class Silence(models.Model):
     objects = SilenceManager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("silence")
         verbose_name_plural = _("silences")
         indexes = [models.Index(fields=["ends_at"], name="maillog_silence_ends")]
@@ -68,6 +69,7 @@ class Host(models.Model):
     objects = HostManager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("host")
         verbose_name_plural = _("hosts")
 
@@ -88,6 +90,7 @@ class Segment(models.Model):
     objects = WriteManager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("segment")
         verbose_name_plural = _("segments")
 

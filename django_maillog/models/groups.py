@@ -71,6 +71,7 @@ class Group(models.Model):
     objects = WriteManager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("problem")
         verbose_name_plural = _("problems")
         permissions = [("silence_group", "Can silence and resolve problems")]
@@ -135,6 +136,7 @@ class Record(models.Model):
     objects = WriteManager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("record")
         verbose_name_plural = _("records")
         indexes = [
@@ -159,6 +161,7 @@ class Tally(models.Model):
     objects = WriteManager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("tally")
         verbose_name_plural = _("tallies")
         constraints = [
