@@ -32,7 +32,9 @@ def _database() -> dict[str, Any]:
     test = {"NAME": f"test_maillog_{_run}"}
     if "mysql" in config["ENGINE"]:
         test["CHARSET"] = "utf8mb4"
-    return {**config, "TEST": test}
+    # psycopg's pool, if a process is to have one: its arguments, or true.
+    options = {"pool": env.json("MAILLOG_TEST_POOL")} if "MAILLOG_TEST_POOL" in env else {}
+    return {**config, "OPTIONS": {**config.get("OPTIONS", {}), **options}, "TEST": test}
 
 
 DATABASES = {"default": _database()}
