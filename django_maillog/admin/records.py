@@ -15,6 +15,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.defaultfilters import truncatechars
 from django.urls import URLPattern
 from django.utils import timezone
+from django.utils.functional import lazy
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import format_lazy
@@ -59,7 +60,8 @@ class RecordAdmin(RowsAdmin[Record]):
         HostFilter,
     )
     search_help_text = format_lazy(
-        gettext_lazy("Searches the messages of the newest {number} rows."), number=f"{WINDOW:,}"
+        gettext_lazy("Searches the messages of the newest {number} rows."),
+        number=lazy(words.number, str)(WINDOW),
     )
     list_select_related = ("group",)
     search_fields = ("message",)
