@@ -186,6 +186,13 @@ def test_every_variable_of_the_templates_is_in_its_table() -> None:
     assert {part["kind"] for part in parts} - {""} <= inner
 
 
+def test_every_block_of_the_templates_is_named() -> None:
+    folder = ROOT / "django_maillog" / "templates" / "django_maillog"
+    for name in ("digest.txt", "digest.html"):
+        own = re.findall(r"{% block (\w+) %}", (folder / name).read_text(encoding="utf-8"))
+        assert set(own) <= set(docs.code(docs.section("mail.md", "Templates"))), name
+
+
 # What people read
 
 

@@ -199,6 +199,12 @@ def test_all_other_python_runs(site: Site, smtp: SMTPServer) -> None:
     assert len(found) > 8
 
 
+def test_no_python_is_left_out() -> None:
+    alone = [*CONFIGURATIONS, *SETTINGS, *docs.blocks("python", containing="TestCase")]
+
+    assert {*alone, *docs.blocks("python", without=ALONE)} == {*docs.blocks("python")}
+
+
 def test_the_documented_test_passes(site: Site, tmp_path: Path) -> None:
     [block] = docs.blocks("python", containing="TestCase")
     (tmp_path / "documented_tests.py").write_text(block.text)
