@@ -79,6 +79,8 @@ def test_every_check_is_explained_once() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_a_command_is_what_it_prints(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
+    # Python 3.14 has colours.
+    monkeypatch.setenv("NO_COLOR", "1")
     printed = parser_of(command).format_help()
     starts = [printed.find("positional arguments:"), printed.find("options:")]
     # What every command of Django has, and each version words its own way, comes after ours.
