@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import inspect
 import logging
 import re
@@ -209,3 +210,15 @@ def test_every_permission_is_in_the_table() -> None:
         "view_group",
         "view_record",
     }
+
+
+# What contributors need
+
+
+def test_every_environment_of_tox_is_in_the_table() -> None:
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini")
+    own = {name.removeprefix("testenv:") for name in tox.sections() if name.startswith("testenv:")}
+    listed = set(tox["tox"]["env_list"].replace("\n", "").replace(" ", "").split(","))
+
+    assert own | listed <= set(docs.first_names(docs.section("CONTRIBUTING.md", "All environments")))

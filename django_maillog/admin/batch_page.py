@@ -98,14 +98,16 @@ def _timeline(batch: Batch, now: datetime) -> Iterable[tuple[str, SafeString, st
 
 def _outcome(outcome: str) -> tuple[str, str]:
     """(kind, what happened) of one try."""
-    return {
+    known = {
         Outcome.SENT: ("sent", _("Sent")),
         Outcome.UNCONFIRMED: ("retrying", _("Handed over, but not confirmed: it may not have been sent")),
         Outcome.RETRY: ("retrying", _("Tried, to be tried again")),
         Outcome.FAILED: ("failed", _("Tried, failed for good")),
         Outcome.UNKNOWN: ("failed", _("Tried, and cut off before it was known how it ended")),
         "running": ("ready", _("Being sent right now")),
-    }[outcome]
+    }
+    # A later version may know more.
+    return known.get(outcome, ("ready", outcome))
 
 
 def _headers(batch: Batch) -> dict[str, str]:

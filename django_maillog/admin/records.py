@@ -39,7 +39,7 @@ from .filters import (
     TimeFilter,
 )
 
-LISTED = ("level", "logger", "message", "count", "host", "last_at", "group__title")
+LISTED = ("level", "logger", "message", "count", "host", "last_at", "details", "group__title")
 
 
 @admin.register(Record)
@@ -101,9 +101,9 @@ class RecordAdmin(RowsAdmin[Record]):
 
     @admin.display(description=gettext_lazy("message"))
     def line(self, record: Record) -> SafeString:
-        """The message's first line, and of which group it is where it doesn't say so itself."""
+        """The message's first line, and what went wrong where it doesn't say so itself."""
         message = truncatechars(record.message.strip().partition("\n")[0], 140)
-        title = record.group.title
+        title = str((record.details or {}).get("title") or record.group.title)
         if not message or title[:40] in message:
             return format_html("{}", message or title or _("(no message)"))
         return format_html('{} <span class="maillog-of">{}</span>', message, truncatechars(title, 100))
