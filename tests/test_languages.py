@@ -132,6 +132,14 @@ def test_a_mail_is_in_english_where_a_project_translates_nothing(settings: Any) 
     assert text.startswith("1,204 warnings in 1 problem")
 
 
+def test_a_mail_is_in_english_where_django_lacks_the_language(settings: Any) -> None:
+    settings.LANGUAGE_CODE = "xx"
+    with pytest.raises(OSError, match="No translation files"):
+        translation.gettext("problem")
+
+    assert digest.render(report(group(count=2))).text.startswith("2 errors in 1 problem, ")
+
+
 @pytest.mark.parametrize(
     ("language", "said"),
     [
