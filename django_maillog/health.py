@@ -20,7 +20,7 @@ from django.db.models.functions import Coalesce
 from .database_clock import database_now
 from .models import Attempt, Batch, Host, Outcome, Segment, Status
 from .spool.folder import segment_paths, spool_folder, verify
-from .spool.unattended import unattended_folders
+from .spool.unattended import strange_segments, unattended_folders
 
 # Seconds after which something that should have happened by itself is a problem.
 MAX_AGE_SECONDS = 900.0
@@ -140,7 +140,9 @@ def _look_at_spool(health: Health, offsets: dict[str, int] | None, max_age: floa
     }
     if abandoned and offsets is not None:
         said = f"{sum(abandoned):,} bytes in {len(abandoned)} segments of {folder} are imported by nobody."
-        health.add(Level.CRITICAL, said)
+        strange = strange_segments(folder).items()
+        left_alone = "".join(f" {number} are left alone: {why}." for why, number in strange)
+        health.add(Level.CRITICAL, said + left_alone)
     for path, number in others.items():
         health.add(Level.WARNING, f"{number} segments of this project wait in {path}, where nobody looks.")
     if set_aside:

@@ -7,7 +7,7 @@ The words are those of Prometheus Alertmanager (``group_wait``, ``group_interval
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
@@ -45,6 +45,11 @@ class Rules(_Arguments):
                 raise ValueError(f"{name} must be a number of seconds, at least 0, not {value!r}.")
         return rules
 
+    @classmethod
+    def of(cls, written: Mapping[str, Any]) -> Rules:
+        """The rules that a line or a row says; a later version may have written more names."""
+        return cls(**{name: written[name] for name in cls._fields if name in written})
+
 
 class Reason(StrEnum):
     """Why a batch is due."""
@@ -58,6 +63,11 @@ class Reason(StrEnum):
     REPEAT = "repeat"
     FLUSH = "flush"
     OUTAGE = "outage"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Reason:
+        """What a later version has written counts as news, and not as urgent."""
+        return cls.VARIANT
 
 
 URGENT = frozenset({Reason.LEVEL, Reason.NEW, Reason.REGRESSED})
@@ -74,6 +84,11 @@ class Kind(IntEnum):
     OVERFLOW = 2
     # What a client can cause at will.
     CLIENT = 3
+
+    @classmethod
+    def _missing_(cls, value: object) -> Kind:
+        """What a later version has written comes last."""
+        return cls.CLIENT
 
     @property
     def is_flood(self) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import router
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from .models import Attempt, Batch, BatchQuerySet, Group, Host, Record, Segment, Silence, Tally
 from .outbox.options import never
@@ -17,9 +18,8 @@ from .transactions import step_aside, writing
 LEAST_GAP = 0.02  # seconds in which others may write; at least as long as the deletion before
 CHUNK = 250  # rows a transaction deletes: it holds SQLite's write lock
 FAILED_KEPT = timedelta(days=365)
-SEGMENT_KEPT = timedelta(
-    days=1
-)  # a finished segment's row outlives its file: a slow importer may still hold that
+# A finished segment's row outlives its file: a slow importer may still hold that.
+SEGMENT_KEPT = timedelta(days=1)
 
 
 def prune(
@@ -37,6 +37,38 @@ def prune(
     return _Prune(progress, stop).run(before, now)
 
 
+def count(before: datetime, now: datetime) -> dict[str, int]:
+    """What ``prune`` would delete: the number of rows by what they are, without those that are none."""
+    alias = router.db_for_write(Batch)
+    batches = Batch.objects.using(alias)
+    old = _finished(batches, before, now)
+    kept = Record.objects.using(alias).exclude(batch__in=old)
+    records = Record.objects.using(alias).filter(batch__in=old)
+    attempts = Attempt.objects.using(alias).filter(batch__in=old)
+    numbers: Counter[str] = Counter()
+    for rows in (old, records, attempts, *_old(before, now, alias, kept)):
+        numbers[str(rows.model._meta.verbose_name_plural)] += rows.order_by().count()
+    return {name: number for name, number in numbers.items() if number}
+
+
+def _finished(batches: BatchQuerySet, before: datetime, now: datetime) -> BatchQuerySet:
+    return batches.finished_before(before) | batches.failed_before(min(before, now - FAILED_KEPT))
+
+
+def _old(before: datetime, now: datetime, alias: str, records: QuerySet[Record]) -> Iterator[QuerySet[Any]]:
+    """Old rows beside those of finished batches; ``records``: those that stay."""
+    # Left behind by an importer that was killed.
+    yield Batch.objects.using(alias).open().filter(record_count=0, opened_at__lt=before)
+    yield Tally.objects.using(alias).filter(hour_at__lt=before)
+    groups = Group.objects.using(alias).filter(last_seen_at__lt=before, silenced_at=None)
+    yield groups.filter(~Exists(records.filter(group=OuterRef("pk"))))
+    yield Silence.objects.using(alias).filter(ends_at__lt=before)
+    yield Host.objects.using(alias).filter(imported_at__lt=before)
+    # Of hosts that are no more; of others, their files say how far they were imported.
+    ended = Q(finished_at__lt=now - SEGMENT_KEPT) | Q(seen_at__lt=before)
+    yield Segment.objects.using(alias).filter(ended)
+
+
 class _Prune:
     def __init__(self, progress: Callable[[int], object], stop: Callable[[], bool]) -> None:
         self._alias = router.db_for_write(Batch)
@@ -45,21 +77,9 @@ class _Prune:
         self._deleted = 0
 
     def run(self, before: datetime, now: datetime) -> int:
-        batches = Batch.objects.using(self._alias)
-        self._delete_batches(batches.finished_before(before))
-        self._delete_batches(batches.failed_before(min(before, now - FAILED_KEPT)))
-        # Left behind by an importer that was killed.
-        self._delete_all(batches.open().filter(record_count=0, opened_at__lt=before))
-        self._delete_all(Tally.objects.using(self._alias).filter(hour_at__lt=before))
-        records = Record.objects.using(self._alias).filter(group=OuterRef("pk"))
-        groups = Group.objects.using(self._alias).filter(last_seen_at__lt=before, silenced_at=None)
-        self._delete_all(groups.filter(~Exists(records)))
-        self._delete_all(Silence.objects.using(self._alias).filter(ends_at__lt=before))
-        self._delete_all(Host.objects.using(self._alias).filter(imported_at__lt=before))
-        segments = Segment.objects.using(self._alias)
-        self._delete_all(segments.filter(finished_at__lt=now - SEGMENT_KEPT))
-        # Of hosts that are no more; of others, their files say how far they were imported.
-        self._delete_all(segments.filter(seen_at__lt=before))
+        self._delete_batches(_finished(Batch.objects.using(self._alias), before, now))
+        for rows in _old(before, now, self._alias, Record.objects.using(self._alias)):
+            self._delete_all(rows)
         return self._deleted
 
     def _delete_batches(self, batches: BatchQuerySet) -> None:

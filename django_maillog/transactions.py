@@ -23,7 +23,7 @@ HUNG_UP = frozenset({2006, 2013})  # MySQL's client: the server closed the conne
 # No room: MySQL's table or disk is full; PostgreSQL's disk; SQLite's disk, or its max_page_count.
 FULL = frozenset({1021, 1114, "53100", "SQLITE_FULL"})
 
-# All connections are in use: how servers, PgBouncer and pools say it, in no code that all have.
+# All connections are in use: how servers and PgBouncer say it, in no code that all have.
 CROWDED = (
     "too many clients",
     "too many connections",
@@ -31,7 +31,6 @@ CROWDED = (
     "max_user_connections",
     "no more connections allowed",
     "query_wait_timeout",
-    "couldn't get a connection",
 )
 
 Result = TypeVar("Result")
@@ -63,6 +62,19 @@ def is_crowded(error: Exception) -> bool:
     """Whether the database is there, and has no connection for us."""
     said = f"{error} {error.__cause__ or ''}".casefold()
     return isinstance(error, Error) and any(words in said for words in CROWDED)
+
+
+def leave_pools() -> None:
+    """Let this thread connect by itself where ``OPTIONS["pool"]`` says that all threads share connections.
+
+    A pool that our thread opened before a process forks (gunicorn's preload, Celery) would be its children's,
+    too, and two processes would talk on one connection. An idle process would hold its ``min_size``, and
+    requests would wait for a worker that has one.
+    """
+    for alias, settings in connections.settings.items():
+        if settings["OPTIONS"].get("pool"):
+            connections[alias] = own = connections[alias].copy()
+            del own.settings_dict["OPTIONS"]["pool"]
 
 
 def step_aside(alias: str, seconds: float) -> None:

@@ -41,7 +41,13 @@ NEEDS_SERVER = {"proxy"}
 # servers leave these out; they go with each Python, on SQLite.
 ELSEWHERE = {
     *("test_buffering_handler", "test_celery", "test_fork_state", "test_hostile_records"),
-    *("test_mail_backends", "test_readme", "test_record_factory", "test_recursion", "test_release_gone"),
+    *(
+        "test_mail_backends",
+        "test_docs_examples",
+        "test_record_factory",
+        "test_recursion",
+        "test_release_gone",
+    ),
     *("test_secrets_end_to_end", "test_spool_users", "test_tasks", "test_two_projects", "test_worker"),
 }
 

@@ -51,8 +51,8 @@ def prepare(folder: Path) -> dict[str, str]:
         "batches": f"{base}/batch/",
         "batches-filtered": f"{base}/batch/?status__exact=sent",
         **{f"batch-{status}": f"{base}/batch/{pk}/change/" for status, pk in batches.items()},
-        "groups": f"{base}/group/",
-        "group": f"{base}/group/{group.pk}/change/",
+        "problems": f"{base}/group/",
+        "problem": f"{base}/group/{group.pk}/change/",
         "records": f"{base}/record/",
         "record": f"{base}/record/{Record.objects.filter(full=True, group=group)[0].pk}/change/",
     }
@@ -118,7 +118,7 @@ def shoot_readme(pages: dict[str, str], address: str, target: Path) -> None:
     """The two pictures that the README shows."""
     target.mkdir(exist_ok=True)
     with browsing(address, color_scheme="light", viewport=DESK) as page:
-        for name, file, height in (("batches", "batches.png", 1080), ("groups", "groups.png", 820)):
+        for name, file, height in (("batches", "batches.png", 1080), ("problems", "problems.png", 820)):
             page.set_viewport_size({**DESK, "height": height})
             page.goto(address + pages[name])
             page.wait_for_load_state("networkidle")

@@ -21,6 +21,7 @@ _file = Path(tempfile.gettempdir()) / f"maillog_{_run}.sqlite3"
 
 
 def _database() -> dict[str, Any]:
+    """The database of the run, or of a process that is told its URL."""
     url = env.str("DATABASE_URL", default="") or (env.str(SERVER, default="") if SERVER else "")
     if not url or url.startswith("sqlite"):
         config = env.db_url_config(url or f"sqlite:///{_file}")
@@ -31,10 +32,16 @@ def _database() -> dict[str, Any]:
     test = {"NAME": f"test_maillog_{_run}"}
     if "mysql" in config["ENGINE"]:
         test["CHARSET"] = "utf8mb4"
-    return {**config, "TEST": test}
+    # psycopg's pool, if a process is to have one: its arguments, or true.
+    options = {"pool": env.json("MAILLOG_TEST_POOL")} if "MAILLOG_TEST_POOL" in env else {}
+    return {**config, "OPTIONS": {**config.get("OPTIONS", {}), **options}, "TEST": test}
 
 
 DATABASES = {"default": _database()}
+# Further ones, by alias; and who says what is kept where.
+for _alias, _url in env.json("MAILLOG_TEST_DATABASES", default={}).items():
+    DATABASES[_alias] = {**env.db_url_config(_url), "TEST": {}}
+DATABASE_ROUTERS = env.list("MAILLOG_TEST_ROUTERS", default=[])
 
 SECRET_KEY = "only for tests"
 ALLOWED_HOSTS = ["*"]

@@ -321,12 +321,12 @@ def test_resolved_is_marked_and_told(client: Client) -> None:
 @pytest.mark.parametrize(
     ("action", "said"),
     [
-        ("silence_hour", "8 groups are silenced for 1 hour."),
-        ("silence_day", "8 groups are silenced for 1 day."),
-        ("silence_week", "8 groups are silenced for 1 week."),
-        ("silence_ever", "8 groups are silenced for ever."),
-        ("end_silence", "8 groups are no longer silenced."),
-        ("mark_resolved", "8 groups are marked resolved: the next record of each counts as a regression."),
+        ("silence_hour", "8 problems are silenced for 1 hour."),
+        ("silence_day", "8 problems are silenced for 1 day."),
+        ("silence_week", "8 problems are silenced for 1 week."),
+        ("silence_ever", "8 problems are silenced for ever."),
+        ("end_silence", "8 problems are no longer silenced."),
+        ("mark_resolved", "8 problems are marked resolved: the next record of each counts as a regression."),
     ],
 )
 def test_the_list_acts_on_all_chosen_groups(client: Client, action: str, said: str) -> None:

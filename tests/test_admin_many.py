@@ -40,7 +40,7 @@ def test_ten_thousand_groups_are_silenced_at_once_with_one_line_in_the_log() -> 
     assert answer.status_code == 302
     assert Group.objects.exclude(silenced_at=None).count() == 10_000
     [entry] = LogEntry.objects.all()
-    assert entry.object_repr == "10000 groups"
+    assert entry.object_repr == "10000 problems"
     assert len(queries) < 100
 
 

@@ -24,11 +24,31 @@ def text(client: Client, path: str) -> str:
     return answer.content.decode()
 
 
-def test_an_empty_log_says_so(admin_client: Client) -> None:
+def test_an_empty_log_says_what_to_try(admin_client: Client) -> None:
+    for path in ("", "batch/"):
+        page = text(admin_client, f"{BASE}/{path}")
+        assert "Nothing has been logged yet</h2>" in page
+        assert "<code>python manage.py test_maillog</code>" in page
+        assert "Oldest pending" not in page
+
+
+@pytest.mark.parametrize("name", ["batch", "group", "record"])
+def test_an_empty_list_says_why(admin_client: Client, name: str) -> None:
+    tried = "try <code>python manage.py test_maillog</code>"
+
+    assert tried in text(admin_client, f"{BASE}/{name}/")
+    filtered = text(admin_client, f"{BASE}/{name}/?level=40")
+    assert "Nothing here matches." in filtered
+    assert tried not in filtered
+
+
+def test_a_quiet_day_says_so(admin_client: Client) -> None:
+    Batch.objects.create(buffer="b", opened_at=timezone.now())
     page = text(admin_client, f"{BASE}/")
 
     assert "Nothing was logged." in page
     assert "never" in page
+    assert "Nothing has been logged yet" not in page
 
 
 def ready_since(now: Any, **late: float) -> None:

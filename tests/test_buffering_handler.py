@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import logging.config
@@ -9,6 +10,7 @@ import logging.handlers
 import queue
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,7 +74,7 @@ def record(message: str = "hello", level: int = logging.ERROR, **attributes: Any
 
 def failure(**attributes: Any) -> logging.LogRecord:
     try:
-        1 // 0  # noqa: B018
+        1 / 0  # noqa: B018
     except ZeroDivisionError:
         return record("it failed", exc_info=sys.exc_info(), **attributes)
     raise AssertionError
@@ -135,7 +137,7 @@ def test_a_record_is_in_the_spool_when_the_call_returns(spool_dir: Path) -> None
     value = spooled(spool_dir)[0]
     assert (value["message"], value["title"]) == (
         "it failed",
-        "ZeroDivisionError: integer division or modulo by zero",
+        "ZeroDivisionError: division by zero",
     )
     assert (value["buffer"], value["full"]) == ("errors", True)
 
@@ -313,6 +315,32 @@ def test_a_target_that_no_logger_has_is_found_by_name(name: str, configure_loggi
     assert buffers.configured()["errors"].target.get_recipients() == ["you@example.com"]
 
 
+@pytest.mark.usefixtures("configure_logging")
+@pytest.mark.parametrize("of_errors", ["target=z_mail", "kwargs={'target': 'z_mail'}"])
+def test_a_target_in_a_logging_file_is_used(of_errors: str) -> None:
+    written = f"""
+        [loggers]
+        keys=root
+        [logger_root]
+        handlers=errors
+        [handlers]
+        keys=errors,z_mail
+        [handler_errors]
+        class=django_maillog.handlers.BufferingHandler
+        level=ERROR
+        {of_errors}
+        [handler_z_mail]
+        class=django_maillog.handlers.SMTPHandler
+        kwargs={{'toaddrs': 'you@example.com'}}
+        [formatters]
+        keys=
+        """
+    logging.config.fileConfig(io.StringIO(textwrap.dedent(written)), disable_existing_loggers=False)
+
+    handler = buffers.configured()["errors"]
+    assert (handler.buffer, handler.target.get_recipients()) == ("errors", ["you@example.com"])
+
+
 @pytest.mark.parametrize(
     "described",
     [
@@ -379,7 +407,7 @@ def test_it_works_behind_a_queue_handler(inline: Path) -> None:
     handler = Raising()
     listener = logging.handlers.QueueListener(waiting, handler)
     try:
-        1 // 0  # noqa: B018
+        1 / 0  # noqa: B018
     except ZeroDivisionError:
         logging.handlers.QueueHandler(waiting).handle(record("it failed", exc_info=sys.exc_info()))
 

@@ -19,10 +19,11 @@ from tests.sites import Site, wait_for
 from tests.smtp import SMTPServer
 
 pytest.importorskip("celery")
+kombu = pytest.importorskip("kombu")
 redis = pytest.importorskip("redis")
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
-BROKER = "MAILLOG_TEST_REDIS_URL"
+BROKERS = {"redis": "MAILLOG_TEST_REDIS_URL", "rabbitmq": "MAILLOG_TEST_RABBITMQ_URL"}
 PROJECT = {
     "__init__.py": "from .celery import app as celery_app",
     "celery.py": """
@@ -37,7 +38,8 @@ from tests.settings import *
 INSTALLED_APPS += ["proj"]
 CELERY_BROKER_URL = os.environ["PROJ_BROKER"]
 CELERY_TASK_DEFAULT_QUEUE = os.environ["PROJ_QUEUE"]
-CELERY_BROKER_TRANSPORT_OPTIONS = {"global_keyprefix": os.environ["PROJ_QUEUE"]}
+if CELERY_BROKER_URL.startswith("redis"):
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"global_keyprefix": os.environ["PROJ_QUEUE"]}
 CELERY_WORKER_REDIRECT_STDOUTS = False
 """,
     "tasks.py": """
@@ -71,10 +73,12 @@ def readme_logging(**options: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def project(site: Site, tmp_path: Path) -> Iterator[Site]:
-    """The site with Celery, and with queues of its own at the broker."""
-    if not os.environ.get(BROKER):
-        lack(f"{BROKER} isn't set: no broker to test with")
+def project(site: Site, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
+    """The site with Celery, and with queues of its own at the broker: Redis unless the test says another."""
+    variable = BROKERS[getattr(request, "param", "redis")]
+    broker = os.environ.get(variable, "")
+    if not broker:
+        lack(f"{variable} isn't set: no broker to test with")
     (tmp_path / "proj").mkdir()
     for name, text in PROJECT.items():
         (tmp_path / "proj" / name).write_text(text)
@@ -82,16 +86,27 @@ def project(site: Site, tmp_path: Path) -> Iterator[Site]:
         "DJANGO_SETTINGS_MODULE": "proj.settings",
         "PYTHONPATH": os.pathsep.join([site.env["PYTHONPATH"], str(tmp_path)]),
         "PYTHONDEVMODE": "",
-        "PROJ_BROKER": os.environ[BROKER],
+        "PROJ_BROKER": broker,
         "PROJ_QUEUE": f"maillog-{uuid.uuid4().hex}",
     }
     site.configure_logging(readme_logging(group_wait=1))
     yield site
     # A worker that a failed test left would make its keys again.
     site.stop()
-    with redis.Redis.from_url(os.environ[BROKER]) as broker:
-        for key in broker.scan_iter(f"{site.env['PROJ_QUEUE']}*"):
-            broker.delete(key)
+    forget(broker, site.env["PROJ_QUEUE"])
+
+
+def forget(broker: str, queue: str) -> None:
+    """Take away what a test has left at the broker."""
+    if broker.startswith("redis"):
+        with redis.Redis.from_url(broker) as server:
+            for key in server.scan_iter(f"{queue}*"):
+                server.delete(key)
+        return
+    with kombu.Connection(broker) as connection:
+        channel = connection.channel()
+        channel.queue_delete(queue)
+        channel.exchange_delete(queue)
 
 
 def celery(project: Site, *args: str) -> subprocess.Popen[str]:
@@ -118,7 +133,11 @@ def groups(project: Site) -> Any:
     return json.loads(project.run(GROUPS, env={"MAILLOG_WORKER": "none"}).stdout)
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+@pytest.mark.parametrize(
+    ("project", "pool"),
+    [("redis", "prefork"), ("redis", "threads"), ("redis", "solo"), ("rabbitmq", "prefork")],
+    indirect=["project"],
+)
 def test_each_failing_task_is_mailed_once(project: Site, smtp: SMTPServer, pool: str) -> None:
     worker = celery(project, "worker", f"--pool={pool}", "--concurrency=2")
     project.run("from proj.tasks import *\nfor n in range(5): fail.delay(n)\nlog_both.delay()")

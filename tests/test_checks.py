@@ -562,3 +562,56 @@ def test_the_hint_takes_djangos_handler_off(site: Site) -> None:
 
     assert "django_maillog.W040" in before
     assert "django_maillog.W040" not in after
+
+
+class Split:
+    """A router that has overlooked the hosts."""
+
+    def db_for_write(self, model: type, **hints: object) -> str:
+        return "default" if model.__name__ == "Host" else "maillog"
+
+
+class Unmigrated:
+    """A router that forgets that the tables have to be made somewhere."""
+
+    def db_for_write(self, model: type, **hints: object) -> str:
+        return "maillog"
+
+    def allow_migrate(self, db: str, app_label: str, **hints: object) -> bool:
+        return db == "default"
+
+
+def test_tables_that_routers_have_in_several_databases(
+    settings: Settings, configure_logging: Configure
+) -> None:
+    configure_logging(logging_of(mail=MAIL, buffer=BUFFER))
+    settings.DATABASE_ROUTERS = [f"{__name__}.Split"]
+
+    assert only() == (
+        "django_maillog.E012",
+        "DATABASE_ROUTERS have the tables of django_maillog in several databases: default, maillog.",
+        'Let db_for_write() answer the same for each model of the app "django_maillog".',
+    )
+
+
+def test_tables_that_no_migration_makes_where_routers_have_them(
+    settings: Settings, configure_logging: Configure
+) -> None:
+    configure_logging(logging_of(mail=MAIL, buffer=BUFFER))
+    settings.DATABASE_ROUTERS = [f"{__name__}.Unmigrated"]
+
+    assert only() == (
+        "django_maillog.W035",
+        "DATABASE_ROUTERS have django_maillog write to 'maillog', where migrate makes no tables.",
+        'Let allow_migrate() allow the app "django_maillog", then: manage.py migrate --database=maillog',
+    )
+
+
+@pytest.mark.parametrize("router", ["Apart", "ReadElsewhere"])
+def test_routers_that_have_all_tables_in_one_database(
+    settings: Settings, configure_logging: Configure, router: str
+) -> None:
+    configure_logging(logging_of(mail=MAIL, buffer=BUFFER))
+    settings.DATABASE_ROUTERS = [f"tests.routers.{router}"]
+
+    assert ids() == []

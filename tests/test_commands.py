@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import pty
+import re
 import signal
 import sys
 import termios
@@ -17,14 +18,20 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
-from django.utils import timezone
+from django.utils import timezone, translation
 
-from django_maillog.models import Batch, Record, Segment, Status
+from django_maillog.models import Batch, Group, Record, Segment, Silence, Status
 from django_maillog.prune import prune
 from tests.buffers import Buffer
 from tests.sites import Site
 from tests.smtp import SMTPServer
 
+OLD_HOSTS = """
+from datetime import UTC, datetime
+from django_maillog.models import Host
+old = datetime(2000, 1, 1, tzinfo=UTC)
+Host.objects.bulk_create(Host(name=str(number), imported_at=old) for number in range(300))
+"""
 KEYS = ["imported", "set_aside", "sealed", "sent", "retrying", "failed", "pending", "sending"]
 THREE_KINDS = """
 import logging
@@ -283,6 +290,33 @@ def test_pruning_takes_the_days_from_the_command() -> None:
     assert not Batch.objects.exists()
 
 
+def test_a_dry_run_of_pruning_counts_what_pruning_deletes_and_deletes_nothing() -> None:
+    buffer = Buffer()
+    old_batch(buffer, 40)
+    buffer.log("of a mail that is kept", fingerprint="kept")
+    old_batch(buffer, 2)
+    failed = buffer.seal()
+    Batch.objects.filter(pk=failed.pk).update(status=Status.FAILED)
+    long_ago = timezone.now() - timedelta(days=50)
+    Group.objects.update(last_seen_at=long_ago)
+    Silence.objects.create(starts_at=long_ago, ends_at=long_ago)
+    Segment.objects.create(id="gone", host="web1", process=1, seen_at=long_ago)
+
+    with translation.override("de"):
+        said = run("prune_maillogs", "--dry-run")
+    deleted = run("prune_maillogs")
+
+    assert said.startswith("Would be deleted: 1 batches, 1 records, ")
+    assert deleted == f"{sum(map(int, re.findall('[0-9]+', said)))} rows deleted.\n"
+    assert run("prune_maillogs", "--dry-run") == "Would be deleted: nothing.\n"
+    assert Batch.objects.count() == 2
+
+
+def test_there_is_no_look_ahead_at_what_would_be_erased() -> None:
+    with pytest.raises(CommandError, match="there is no such look ahead"):
+        run("prune_maillogs", "--dry-run", "--user", "ada")
+
+
 @pytest.mark.parametrize("days", ["many", "-1", "nan", "1e9"])
 def test_days_that_are_none_are_refused(days: str) -> None:
     with pytest.raises(CommandError, match="is not a number of days"):
@@ -331,14 +365,16 @@ def test_pruning_is_done_in_short_steps_and_can_be_stopped(monkeypatch: pytest.M
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pty")
-def test_pruning_shows_a_progress_bar_on_a_terminal_only(site: Site) -> None:
+def test_pruning_counts_on_a_terminal_only(site: Site) -> None:
+    site.run(OLD_HOSTS)
     assert site.manage("prune_maillogs").stderr == ""
+    site.run(OLD_HOSTS)
     master, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (25, 80))
     with os.fdopen(terminal, "w") as stderr:
         process = site.popen([sys.executable, "-m", "django", "prune_maillogs"], stderr=stderr)
         assert process.wait(60) == 0
-    assert b" rows" in os.read(master, 1000)
+    assert os.read(master, 1000) == b"\r250 rows\r300 rows\r\n"
     os.close(master)
 
 

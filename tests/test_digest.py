@@ -154,7 +154,7 @@ def test_the_html_of_a_single_record_says_the_same_as_its_text() -> None:
 
 
 REPEATS = f"""\
-1,204 warnings in 1 group, none new, 06:10–10:08 (Europe/Berlin)
+1,204 warnings in 1 problem, none new, 06:10–10:08 (Europe/Berlin)
 A reminder: known problems go on.
 
 REPEATING
@@ -191,7 +191,7 @@ def test_a_digest_counts_first_then_shows_new_groups_then_repeating_ones() -> No
     text = digest.render(shown).text
 
     assert text.startswith(
-        "213 errors in 3 groups, 2 new, 10:00–10:10 (Europe/Berlin)\n"
+        "213 errors in 3 problems, 2 new, 10:00–10:10 (Europe/Berlin)\n"
         "Sent because something broke that was not seen before.\n"
         "\n"
         "150 × ZeroDivisionError: division by zero\n"
@@ -256,7 +256,9 @@ def test_every_reason_is_said_in_words_of_its_own(reason: str) -> None:
     ],
 )
 def test_records_are_called_what_they_all_are(levels: list[int], noun: str) -> None:
-    assert words.noun(report(*(group(level=level) for level in levels))) == noun
+    shown = report(*(group(level=level) for level in levels))
+
+    assert (words.records(shown, 1), words.records(shown, 2)) == (f"1 {noun}", f"2 {noun}s")
 
 
 def test_the_summary_names_regressions_and_spans_of_days() -> None:
@@ -267,7 +269,7 @@ def test_the_summary_names_regressions_and_spans_of_days() -> None:
 
     text = digest.render(shown).text
 
-    assert text.startswith("3 errors in 2 groups, 1 new, 1 back, 4 Mar 10:10 – 10:10 (Europe/Berlin)\n")
+    assert text.startswith("3 errors in 2 problems, 1 new, 1 back, 4 Mar 10:10 – 10:10 (Europe/Berlin)\n")
     assert (
         "  ERROR in django.request, 67% of this mail, back after a quiet time\n  4 Mar 10:10:30 – 10:10:30\n"
         in text
@@ -279,9 +281,9 @@ def test_silenced_and_lost_records_are_a_number_and_no_part_of_the_count() -> No
 
     assert text.startswith(
         "*** 1 record could not be kept, since the spool was full or failed, or a line of it can't be "
-        "imported; it is only counted. ***\n\n3 errors in 1 group, 1 new, "
+        "imported; it is only counted. ***\n\n3 errors in 1 problem, 1 new, "
     )
-    assert "\n42 records of silenced groups are only counted.\n" in text
+    assert "\n42 records of silenced problems are only counted.\n" in text
 
 
 def test_a_note_stands_above_everything() -> None:
@@ -364,7 +366,7 @@ def test_a_group_without_a_sample_is_shown_all_the_same() -> None:
         ),
         (report(group(count=5), references="<r@x>"), "ERROR ×5 ZeroDivisionError: division by zero"),
         (report(group(title="")), "ERROR (no message)"),
-        (report(level=40, record_count=7, group_count=0), "ERROR ×7 records"),
+        (report(level=40, record_count=7, group_count=0), "ERROR: 7 records"),
     ],
 )
 def test_the_subject_is_the_worst_new_group(shown: digest.Report, expected: str) -> None:
@@ -588,7 +590,7 @@ def test_every_group_is_shown_or_counted() -> None:
     body, _, rows = text.partition("IN SHORT\n")
     full = [int(number.replace(",", "")) for number in re.findall(r"^([\d,]+) × .*\n  at ", body, re.M)]
     short = [int(number.replace(",", "")) for number in re.findall(r"^([\d,]+) × ERROR ", rows, re.M)]
-    more = re.search(r"^And ([\d,]+) more groups with ([\d,]+) errors\.$", rows, re.M)
+    more = re.search(r"^And ([\d,]+) more problems with ([\d,]+) errors\.$", rows, re.M)
     assert more
     rest_groups, rest = (int(number.replace(",", "")) for number in more.groups())
     assert len(full) <= 20
@@ -770,7 +772,7 @@ def test_a_mail_can_be_made_before_the_apps_are_ready() -> None:
     )
 
     assert done.stderr == ""
-    assert done.stdout.startswith("213 errors in 3 groups, 2 new, 10:00–10:10 (Europe/Berlin)\n")
+    assert done.stdout.startswith("213 errors in 3 problems, 2 new, 10:00–10:10 (Europe/Berlin)\n")
 
 
 def test_engines_are_made_once(settings: Settings, tmp_path: Path) -> None:
@@ -848,7 +850,7 @@ def test_an_iterator_is_read_once_and_not_attached() -> None:
 def test_nothing_makes_an_empty_report() -> None:
     shown = digest.summarize([], buffer="maillog", reason="flush", now=NOON)
 
-    assert digest.render(shown).text.startswith("0 records in 0 groups, 10:10 (Europe/Berlin)\n")
+    assert digest.render(shown).text.startswith("0 records in 0 problems, 10:10 (Europe/Berlin)\n")
 
 
 def test_nonsense_values_are_summarized_too() -> None:
@@ -859,7 +861,7 @@ def test_nonsense_values_are_summarized_too() -> None:
 
     text = digest.render(digest.summarize(nonsense, buffer="", reason="", now=NOON)).text
 
-    assert text.startswith("2 records in 1 group, 1 Jan 1970 01:00 (Europe/Berlin)\n")
+    assert text.startswith("2 records in 1 problem, 1 Jan 1970 01:00 (Europe/Berlin)\n")
 
 
 def test_without_history_nothing_is_called_new() -> None:

@@ -134,7 +134,7 @@ def module_state() -> Iterator[str]:
         own = {name for node in tree.body for name in names_bound(node)}
         changed = {name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names}
         for name, value in vars(module).items():
-            if name == "__all__":
+            if name in ("__all__", "urlpatterns"):
                 continue
             if name in changed or (name in own and not name.strip("_").isupper() and is_state(value)):
                 yield f"{short}.{name}"

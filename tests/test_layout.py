@@ -18,18 +18,22 @@ NAME = PACKAGE.name
 # The rows of the design; a row may be several layers, parts of its modules that build on one another.
 ROWS: tuple[tuple[set[str], ...], ...] = (
     (
-        {"conf", "compat", "frames", "charset", "uncaught", "policy", "signals", "throttle"},
+        {"conf", "compat", "frames", "language", "charset", "uncaught", "policy", "signals", "throttle"},
         {"models", "moments"},
         {"transactions"},
-        {"buffers", "database_clock"},
+        {"buffers", "database_clock", "links"},
     ),
     ({"capture"}, {"digest"}),
     ({"spool"},),
     ({"intake", "outbox"},),
     ({"hosts", "silences"}, {"flush"}, {"plan", "prune", "erase", "health", "watch"}, {"health_check"}),
     ({"worker"},),
-    ({"admin", "checks", "handlers", "management"}, {"receivers", "templatetags"}, {"tasks"}),
-    ({"apps"},),
+    (
+        {"admin", "checks", "handlers"},
+        {"receivers", "templatetags", "trial"},
+        {"management", "tasks", "views"},
+    ),
+    ({"apps", "urls"},),
 )
 LAYER = {name: number for number, names in enumerate(chain.from_iterable(ROWS)) for name in names}
 OUTSIDE = {"", "migrations"}

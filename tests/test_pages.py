@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django import forms
 from django.contrib import admin
 from django.contrib.auth.models import Group as UserGroup
 from django.contrib.auth.models import User
@@ -16,9 +17,10 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.template import Context, Engine
+from django.template.response import TemplateResponse
 from django.test import Client, RequestFactory
 from django.urls import include, path, re_path, resolve
-from django.views.generic import DetailView, ListView, TemplateView
+from django.views.generic import DetailView, FormView, ListView, TemplateView
 
 from django_maillog.capture.fingerprint import fingerprint
 from django_maillog.digest.samples import Sample
@@ -81,6 +83,35 @@ def chooses(request: HttpRequest, name: str) -> HttpResponse:
     return render(request, f"shop/{name}.html")
 
 
+class Names(forms.Form):
+    field_order = 1  # type: ignore[assignment]  # that is the mistake
+
+
+class Prices(forms.Form):
+    field_order = 1  # type: ignore[assignment]  # that is the mistake
+
+
+class Page:
+    """As a content management system's, whose view knows nothing of the project."""
+
+
+class BreadPage(Page):
+    pass
+
+
+class CakePage(Page):
+    pass
+
+
+def serve(request: HttpRequest, name: str) -> HttpResponseBase:
+    page = {"bread": BreadPage, "cake": CakePage}[name]()
+    return TemplateResponse(request, f"missing/{name}.html", {"page": page})
+
+
+def one_of_the_forms(request: HttpRequest, name: str) -> HttpResponseBase:
+    return FormView.as_view(form_class={"names": Names, "prices": Prices}[name])(request)
+
+
 class Users(admin.ModelAdmin):  # type: ignore[type-arg]  # can't be had at run time
     def get_ordering(self, request: HttpRequest) -> list[Any]:
         return ["nonsense"]
@@ -97,6 +128,8 @@ def template(name: str, **context: Any) -> Any:
 
 urlpatterns = [
     *(path(f"t/{name}", template(name, object=Bread())) for name in TEMPLATES),
+    path("serve/<str:name>/", serve),
+    path("form/<str:name>/", one_of_the_forms),
     path("missing/1/", template("missing/one.html")),
     path("missing/2/", template("missing/two.html")),
     path("list/<int:pk>/", ListView.as_view(model=User, ordering="nonsense")),
@@ -208,6 +241,18 @@ def where(record: logging.LogRecord) -> str:
             "django.contrib.admin.options.ModelAdmin.changelist_view, route admin/auth/user/",
             "/admin/auth/group/",
             "django.contrib.admin.options.ModelAdmin.changelist_view, route admin/auth/group/",
+        ),
+        (
+            "/form/names/",
+            "tests.test_pages.one_of_the_forms, route form/<str:name>/, tests.test_pages.Names",
+            "/form/prices/",
+            "tests.test_pages.one_of_the_forms, route form/<str:name>/, tests.test_pages.Prices",
+        ),
+        (
+            "/serve/bread/",
+            "tests.test_pages.serve, route serve/<str:name>/, tests.test_pages.BreadPage",
+            "/serve/cake/",
+            "tests.test_pages.serve, route serve/<str:name>/, tests.test_pages.CakePage",
         ),
         ("/chooses/page/", "shop/page.html:1", "/chooses/extends/", "shop/extends.html:3"),
     ],

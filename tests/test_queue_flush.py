@@ -8,7 +8,7 @@ import sys
 import pytest
 from django.test import override_settings
 
-from django_maillog.models import Batch, Status
+from django_maillog.models import Batch, Record, Status
 from django_maillog.outbox.mails import eml, preview
 from django_maillog.spool import lines
 from django_maillog.spool.journal import journal
@@ -138,6 +138,20 @@ def test_a_flush_reads_nothing_from_a_replica(smtp: SMTPServer) -> None:
 
     assert summary.sent == 1
     assert smtp.messages[0]["X-Maillog-Count"] == "5"
+
+
+def test_what_a_receiver_reads_of_a_row_comes_from_no_replica() -> None:
+    """Foreign keys, deferred fields and ``refresh_from_db``."""
+    buffer = Buffer()
+    buffer.log("Payment failed")
+    buffer.import_all()
+
+    with override_settings(DATABASE_ROUTERS=[f"{__name__}.Replica"]):
+        record = Record.objects.get()
+        batch = Batch.objects.defer("buffer").get()
+        assert record.group.title == "Payment failed"
+        assert batch.buffer == "mail"
+        batch.refresh_from_db()
 
 
 def test_a_segment_that_nobody_foresaw_holds_no_mail_back(

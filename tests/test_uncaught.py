@@ -1,4 +1,4 @@
-"""What isn't logged isn't mailed: the README's recipes for what Django doesn't log, with real servers."""
+"""What isn't logged isn't mailed: the documented recipes for what Django doesn't log, with real servers."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ class Command(BaseCommand):
 
 
 def recipe() -> dict[str, Any]:
-    """The README's LOGGING for these."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = readme.partition("### What Django doesn't log")[2]
+    """The documented LOGGING for these."""
+    page = (ROOT / "docs" / "handlers.md").read_text(encoding="utf-8")
+    section = page.partition("### What Django doesn't log")[2]
     found = re.search(r"```python\n(LOGGING =.*?)```", section, re.DOTALL)
     assert found
     values: dict[str, Any] = {}

@@ -181,7 +181,7 @@ def test_what_two_processes_have_at_once_is_new_whoever_is_imported_first() -> N
     mail = mail_of(buffer)
 
     assert "back after" not in mail.text
-    assert "1 group, 1 new" in mail.text.replace("all new", "1 new")
+    assert "1 problem, 1 new" in mail.text.replace("all new", "1 new")
     assert Group.objects.get().first_seen_at == NOON - timedelta(seconds=2)
 
 

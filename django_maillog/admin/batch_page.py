@@ -12,7 +12,7 @@ from django.http import Http404
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from .. import buffers, digest
+from .. import buffers, digest, links
 from ..digest.timebar import Span, spread
 from ..models import Batch, Group, Outcome, Record, Status
 from ..outbox.mails import preview
@@ -36,6 +36,7 @@ def context(batch: Batch, now: datetime) -> dict[str, Any]:
         "has_mail": has_mail(batch),
         "is_preview": not _is_rendered(batch),
         "headers": _headers(batch),
+        "text": links.hidden(batch.text),
     }
 
 
@@ -66,10 +67,10 @@ def _facts(batch: Batch, now: datetime) -> Iterable[tuple[str, Any]]:
     yield _("Highest level"), words.level_badge(batch.level)
     yield _("Records"), words.number(batch.record_count)
     if batch.silenced_count:
-        yield _("Of silenced groups"), batch.silenced_count
+        yield _("Of silenced problems"), batch.silenced_count
     if batch.lost_count:
         yield _("Only counted"), batch.lost_count
-    yield _("Groups"), batch.group_count
+    yield _("Problems"), batch.group_count
     if batch.first_at and batch.last_at:
         yield _("Covers"), words.span(batch.first_at, batch.last_at, now)
     if batch.using:
@@ -97,14 +98,16 @@ def _timeline(batch: Batch, now: datetime) -> Iterable[tuple[str, SafeString, st
 
 def _outcome(outcome: str) -> tuple[str, str]:
     """(kind, what happened) of one try."""
-    return {
+    known = {
         Outcome.SENT: ("sent", _("Sent")),
         Outcome.UNCONFIRMED: ("retrying", _("Handed over, but not confirmed: it may not have been sent")),
         Outcome.RETRY: ("retrying", _("Tried, to be tried again")),
         Outcome.FAILED: ("failed", _("Tried, failed for good")),
         Outcome.UNKNOWN: ("failed", _("Tried, and cut off before it was known how it ended")),
         "running": ("ready", _("Being sent right now")),
-    }[outcome]
+    }
+    # A later version may know more.
+    return known.get(outcome, ("ready", outcome))
 
 
 def _headers(batch: Batch) -> dict[str, str]:

@@ -85,6 +85,7 @@ def _silence_action(length: str) -> Callable[[GroupAdmin, HttpRequest, QuerySet[
 class GroupAdmin(RowsAdmin[Group]):
     """The list of what is broken, and the page of one group."""
 
+    change_list_template = "admin/django_maillog/list.html"
     page_template = "admin/django_maillog/group.html"
     buttons = {"silence": "silence_group", "speak": "silence_group", "resolve": "silence_group"}
     list_display = (
@@ -197,8 +198,9 @@ class GroupAdmin(RowsAdmin[Group]):
 
     def tell(self, request: HttpRequest, groups: list[Group], said: str, **facts: object) -> None:
         """The message for the person who did it, and a line in each group's history for the others."""
-        several = ngettext("%(number)d group", "%(number)d groups", len(groups)) % {"number": len(groups)}
-        what = "“" + truncatechars(groups[0].title, 100) + "”" if len(groups) == 1 else several
+        several = ngettext("%(number)d problem", "%(number)d problems", len(groups)) % {"number": len(groups)}
+        one = _("“%(title)s”") % {"title": truncatechars(groups[0].title, 100)} if groups else ""
+        what = one if len(groups) == 1 else several
         text = said % {"what": what, **facts}
         self.message_user(request, text, messages.SUCCESS)
         if len(groups) <= LOGGED_EACH:

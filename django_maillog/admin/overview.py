@@ -50,10 +50,11 @@ class Overview(NamedTuple):
     last_sent: Batch | None
     warnings: list[str]
     cards: list[Card]
+    is_empty: bool
 
 
 def overview(now: datetime) -> Overview:
-    """Nine queries, none of which reads a record."""
+    """Nine queries, none of which reads a record; of an empty log one more."""
     start = last_hours(now, HOURS)
     tallies = (
         Tally.objects.filter(hour_at__gte=start)
@@ -86,6 +87,7 @@ def overview(now: datetime) -> Overview:
             *_silences(now),
         ],
         cards=_cards(now),
+        is_empty=not totals and not Batch.objects.exists(),
     )
 
 

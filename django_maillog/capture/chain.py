@@ -21,7 +21,7 @@ from typing import NamedTuple
 from .. import frames
 from .keys import Key, call_site, fingerprint_of
 from .messages import normalise
-from .pages import TEMPLATE_CODES, serves_pages, template_place, view_place
+from .pages import TEMPLATE_CODES, page_place, serves_pages, template_place
 from .printed import read
 from .text import links, next_link, text_of
 
@@ -180,7 +180,7 @@ def _link(exc: BaseException, tb: TracebackType | None, record: logging.LogRecor
         return _Link(text, fingerprint_of("cause", text), "")
     path = _Path(tb)
     template = template_place(path.templates, exc) if path.templates else ""
-    page = template or (view_place(record) if path.is_handed_on else "")
+    page = template or (page_place(record, path.library) if path.is_handed_on else "")
     codes = path.codes if template or path.codes else _all_codes(tb)
     crash = path.crash or (None if template else _last(tb))
     memory = (kind, path.innermost, crash and crash.tb_lasti, page, *codes)
@@ -197,15 +197,16 @@ class _Path:
     """The way of an exception through the code, from its traceback.
 
     ``codes`` are the in-app ones, in order and each once, ``crash`` is where the last of them was left, and
-    ``innermost`` the last of all; ``templates`` are the frames of templates after the crash.
-    ``is_handed_on``: no in-app frame did more than pass the request on to a library.
+    ``innermost`` the last of all; ``library`` are the frames after the crash, ``templates`` those that render
+    one. ``is_handed_on``: no in-app frame did more than pass the request on to a library.
     """
 
-    __slots__ = ("codes", "crash", "innermost", "is_handed_on", "templates")
+    __slots__ = ("codes", "crash", "innermost", "is_handed_on", "library", "templates")
 
     def __init__(self, tb: TracebackType) -> None:
         codes: dict[_Code, None] = {}
         templates: list[FrameType] = []
+        library: list[FrameType] = []
         crash: TracebackType | None = None
         step: TracebackType | None = tb
         while step is not None:
@@ -214,11 +215,14 @@ class _Path:
             if code.in_app:
                 codes[code] = None
                 crash = step
-                templates = []
-            elif code.is_template:
-                templates.append(frame)
+                templates, library = [], []
+            else:
+                library.append(frame)
+                if code.is_template:
+                    templates.append(frame)
             step = step.tb_next
-        self.codes, self.crash, self.innermost, self.templates = codes, crash, code, templates
+        self.codes, self.crash, self.innermost = codes, crash, code
+        self.templates, self.library = templates, library
         self.is_handed_on = crash is None or _hands_on(crash)
 
 
@@ -248,6 +252,7 @@ _AS_VIEW = "View.as_view.<locals>.view"
 
 def place_of(exc: BaseException, tb: TracebackType | None, record: logging.LogRecord) -> str:
     """Return the template, or the view and route, where the frames don't tell what the project wrote."""
+    library: list[FrameType] = []
     for link in itertools.islice(links(exc), _MAX_LINKS):
         trace = tb if link is exc else link.__traceback__
         if trace is None:
@@ -257,7 +262,8 @@ def place_of(exc: BaseException, tb: TracebackType | None, record: logging.LogRe
             return template
         if not path.is_handed_on:
             return ""
-    return view_place(record)
+        library = library or path.library
+    return page_place(record, library)
 
 
 def _describe_link(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 from ..frames import is_library
 from .text import class_name, text_of
@@ -48,6 +49,44 @@ def view_place(record: logging.LogRecord) -> str:
     view = getattr(view, "view_class", view)
     name = class_name(view if hasattr(view, "__qualname__") else type(view))
     return f"{name}, route {text_of(getattr(match, 'route', ''))}"
+
+
+def page_place(record: logging.LogRecord, frames: Sequence[FrameType]) -> str:
+    """Return the same, and with it what a library was working for: ``…, blog.models.PostPage``.
+
+    That is a class of the project's that isn't the view: a page, a serializer, a model.
+    """
+    place = view_place(record)
+    for kind in _kinds(frames):
+        if _is_the_projects(kind) and not serves_pages(kind):
+            return f"{place}, {class_name(kind)}" if place else class_name(kind)
+    return place
+
+
+def _kinds(frames: Sequence[FrameType]) -> Iterator[type]:
+    """The classes whose methods frames are in, the innermost first, and of what a response is rendered of."""
+    for frame in reversed(frames):
+        code = frame.f_code
+        if code.co_argcount and code.co_varnames[0] == "self":
+            owner = frame.f_locals.get("self")
+            yield type(owner)
+            # The page of a content management system, or a generic view's object.
+            said = _attributes(owner).get("context_data")
+            if type(said) is dict:
+                yield from (type(said[name]) for name in ("page", "object") if name in said)
+
+
+def _attributes(owner: object) -> dict[str, Any]:
+    """An object's own attributes; asking a lazy one for more may be a query."""
+    try:
+        return cast(dict[str, Any], object.__getattribute__(owner, "__dict__"))
+    except AttributeError:
+        return {}
+
+
+def _is_the_projects(kind: type) -> bool:
+    path = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    return type(path) is str and not is_library(path)
 
 
 def route_of(request: object) -> str:

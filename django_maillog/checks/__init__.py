@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+from django.apps import apps
 from django.core.checks import CheckMessage
 
 from .attached import check_attached
 from .buffering import check_buffer
 from .context import check_context
-from .databases import check_databases
+from .databases import check_databases, check_routers
 from .live import distinct_targets, is_buffering, live_handlers
 from .settings import check_settings
 from .targets import check_backend, check_target
@@ -27,6 +28,8 @@ def check_all() -> list[CheckMessage]:
     messages = [message for item in buffering for check in OF_BUFFERS for message in check(item)]
     messages += [message for item in distinct_targets(found) for message in check_target(item)]
     messages += check_attached(found)
+    if buffering and apps.is_installed("django_maillog"):
+        messages += check_routers()
     return [*messages, *check_settings(spooling=bool(buffering))]
 
 

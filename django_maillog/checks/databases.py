@@ -1,15 +1,35 @@
-"""Checks that ask the database: made only where Django lets checks connect to it."""
+"""Checks of where the tables are, and those that ask the database, where Django lets checks connect to it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from django.core.checks import CheckMessage, Warning
-from django.db import connections
+from django.apps import apps
+from django.core.checks import CheckMessage, Error, Warning
+from django.db import connections, router
 
 from .. import charset
-from ..models import Attempt, Outcome
+from ..models import Attempt, Outcome, Segment
 from ..transactions import write_alias
+
+
+def check_routers() -> Iterator[CheckMessage]:
+    """What DATABASE_ROUTERS say of our tables: rows of several are written in one transaction."""
+    models = apps.get_app_config("django_maillog").get_models()
+    aliases = sorted({router.db_for_write(model) for model in models})
+    if len(aliases) > 1:
+        yield Error(
+            f"DATABASE_ROUTERS have the tables of django_maillog in several databases: {', '.join(aliases)}.",
+            hint='Let db_for_write() answer the same for each model of the app "django_maillog".',
+            id="django_maillog.E012",
+        )
+    elif not router.allow_migrate_model(aliases[0], Segment):
+        yield Warning(
+            f"DATABASE_ROUTERS have django_maillog write to {aliases[0]!r}, where migrate makes no tables.",
+            hint='Let allow_migrate() allow the app "django_maillog", '
+            f"then: manage.py migrate --database={aliases[0]}",
+            id="django_maillog.W035",
+        )
 
 
 def check_databases(aliases: Sequence[str] | None) -> list[CheckMessage]:

@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage, Error, Warning
 from .. import compat, conf
 from ..spool import unattended
 from ..spool.folder import UnsafeFolder, spool_folder, verify_unmade
+from .links import check_links
 
 
 def check_settings(*, spooling: bool) -> list[CheckMessage]:
@@ -38,6 +39,7 @@ def check_settings(*, spooling: bool) -> list[CheckMessage]:
                 id="django_maillog.W010",
             )
         )
+    messages += check_links()
     return [*messages, *_check_spool()] if spooling else messages
 
 

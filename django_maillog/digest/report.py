@@ -19,7 +19,8 @@ class GroupReport:
 
     ``count``, ``first_at`` and ``last_at`` are this mail's, ``total`` and ``first_seen_at`` of all time;
     ``state`` is "new", "regressed", "variant" or "repeat"; a message or title "" stands for all others; the
-    records of a span lie evenly between its two times; ``sample`` is a full captured record.
+    records of a span lie evenly between its two times; ``sample`` is a full captured record; ``url`` is its
+    page in the admin, ``action_url`` the signed link of ``links``.
     """
 
     fingerprint: str
@@ -44,6 +45,7 @@ class GroupReport:
     spans: list[tuple[datetime, datetime, int]] = field(default_factory=list)
     sample: CapturedRecord | None = None
     url: str = ""
+    action_url: str = ""
 
     @property
     def is_news(self) -> bool:

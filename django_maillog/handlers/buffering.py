@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import logging.handlers
 import sys
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from django.utils.module_loading import import_string
 
@@ -73,7 +74,7 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         self._rules = (self._rule_arguments(), self.make_rules())
         self.flushOnClose = arguments.flag("flushOnClose", flushOnClose)
         self._target: SMTPHandler | str
-        self.target = target
+        self.target = names.in_section(sys._getframe(1)) if target is None else target
         self._fingerprint = arguments.function("fingerprint", fingerprint)
         self._sights = Sights()
         self._report_level = arguments.level("report_level", report_level)
@@ -183,7 +184,7 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record to the spool, and tell the worker."""
         try:
-            self._keep(record)
+            self.keep(record)
             worker = process.worker_calls()
             if worker is None:
                 return
@@ -227,8 +228,16 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         """What comes next is seen for the first time."""
         self._sights = Sights()
 
-    def _keep(self, record: logging.LogRecord) -> None:
-        """Put the record into the spool."""
+    def twin(self, buffer: str) -> Self:
+        """A handler as this one, whose records go to another buffer; no logger has it."""
+        twin = copy.copy(self)
+        twin._name = buffer  # type: ignore[attr-defined]  # behind the property called name
+        twin.forget_sights()
+        buffers.register(twin)
+        return twin
+
+    def keep(self, record: logging.LogRecord) -> None:
+        """Put the record into the spool, and tell no worker."""
         key = fingerprint(record) if self._fingerprint is None else self._own_key(record)
         buffer = self.buffer
         if self._sights.is_first(key):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+import logging.config
 import weakref
-from typing import TypeVar
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 
 Kind = TypeVar("Kind", bound=logging.Handler)
 
+# fileConfig makes all handlers in it.
+_install_handlers: Callable[..., Any] = logging.config._install_handlers  # type: ignore[attr-defined]
 # The newest of each name. logging holds its handlers by weak references only, and nobody else holds one that
 # is named as a target but attached to no logger.
 _named: dict[str, logging.Handler] = {}
@@ -30,6 +35,13 @@ def take_away(handler: logging.Handler) -> None:
 def is_stale(target: logging.Handler, *, of: logging.Handler) -> bool:
     """Whether the target of a handler was taken away by the configuration that made the handler."""
     return target in _taken_away and of not in _taken_away
+
+
+def in_section(frame: FrameType | None) -> str | None:
+    """The ``target`` of the section that ``fileConfig`` is reading, which uses it for MemoryHandler alone."""
+    while frame is not None and frame.f_code is not _install_handlers.__code__:
+        frame = frame.f_back
+    return frame.f_locals["section"].get("target") or None if frame is not None else None
 
 
 def find_any(name: str) -> logging.Handler | None:

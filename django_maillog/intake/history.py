@@ -34,7 +34,7 @@ class Configurations:
         if handler := buffers.find(batch.buffer):
             return handler.rules
         try:
-            return policy.Rules(**(self._written.get(batch.buffer, {}).get("rules") or batch.rules))
+            return policy.Rules.of(self._written.get(batch.buffer, {}).get("rules") or batch.rules)
         except (TypeError, ValueError):
             return policy.Rules()
 

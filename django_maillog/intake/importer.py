@@ -107,7 +107,7 @@ class _Import:
                 reader.seek(_offsets([self._source.id]).get(self._source.id, 0))
                 continue
             except Overflowing as flood:
-                reader.full_sites |= flood.sites
+                reader.overflowing |= flood.sites
                 reader.seek(chunk.start)
                 continue
             except Exception as error:

@@ -12,7 +12,7 @@ from ..capture.overflow import overflowing
 from ..spool.lines import Line, lost_with, parse
 from ..spool.segment import Source
 from .counts import KEEP, Arrivals, Occurrences
-from .sites import FullSites, is_beyond
+from .sites import OverflowingSites, is_beyond
 
 # What a transaction costs depends on groups and rows, not on lines.
 ROW_COST = 4  # of a record in a row of its own
@@ -41,7 +41,7 @@ class Chunk:
     buffers: dict[str, dict[str, Arrivals]] = field(default_factory=dict)
     lost: Counter[str] = field(default_factory=Counter)
     kept: dict[Key, int] = field(default_factory=dict)  # rows that chunks before this one have stored
-    full_sites: FullSites = field(default_factory=dict)
+    overflowing: OverflowingSites = field(default_factory=dict)
     _places: dict[Key, Occurrences] = field(default_factory=dict)  # what is in buffers, too
 
     def add(self, raw: bytes) -> None:
@@ -55,7 +55,7 @@ class Chunk:
             return
         if self.codec:
             buffer, value = self._storable(buffer, value)
-        if self.full_sites and is_beyond(self.full_sites, buffer, value):
+        if self.overflowing and is_beyond(self.overflowing, buffer, value):
             value = overflowing(value)
         key = buffer, value["fingerprint"], value["host"], value["process"]
         occurrences = self._places.get(key) or self._new_place(key, value)
@@ -107,7 +107,7 @@ class Reader:
         self._max_cost = max_cost
         self._codec = codec
         self._kept: dict[Key, int] = {}
-        self.full_sites: FullSites = {}
+        self.overflowing: OverflowingSites = {}
         self._end = source.size
         self.seek(offset)
 
@@ -153,7 +153,7 @@ class Reader:
             self.offset,
             self._codec,
             kept=self._kept,
-            full_sites=self.full_sites,
+            overflowing=self.overflowing,
         )
 
     def _raw_lines(self, offset: int) -> Iterator[bytes]:

@@ -30,6 +30,8 @@ DETAILS = (
     "context",
     "cut",
 )
+# Fields that have a place of their own. What a later version has added is kept among the details, for it.
+ELSEWHERE = CapturedRecord.__annotations__.keys() - set(DETAILS)
 FOLD = ("first_at", "last_at", "messages", "titles", "id")
 PLACE = ("group_id", "host", "process", "silenced")
 
@@ -116,7 +118,7 @@ class RecordRows:
 def make_row(batch: Batch, value: CapturedRecord) -> Row:
     """One record's columns, but for those of its group."""
     at = moments.at(value["time"])
-    details = {name: value.get(name) for name in DETAILS if name in value}
+    details = {name: field for name, field in value.items() if name not in ELSEWHERE}
     where = ""
     if value.get("pathname"):
         where = f"{value['pathname']}:{value.get('lineno')} in {value.get('function')}"

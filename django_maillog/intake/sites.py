@@ -12,18 +12,18 @@ from ..models import Group
 from ..policy import HOUR
 from .counts import Scope
 
-# Causes of a full site whose groups are still counted as such, the ones seen last.
+# Causes of an overflowing site whose groups are still counted as such, the ones seen last.
 KNOWN_CAUSES = 5_000
 
 # The causes that go on having groups of their own, by buffer and site.
-FullSites = dict[tuple[str, str], frozenset[str]]
+OverflowingSites = dict[tuple[str, str], frozenset[str]]
 Causes = dict[str, datetime]
 
 
 class Overflowing(Exception):
     """Some sites have made their share of groups: read the chunk again, with only these causes of theirs."""
 
-    def __init__(self, sites: FullSites) -> None:
+    def __init__(self, sites: OverflowingSites) -> None:
         super().__init__(sites)
         self.sites = sites
 
@@ -40,18 +40,18 @@ def check_sites(scope: Scope, known: Container[str]) -> None:
             fresh[value["site"]].setdefault(value["cause"], arrived.first_at)
     if not fresh:
         return
-    full: FullSites = {}
+    overflowing: OverflowingSites = {}
     for site, causes in _stored(scope.batch.buffer, fresh).items():
         refused = [cause for cause, at in fresh[site].items() if not _accept(causes, cause, at)]
         if refused:
             stored = Group.objects.filter(buffer=scope.batch.buffer, site=site).order_by("-last_seen_at")
             seen_last = stored.values_list("cause", flat=True)[:KNOWN_CAUSES]
-            full[scope.batch.buffer, site] = frozenset([*causes, *seen_last])
-    if full:
-        raise Overflowing(full)
+            overflowing[scope.batch.buffer, site] = frozenset([*causes, *seen_last])
+    if overflowing:
+        raise Overflowing(overflowing)
 
 
-def is_beyond(sites: FullSites, buffer: str, value: CapturedRecord) -> bool:
+def is_beyond(sites: OverflowingSites, buffer: str, value: CapturedRecord) -> bool:
     """Whether a record belongs to the overflow group of its site."""
     causes = sites.get((buffer, value["site"]))
     return causes is not None and value["cause"] not in causes

@@ -21,6 +21,7 @@ class Migration(migrations.Migration):
                 ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "segment",
                 "verbose_name_plural": "segments",
             },
@@ -41,6 +42,7 @@ class Migration(migrations.Migration):
                 ("note", models.CharField(blank=True, max_length=255, verbose_name="note")),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "silence",
                 "verbose_name_plural": "silences",
                 "indexes": [models.Index(fields=["ends_at"], name="maillog_silence_ends")],
@@ -56,6 +58,7 @@ class Migration(migrations.Migration):
                 ("imported_at", models.DateTimeField(verbose_name="last import")),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "host",
                 "verbose_name_plural": "hosts",
             },
@@ -107,7 +110,7 @@ class Migration(migrations.Migration):
                     "lost_count",
                     models.BigIntegerField(default=0, verbose_name="records that were only counted"),
                 ),
-                ("group_count", models.IntegerField(default=0, verbose_name="groups")),
+                ("group_count", models.IntegerField(default=0, verbose_name="problems")),
                 ("level", models.IntegerField(default=0, verbose_name="highest level")),
                 ("recipients", models.JSONField(default=list, verbose_name="recipients")),
                 ("sender", models.CharField(blank=True, max_length=320, verbose_name="sender")),
@@ -164,6 +167,7 @@ class Migration(migrations.Migration):
                 ("html", models.TextField(blank=True, verbose_name="HTML")),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "batch",
                 "verbose_name_plural": "batches",
                 "permissions": [("flush_batch", "Can flush, retry, cancel and send again")],
@@ -213,6 +217,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "attempt",
                 "verbose_name_plural": "attempts",
             },
@@ -234,7 +239,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         blank=True,
                         editable=False,
-                        help_text="Where in the code it comes from, if that place can make groups without end.",
+                        help_text="Where in the code it comes from, if that place can make problems without end.",
                         max_length=64,
                     ),
                 ),
@@ -266,7 +271,7 @@ class Migration(migrations.Migration):
                 (
                     "silenced_until",
                     models.DateTimeField(
-                        help_text="NULL in a silenced group: for ever.",
+                        help_text="NULL in a silenced problem: for ever.",
                         null=True,
                         verbose_name="silenced until",
                     ),
@@ -298,9 +303,10 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "verbose_name": "group",
-                "verbose_name_plural": "groups",
-                "permissions": [("silence_group", "Can silence and resolve groups")],
+                "base_manager_name": "objects",
+                "verbose_name": "problem",
+                "verbose_name_plural": "problems",
+                "permissions": [("silence_group", "Can silence and resolve problems")],
             },
         ),
         migrations.CreateModel(
@@ -361,11 +367,12 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="records",
                         to="django_maillog.group",
-                        verbose_name="group",
+                        verbose_name="problem",
                     ),
                 ),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "record",
                 "verbose_name_plural": "records",
             },
@@ -404,6 +411,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "tally",
                 "verbose_name_plural": "tallies",
             },

@@ -98,7 +98,7 @@ class Batch(models.Model):
     record_count = models.BigIntegerField(_("records"), default=0)
     silenced_count = models.BigIntegerField(_("silenced records"), default=0)
     lost_count = models.BigIntegerField(_("records that were only counted"), default=0)
-    group_count = models.IntegerField(_("groups"), default=0)
+    group_count = models.IntegerField(_("problems"), default=0)
     level = models.IntegerField(_("highest level"), default=0)
     recipients = models.JSONField(_("recipients"), default=list)
     sender = models.CharField(_("sender"), max_length=320, blank=True)
@@ -140,6 +140,7 @@ class Batch(models.Model):
     objects = BatchManager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("batch")
         verbose_name_plural = _("batches")
         permissions = [("flush_batch", "Can flush, retry, cancel and send again")]
@@ -169,6 +170,7 @@ class Attempt(models.Model):
     objects = WriteManager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("attempt")
         verbose_name_plural = _("attempts")
 

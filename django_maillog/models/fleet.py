@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from django.db import models
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from .managers import WriteManager
@@ -39,13 +40,20 @@ class Silence(models.Model):
     objects = SilenceManager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("silence")
         verbose_name_plural = _("silences")
         indexes = [models.Index(fields=["ends_at"], name="maillog_silence_ends")]
 
     def __str__(self) -> str:
-        where = f"buffer {self.buffer!r}" if self.buffer else "every buffer"
-        return f"{self.match!r} in {where}" if self.match else where.capitalize()
+        facts = {"buffer": self.buffer, "text": self.match}
+        if self.match:
+            return (
+                gettext("“%(text)s” in buffer %(buffer)s") % facts
+                if self.buffer
+                else gettext("“%(text)s” in every buffer") % facts
+            )
+        return gettext("Buffer %(buffer)s") % facts if self.buffer else gettext("Every buffer")
 
 
 class HostQuerySet(models.QuerySet["Host"]):
@@ -68,6 +76,7 @@ class Host(models.Model):
     objects = HostManager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("host")
         verbose_name_plural = _("hosts")
 
@@ -88,6 +97,7 @@ class Segment(models.Model):
     objects = WriteManager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("segment")
         verbose_name_plural = _("segments")
 

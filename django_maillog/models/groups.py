@@ -22,7 +22,7 @@ class Group(models.Model):
         max_length=64,
         blank=True,
         editable=False,
-        help_text=_("Where in the code it comes from, if that place can make groups without end."),
+        help_text=_("Where in the code it comes from, if that place can make problems without end."),
     )
     kind = models.SmallIntegerField(default=Kind.MESSAGE.value, editable=False)
     title = models.CharField(_("title"), max_length=255)
@@ -41,7 +41,7 @@ class Group(models.Model):
     notified_at = models.DateTimeField(_("last mailed"), null=True)
     silenced_at = models.DateTimeField(_("silenced"), null=True)
     silenced_until = models.DateTimeField(
-        _("silenced until"), null=True, help_text=_("NULL in a silenced group: for ever.")
+        _("silenced until"), null=True, help_text=_("NULL in a silenced problem: for ever.")
     )
     silenced_by = models.CharField(_("silenced by"), max_length=150, blank=True)
     silence_note = models.CharField(_("note"), max_length=255, blank=True)
@@ -71,9 +71,10 @@ class Group(models.Model):
     objects = WriteManager()
 
     class Meta:
-        verbose_name = _("group")
-        verbose_name_plural = _("groups")
-        permissions = [("silence_group", "Can silence and resolve groups")]
+        base_manager_name = "objects"
+        verbose_name = _("problem")
+        verbose_name_plural = _("problems")
+        permissions = [("silence_group", "Can silence and resolve problems")]
         constraints = [
             models.UniqueConstraint(fields=["buffer", "fingerprint"], name="maillog_group_fingerprint")
         ]
@@ -106,7 +107,7 @@ class Record(models.Model):
         verbose_name=_("batch"),
     )
     group = models.ForeignKey(
-        Group, on_delete=models.CASCADE, related_name="records", db_index=False, verbose_name=_("group")
+        Group, on_delete=models.CASCADE, related_name="records", db_index=False, verbose_name=_("problem")
     )
     folded = models.BooleanField(_("folded"), default=False)
     full = models.BooleanField(_("captured in full"), default=False)
@@ -135,6 +136,7 @@ class Record(models.Model):
     objects = WriteManager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("record")
         verbose_name_plural = _("records")
         indexes = [
@@ -159,6 +161,7 @@ class Tally(models.Model):
     objects = WriteManager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("tally")
         verbose_name_plural = _("tallies")
         constraints = [

@@ -23,11 +23,12 @@ from django.db.models import (
     When,
 )
 from django.db.models.fields.json import KT
-from django.urls import NoReverseMatch, reverse
 
-from .. import conf, digest, moments
+from .. import digest, moments
 from ..capture.captured import CapturedRecord
 from ..capture.text import has_own_title, shortened
+from ..language import in_project_language
+from ..links import admin_url, problem_url
 from ..models import Batch, Group, Record
 from ..policy import Kind
 from . import notes
@@ -38,6 +39,7 @@ ROWS_READ = 2_000
 PAGE = 500
 
 
+@in_project_language
 def report(batch: Batch, now: datetime) -> digest.Report:
     """The batch as a digest.Report; an open one as it would be if it were sealed now."""
     rows = Record.objects.filter(batch=batch)
@@ -169,6 +171,7 @@ def _group_report(batch: Batch, group: Group, row: dict[str, Any]) -> digest.Gro
         last_release=group.last_release,
         processes=0,
         url=admin_url("group", group.pk),
+        action_url=problem_url(group.pk, group.buffer, group.fingerprint),
     )
 
 
@@ -177,17 +180,6 @@ def root_of(group: Group, batch: Batch) -> str:
     name = f"{group.buffer}\0{group.fingerprint}\0{group.episode_at.isoformat()}"
     domain = (batch.message_id or "").rpartition("@")[2].strip("<> ") or "localhost"
     return f"<maillog-{hashlib.blake2b(name.encode(), digest_size=12).hexdigest()}@{domain}>"
-
-
-def admin_url(model: str, key: int) -> str:
-    """The absolute address of a row's page in the admin; empty without MAILLOG_SITE_URL or admin."""
-    site = conf.site_url()
-    if not site:
-        return ""
-    try:
-        return site + reverse(f"admin:django_maillog_{model}_change", args=[key])
-    except NoReverseMatch:
-        return ""
 
 
 def _aggregates(rows: QuerySet[Record]) -> QuerySet[Record, Any]:

@@ -26,7 +26,7 @@ def rules_of(batch: Batch) -> Rules:
     if handler is not None:
         return handler.rules
     try:
-        return Rules(**batch.rules)
+        return Rules.of(batch.rules)
     except (TypeError, ValueError):
         return Rules()
 

@@ -28,7 +28,7 @@ from ..prune import prune
 from ..spool import sources
 from ..spool.journal import journal
 from ..throttle import Throttle
-from ..transactions import is_crowded
+from ..transactions import is_crowded, leave_pools
 from . import outage
 from .enqueuer import Enqueuer
 from .inbox import Inbox, Request
@@ -118,6 +118,9 @@ class Worker:
 
     def _run_thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
         def muted() -> None:
+            # Of wrong settings the first flush tells.
+            with contextlib.suppress(Exception):
+                leave_pools()
             with buffers.muted():
                 work()
 

@@ -159,6 +159,43 @@ def test_no_page_is_wider_than_the_screen(
     assert wide == {}
 
 
+@pytest.mark.parametrize(
+    ("language", "side_bar"), [("en", "folded"), ("en", "open"), ("de", "open"), ("fr", "open")]
+)
+@pytest.mark.parametrize("name", ["batch", "group", "record"])
+def test_a_list_fits_beside_its_filters(
+    log_in: Page, live_server: LiveServer, settings: Any, name: str, language: str, side_bar: str
+) -> None:
+    page = log_in
+    settings.LANGUAGE_CODE = language
+    page.set_viewport_size({"width": 1280, "height": 800})
+    folded = "false" if side_bar == "folded" else "true"
+    page.evaluate(f"localStorage.setItem('django.admin.navSidebarIsOpen', '{folded}')")
+
+    page.goto(f"{live_server.url}/admin/django_maillog/{name}/")
+
+    edge = page.locator("#changelist-filter").bounding_box()
+    last = page.locator("#result_list thead th:visible").last.bounding_box()
+    assert edge is not None
+    assert last is not None
+    assert last["x"] + last["width"] <= edge["x"]
+    needed, there = page.locator(".results").evaluate("list => [list.scrollWidth, list.clientWidth]")
+    assert needed <= there
+
+
+def test_an_empty_log_says_what_to_try_first(log_in: Page, live_server: LiveServer) -> None:
+    page = log_in
+    Batch.objects.all().delete()
+    Group.objects.all().delete()
+
+    for name in ("", "batch/"):
+        page.goto(f"{live_server.url}/admin/django_maillog/{name}")
+        page.get_by_role("heading", name="Nothing has been logged yet").wait_for()
+        page.get_by_text("python manage.py test_maillog").first.wait_for()
+    page.goto(f"{live_server.url}/admin/django_maillog/group/?level=40")
+    page.get_by_text("Nothing here matches.").wait_for()
+
+
 def forbid_frames(get_response: View) -> View:
     """A project's middleware: no frames, on pages that say nothing else themselves."""
 

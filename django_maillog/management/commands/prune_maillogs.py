@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
-from tqdm import tqdm
+from django.utils import translation
 
 from ... import buffers, conf
 from ...database_clock import database_now
 from ...digest.excerpts import visible
 from ...erase import erase_text, erase_user
-from ...prune import prune
+from ...prune import count, prune
 
 
 class Command(BaseCommand):
@@ -47,26 +49,62 @@ class Command(BaseCommand):
             "--text",
             help="Erase records, titles and mails that contain this text, such as an address. Default: none.",
         )
+        parser.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="Say how much would be deleted; change nothing. Default: delete.",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            now = database_now()
-            days = options["days"] if options["days"] is not None else conf.retention_days()
-            with buffers.muted(), tqdm(unit=" rows", disable=not sys.stderr.isatty()) as bar:
-                if options["user"] or options["text"]:
-                    erased = erase_user(options["user"], progress=bar.update) if options["user"] else 0
-                    erased += erase_text(options["text"], progress=bar.update) if options["text"] else 0
-                    said = f"{erased} rows erased."
-                else:
-                    deleted = prune(now - timedelta(days=days), now, progress=bar.update)
-                    said = f"{deleted} rows deleted."
+            with buffers.muted():
+                self.stdout.write(self._run(options))
         except Error as error:
             raise CommandError(f"The database can't be used: {visible(str(error))}") from error
         except ImproperlyConfigured as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
             raise CommandError("Interrupted. What is deleted is deleted.", returncode=130) from None
-        self.stdout.write(said)
+
+    def _run(self, options: dict[str, Any]) -> str:
+        """Do what is asked for; what is said of it."""
+        user, text, is_dry = options["user"], options["text"], options["dry_run"]
+        now = database_now()
+        days = options["days"] if options["days"] is not None else conf.retention_days()
+        before = now - timedelta(days=days)
+        if is_dry and (user or text):
+            raise CommandError(
+                "--dry-run tells what is old: with --user or --text there is no such look ahead."
+            )
+        if is_dry:
+            with translation.override(None):
+                found = ", ".join(f"{number} {name}" for name, number in count(before, now).items())
+            return f"Would be deleted: {found or 'nothing'}."
+        with _counter() as progress:
+            if not (user or text):
+                return f"{prune(before, now, progress=progress)} rows deleted."
+            erased = erase_user(user, progress=progress) if user else 0
+            erased += erase_text(text, progress=progress) if text else 0
+            return f"{erased} rows erased."
+
+
+@contextmanager
+def _counter() -> Iterator[Callable[[int], None]]:
+    """Count rows on a terminal, in a line of its own that ends with the work; say nothing elsewhere."""
+    total = 0
+
+    def count_up(rows: int) -> None:
+        nonlocal total
+        total += rows
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{total:,} rows")
+            sys.stderr.flush()
+
+    try:
+        yield count_up
+    finally:
+        if total and sys.stderr.isatty():
+            sys.stderr.write("\n")
 
 
 def _days(text: str) -> float:

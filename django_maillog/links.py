@@ -1,0 +1,84 @@
+"""Addresses of pages in mails: the admin's, and signed ones to one problem each.
+
+Whoever has a signed link may silence or resolve that problem, without an account, until it expires: the mail
+is what is trusted. A new ``SECRET_KEY`` revokes all links, unless ``SECRET_KEY_FALLBACKS`` has the old one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from datetime import timedelta
+
+from django.core.signing import BadSignature, TimestampSigner
+from django.urls import reverse
+
+from . import conf
+from .models import Group
+
+MAX_AGE = timedelta(days=14)
+PROBLEM = "django_maillog:problem"
+# Not ":", which some mail programs take for the end of an address.
+_SEPARATOR = "."
+_TOKEN = re.compile(r"(?<=/)[0-9]+\.[0-9a-f]{16}\.[0-9A-Za-z]+\.[\w-]{43}(?=/)")
+
+
+def absolute(view: str, args: Sequence[object]) -> str:
+    """The absolute address of a view; empty without MAILLOG_SITE_URL, or if the project has no such view."""
+    site = conf.site_url()
+    if not site:
+        return ""
+    try:
+        return site + reverse(view, args=args)
+    except Exception:  # no such view; or the project's URLs can't be imported, which the mail may be about
+        return ""
+
+
+def admin_url(model: str, key: int) -> str:
+    """The absolute address of a row's page in the admin; empty if there is none."""
+    return absolute(f"admin:django_maillog_{model}_change", [key])
+
+
+def problem_url(key: int, buffer: str, fingerprint: str) -> str:
+    """The signed link to one group; empty unless the project includes ``django_maillog.urls``."""
+    return absolute(PROBLEM, [_signer().sign(_value(key, buffer, fingerprint))])
+
+
+def are_included() -> bool:
+    """Whether the project includes ``django_maillog.urls``."""
+    try:
+        reverse(PROBLEM, args=["0"])
+    except Exception:  # there is none, or the project's URLs can't be imported, which other checks say
+        return False
+    return True
+
+
+def find(token: str) -> Group | None:
+    """The group of a signed link; None if it is stored no more.
+
+    Raises django.core.signing.BadSignature, or its SignatureExpired after 14 days.
+    """
+    value = _signer().unsign(token, max_age=MAX_AGE)
+    key = value.partition(_SEPARATOR)[0]
+    if not key.isdecimal():
+        raise BadSignature("No link of ours.")
+    group: Group | None = Group.objects.filter(pk=int(key)).first()
+    # A database may give a key again.
+    if group is not None and _value(group.pk, group.buffer, group.fingerprint) != value:
+        return None
+    return group
+
+
+def hidden(text: str) -> str:
+    """A mail's text or HTML without the keys in its links."""
+    return _TOKEN.sub("…", text)
+
+
+def _value(key: int, buffer: str, fingerprint: str) -> str:
+    digest = hashlib.blake2b(f"{buffer}\0{fingerprint}".encode(), digest_size=8).hexdigest()
+    return f"{key}{_SEPARATOR}{digest}"
+
+
+def _signer() -> TimestampSigner:
+    return TimestampSigner(sep=_SEPARATOR, salt="django_maillog.links")
