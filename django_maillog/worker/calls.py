@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable
 
@@ -32,14 +33,23 @@ def notify(*, urgent: bool = False) -> None:
             # A segment of its own: a test that rolls back leaves nothing behind.
             journal.rotate()
             worker.flush(FlushOptions(everything=False))
+    elif mode == "thread" and _forks_behind_python():
+        # So that those that it forks may import what it has logged.
+        journal.rotate()
     elif mode == "thread" and worker.start():
         worker.notify(urgent=urgent)
 
 
 def wake() -> None:
     """Look once for what earlier processes left behind."""
-    if _mode() == "thread":
+    if _mode() == "thread" and not _forks_behind_python():
         worker.start()
+
+
+def _forks_behind_python() -> bool:
+    """Whether this is uWSGI's master: if it had threads when it forks, what it forks would hang."""
+    uwsgi = sys.modules.get("uwsgi")
+    return uwsgi is not None and uwsgi.worker_id() == 0
 
 
 def request_flush(handler: BufferHandler) -> None:
