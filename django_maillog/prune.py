@@ -11,11 +11,13 @@ from typing import Any
 from django.db import router
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
+from . import conf
 from .models import Attempt, Batch, BatchQuerySet, Group, Host, Record, Segment, Silence, Tally
 from .outbox.options import never
 from .transactions import step_aside, writing
 
 LEAST_GAP = 0.02  # seconds in which others may write; at least as long as the deletion before
+INTERVAL_SECONDS = 6 * 3600.0
 CHUNK = 250  # rows a transaction deletes: it holds SQLite's write lock
 FAILED_KEPT = timedelta(days=365)
 # A finished segment's row outlives its file: a slow importer may still hold that.
@@ -67,6 +69,26 @@ def _old(before: datetime, now: datetime, alias: str, records: QuerySet[Record])
     # Of hosts that are no more; of others, their files say how far they were imported.
     ended = Q(finished_at__lt=now - SEGMENT_KEPT) | Q(seen_at__lt=before)
     yield Segment.objects.using(alias).filter(ended)
+
+
+class Pruner:
+    """Prunes by MAILLOG_RETENTION_DAYS, four times a day."""
+
+    def __init__(self) -> None:
+        self._at = 0.0  # monotonic
+
+    def prune_if_time(
+        self,
+        clock: Callable[[], datetime],
+        *,
+        progress: Callable[[int], object] = lambda rows: None,
+        stop: Callable[[], bool] = never,
+    ) -> None:
+        """Prune, unless it was done lately."""
+        if time.monotonic() >= self._at:
+            self._at = time.monotonic() + INTERVAL_SECONDS
+            now = clock()
+            prune(now - timedelta(days=conf.retention_days()), now, progress=progress, stop=stop)
 
 
 class _Prune:

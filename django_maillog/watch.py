@@ -18,6 +18,7 @@ from django.db import Error, connections
 
 from .flush import Summary, flush, next_event
 from .outbox.options import FlushOptions
+from .prune import Pruner
 from .throttle import Throttle
 
 # From the signal, for what is under way: a mail server may not have answered yet.
@@ -88,20 +89,21 @@ def watch(
     warn: Callable[..., object],
     ready: Callable[[], object] = lambda: None,
 ) -> None:
-    """Flush what is due, again and again, until it is stopped; any number of processes may.
+    """Flush what is due, again and again, until it is stopped, and prune; any number of processes may.
 
     ``interval``: seconds between two looks at the spool, at most; what becomes due in the database is sealed
     when it is. ``tell`` is called with what a flush did, if it did anything, ``warn`` with a message and its
     arguments, ``ready`` after the first flush. An outage of the database or a mail server is survived: it is
     warned of, and tried again.
     """
-    failures = Throttle(warn)
+    failures, pruner = Throttle(warn), Pruner()
     while not stop.is_asked():
         seconds = interval
         try:
             # With a clock of its own.
             asked = replace(options, clock=FlushOptions().clock, stop=stop.is_asked)
             done = flush(asked)
+            pruner.prune_if_time(asked.clock, stop=stop.is_asked)
             failures.reset()
             if done.imported or done.set_aside or done.sealed or done.outcomes:
                 tell(done)

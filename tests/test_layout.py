@@ -26,7 +26,7 @@ ROWS: tuple[tuple[set[str], ...], ...] = (
     ({"capture"}, {"digest"}),
     ({"spool"},),
     ({"intake", "outbox"},),
-    ({"hosts", "silences"}, {"flush"}, {"plan", "prune", "erase", "health", "watch"}, {"health_check"}),
+    ({"hosts", "silences"}, {"flush"}, {"plan", "prune", "erase", "health"}, {"watch", "health_check"}),
     ({"worker"},),
     (
         {"admin", "checks", "handlers"},

@@ -135,6 +135,18 @@ def test_one_line_a_flush_or_one_object(watched: Site, smtp: SMTPServer) -> None
     assert sum(each["sent"] for each in said) == 1
 
 
+def test_it_prunes(watched: Site, smtp: SMTPServer) -> None:
+    watched.run(SEAL, "1")
+    watched.manage("flush_maillogs")
+    watched.run(
+        "from django_maillog.models import Batch; Batch.objects.update(opened_at='2020-01-01T00:00Z')"
+    )
+
+    end(watch(watched))
+
+    assert json.loads(watched.run(STATUSES).stdout) == {"attempts": 0}
+
+
 def test_a_run_delivers_no_more_than_its_limit(watched: Site, smtp: SMTPServer) -> None:
     watched.run(SEAL, "5")
     done = watched.manage("flush_maillogs", "--limit", "2", "--json")

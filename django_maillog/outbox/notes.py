@@ -38,6 +38,8 @@ def _failures(batch: Batch) -> Iterator[str]:
     rows = failed.order_by("buffer").values_list("buffer")
     for name, number, held, last in rows.annotate(Count("pk"), Sum("record_count"), Max("pk"))[:FAILED_NAMED]:
         error = one_line(failed.get(pk=last).last_error, 300)
+        # What a server says seldom ends as a sentence does.
+        error = error if error.endswith((".", "!", "?", "…")) else f"{error}."
         facts = {
             "mails": ngettext("%(number)s earlier mail", "%(number)s earlier mails", number),
             "records": ngettext("%(number)s record", "%(number)s records", held),

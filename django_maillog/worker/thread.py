@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import TypeVar
 
 from django.db import connections
@@ -24,7 +23,7 @@ from .. import flush as flushing
 from ..flush import next_event
 from ..outbox.options import FlushOptions
 from ..outbox.preload import preload
-from ..prune import prune
+from ..prune import Pruner
 from ..spool import sources
 from ..spool.journal import journal
 from ..throttle import Throttle
@@ -46,7 +45,6 @@ LOOK_SECONDS = 10.0
 WAKE_SECONDS = 300.0
 # That the end of a process may wait for us, in all.
 EXIT_SECONDS = 5.0
-PRUNE_SECONDS = 6 * 3600.0
 # So much longer than a database that is away is waited for one that has no connection for us.
 CROWDED_FACTOR = 10
 
@@ -65,7 +63,7 @@ class Worker:
         self._spool_watch = SpoolWatch()
         self._thread: threading.Thread | None = None
         self._starting = False
-        self._prune_at = 0.0
+        self._pruner = Pruner()
         self._failures = Throttle()
 
     # Called by other threads
@@ -175,19 +173,11 @@ class Worker:
         self.flush(options)
         journal.rotate_if_imported()
         self._spool_watch.note_orphans(orphans)
-        self._prune_if_time(options.clock)
+        self._pruner.prune_if_time(options.clock, progress=lambda _rows: self.heartbeat.beat())
         moment = next_event(began_at)
         waits = [WAKE_SECONDS, self.enqueuer.retry_seconds()]
         waits.append(None if moment is None else (moment - options.clock()).total_seconds())
         return max(0.2, min(seconds for seconds in waits if seconds is not None))
-
-    def _prune_if_time(self, clock: Callable[[], datetime]) -> None:
-        if time.monotonic() < self._prune_at:
-            return
-        self._prune_at = time.monotonic() + PRUNE_SECONDS
-        now = clock()
-        before = now - timedelta(days=conf.retention_days())
-        prune(before, now, progress=lambda _rows: self.heartbeat.beat())
 
     def _watched(self, work: Callable[[], T]) -> T | None:
         """What something that needs the database returns, under the clock's eyes; None if it failed."""
