@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import django
+import hypothesis
 import pytest
 from django.apps import apps
 from django.contrib.auth.models import Permission
@@ -32,6 +33,12 @@ from tests.smtp import SMTPServer
 if TYPE_CHECKING:
     from pytest_django import DjangoDbBlocker
     from pytest_django.fixtures import Settings  # an older pytest-django has it under another name
+
+# How long an example takes is the machine's affair: several runs may share it.
+hypothesis.settings.register_profile(
+    "shared machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("shared machine")
 
 KIND = os.environ.get("MAILLOG_TEST_DATABASE") or "sqlite"
 NEEDS_PROCESSES = {"proxy", "empty_site", "site", "narrow"}
