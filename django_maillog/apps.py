@@ -6,11 +6,12 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Tags, register
+from django.utils.translation import gettext_lazy
 
 
 class MaillogConfig(AppConfig):
     name = "django_maillog"
-    verbose_name = "Mail log"
+    verbose_name = gettext_lazy("Mail log")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from django.db import Error
-from django.db.models import Max, Min, Sum
+from django.db.models import Max, Min, Q, Sum
 
 from . import buffers, hosts, policy, silences
 from .intake.history import load_history
@@ -229,16 +229,15 @@ def _make_due(waiting: Collection[Batch] | BatchQuerySet, now: datetime) -> None
 
 def next_event(after: datetime | None = None) -> datetime | None:
     """When the next batch becomes due or is tried again, later than ``after``; None if none will be."""
-    moments = (
-        ("due_at", Batch.objects.open().filter(record_count__gt=0)),
-        ("next_attempt_at", Batch.objects.filter(status=Status.READY)),
-        ("claimed_until", Batch.objects.filter(status=Status.SENDING)),
-    )
-    found = []
-    for name, batches in moments:
-        later = batches if after is None else batches.filter(**{f"{name}__gt": after})
-        found.append(later.aggregate(moment=Min(name))["moment"])
-    return min(filter(None, found), default=None)
+    moments = {
+        "due_at": Q(status=Status.OPEN, record_count__gt=0),
+        "next_attempt_at": Q(status=Status.READY),
+        "claimed_until": Q(status=Status.SENDING),
+    }
+    later = {name: Q() if after is None else Q(**{f"{name}__gt": after}) for name in moments}
+    asked = {f"first_{name}": Min(name, filter=which & later[name]) for name, which in moments.items()}
+    found = Batch.objects.undelivered().aggregate(**asked)
+    return min(filter(None, found.values()), default=None)
 
 
 def to_seal(options: FlushOptions, now: datetime) -> Iterator[tuple[Batch, Reason | None]]:

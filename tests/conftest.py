@@ -14,8 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import django
 import pytest
+from django.apps import apps
+from django.contrib.auth.models import Permission
+from django.contrib.contenttypes.models import ContentType
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, connection, transaction
+from django.db.models.signals import post_migrate
 from django.test import TransactionTestCase
 from django.utils import timezone
 
@@ -115,6 +119,28 @@ def _alone_on_mariadb() -> Iterator[None]:
         cursor.execute("SELECT GET_LOCK('django_maillog tests', 3600)")
         assert cursor.fetchone() == (1,), "another run has used this server for an hour"
         yield
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """The same, but that permissions are put back as they were after each test that has committed.
+
+    Django empties all tables then, and makes content types and permissions anew with some 40 statements.
+    """
+    with django_db_blocker.unblock():
+        types, permissions = list(ContentType.objects.all()), list(Permission.objects.all())
+
+    def put_back(using: str, **_options: Any) -> None:
+        if not ContentType.objects.using(using).exists():
+            ContentType.objects.using(using).bulk_create(types)
+            Permission.objects.using(using).bulk_create(permissions)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(post_migrate, "receivers", [])
+        post_migrate.sender_receivers_cache.clear()
+        post_migrate.connect(put_back, sender=apps.get_app_config(Permission._meta.app_label))
+        yield
+    post_migrate.sender_receivers_cache.clear()
 
 
 @pytest.fixture

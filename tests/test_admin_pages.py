@@ -400,6 +400,17 @@ def test_a_record_tells_all_that_led_to_it(admin_client: Client, showcase: Showc
     assert "-30.000 s DEBUG shop" in page
 
 
+def test_the_list_of_records_says_what_each_was_about(admin_client: Client, showcase: Showcase) -> None:
+    first, second = Record.objects.filter(full=True).order_by("-last_at")[:2]
+    for record, title in ((first, "KeyError: 'Mars'"), (second, "KeyError: 'Venus'")):
+        details = {**(record.details or {}), "title": title}
+        Record.objects.filter(pk=record.pk).update(message="Internal Server Error: /", details=details)
+
+    page = text(admin_client, f"{BASE}/record/")
+
+    assert page.index("KeyError: &#x27;Mars&#x27;") < page.index("KeyError: &#x27;Venus&#x27;")
+
+
 def test_the_technical_report_is_framed_like_a_mail(admin_client: Client) -> None:
     _batch, _group, record = hostile()
 

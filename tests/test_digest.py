@@ -256,7 +256,9 @@ def test_every_reason_is_said_in_words_of_its_own(reason: str) -> None:
     ],
 )
 def test_records_are_called_what_they_all_are(levels: list[int], noun: str) -> None:
-    assert words.noun(report(*(group(level=level) for level in levels))) == noun
+    shown = report(*(group(level=level) for level in levels))
+
+    assert (words.records(shown, 1), words.records(shown, 2)) == (f"1 {noun}", f"2 {noun}s")
 
 
 def test_the_summary_names_regressions_and_spans_of_days() -> None:
@@ -364,7 +366,7 @@ def test_a_group_without_a_sample_is_shown_all_the_same() -> None:
         ),
         (report(group(count=5), references="<r@x>"), "ERROR ×5 ZeroDivisionError: division by zero"),
         (report(group(title="")), "ERROR (no message)"),
-        (report(level=40, record_count=7, group_count=0), "ERROR ×7 records"),
+        (report(level=40, record_count=7, group_count=0), "ERROR: 7 records"),
     ],
 )
 def test_the_subject_is_the_worst_new_group(shown: digest.Report, expected: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import inspect
 import logging
 import re
@@ -78,6 +79,8 @@ def test_every_check_is_explained_once() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_a_command_is_what_it_prints(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
+    # Python 3.14 has colours.
+    monkeypatch.setenv("NO_COLOR", "1")
     printed = parser_of(command).format_help()
     starts = [printed.find("positional arguments:"), printed.find("options:")]
     # What every command of Django has, and each version words its own way, comes after ours.
@@ -185,6 +188,13 @@ def test_every_variable_of_the_templates_is_in_its_table() -> None:
     assert {part["kind"] for part in parts} - {""} <= inner
 
 
+def test_every_block_of_the_templates_is_named() -> None:
+    folder = ROOT / "django_maillog" / "templates" / "django_maillog"
+    for name in ("digest.txt", "digest.html"):
+        own = re.findall(r"{% block (\w+) %}", (folder / name).read_text(encoding="utf-8"))
+        assert set(own) <= set(docs.code(docs.section("mail.md", "Templates"))), name
+
+
 # What people read
 
 
@@ -209,3 +219,15 @@ def test_every_permission_is_in_the_table() -> None:
         "view_group",
         "view_record",
     }
+
+
+# What contributors need
+
+
+def test_every_environment_of_tox_is_in_the_table() -> None:
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini")
+    own = {name.removeprefix("testenv:") for name in tox.sections() if name.startswith("testenv:")}
+    listed = set(tox["tox"]["env_list"].replace("\n", "").replace(" ", "").split(","))
+
+    assert own | listed <= set(docs.first_names(docs.section("CONTRIBUTING.md", "All environments")))

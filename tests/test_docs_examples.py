@@ -173,6 +173,7 @@ def test_a_template_of_the_projects_own_extends_the_packages(settings: Any, tmp_
     text = digest.render(mail_samples.three_groups()).text
 
     assert text.rstrip().endswith("On call: https://wiki.shop.example/on-call")
+    assert "Times are in" in text
     assert "could not be used" not in text
 
 
@@ -196,6 +197,12 @@ def test_all_other_python_runs(site: Site, smtp: SMTPServer) -> None:
         f"ran {name}" for name, _text in found
     ]
     assert len(found) > 8
+
+
+def test_no_python_is_left_out() -> None:
+    alone = [*CONFIGURATIONS, *SETTINGS, *docs.blocks("python", containing="TestCase")]
+
+    assert {*alone, *docs.blocks("python", without=ALONE)} == {*docs.blocks("python")}
 
 
 def test_the_documented_test_passes(site: Site, tmp_path: Path) -> None:
@@ -250,6 +257,33 @@ def test_uvicorn_mails_its_news_at_sigterm(site: Site, smtp: SMTPServer, tmp_pat
     server.wait(60)
 
     assert [mail["X-Maillog-Reason"] for mail in smtp.messages] == ["new"]
+
+
+def test_removing_it_leaves_nothing(site: Site, smtp: SMTPServer) -> None:
+    section = docs.section("upgrading.md", "Removing it")
+    flush, drop, stale = (
+        each.split()[2:] for each in docs.code(section) if each.startswith("python manage.py")
+    )
+    site.run("import logging; logging.getLogger('shop').critical('out of hats')")
+
+    site.manage(*flush)
+    site.manage(*drop)
+    site.run(
+        "from django.conf import settings; settings.INSTALLED_APPS.remove('django_maillog')\n"
+        "from django.apps import apps; apps.set_installed_apps(settings.INSTALLED_APPS)\n"
+        "from django.core.management import call_command\n"
+        f"call_command(*{stale!r}, '--noinput')"
+    )
+
+    left = site.run(
+        "from django.db import connection\n"
+        "from django.contrib.auth.models import Permission\n"
+        "print([name for name in connection.introspection.table_names() if 'maillog' in name])\n"
+        "print(Permission.objects.filter(content_type__app_label='django_maillog').count())"
+    )
+    assert left.stdout.split() == ["[]", "0"]
+    assert not list(site.spool_dir.glob("*.jsonl"))
+    assert len(smtp.messages) == 1
 
 
 def test_the_readmes_commands_are_one_line_each() -> None:

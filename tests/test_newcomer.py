@@ -38,21 +38,22 @@ urlpatterns.append(path("fail/", fail))
 """
 
 
-def install_section() -> str:
+def steps() -> str:
+    """The numbered steps of the section, without what is said after them."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = re.search(r"^## Install.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    assert found, "the README has no section Install"
-    return found[0]
+    found = re.search(r"^## Install\n+((?:(?:\d+\. |   ).*\n|\n)+)", text, re.MULTILINE)
+    assert found, "the README has no section Install that begins with numbered steps"
+    return found[1]
 
 
 def blocks(language: str) -> list[str]:
-    found = re.findall(rf"^ *```{language}\n(.*?)^ *```", install_section(), re.MULTILINE | re.DOTALL)
+    found = re.findall(rf"^ *```{language}\n(.*?)^ *```", steps(), re.MULTILINE | re.DOTALL)
     return [dedent(block) for block in found]
 
 
 def commands() -> list[list[str]]:
     """What is to be typed, in order: lines of shell blocks, and what stands in code marks."""
-    lines = re.findall(r"(?:^ *(?:\$ )?|`)((?:pip|python) [^`\n]+)", install_section(), re.MULTILINE)
+    lines = re.findall(r"(?:^ *(?:\$ )?|`)((?:pip|python) [^`\n]+)", steps(), re.MULTILINE)
     return [line.split() for line in lines]
 
 

@@ -6,8 +6,8 @@ import json
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Callable, Container, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from django_maillog import moments, silences
-from django_maillog.intake import counts, history, importer, reader, store
+from django_maillog.intake import counts, importer, reader, sites, store
 from django_maillog.intake.importer import import_all
 from django_maillog.models import Batch, Group, Record, Segment, Status, Tally
 from django_maillog.outbox import batches
@@ -266,13 +266,13 @@ def test_a_batch_that_is_sealed_during_an_import_makes_it_start_over(monkeypatch
     buffer.log("two", times=5)
     calls: list[str] = []
 
-    def load_history(name: str, now: datetime) -> object:
-        calls.append(name)
+    def check_sites(scope: counts.Scope, known: Container[str]) -> None:
+        calls.append(scope.batch.buffer)
         if len(calls) == 1:
-            batches.seal(Batch.objects.get(open_for=name), now)
-        return history.load_history(name, now)
+            batches.seal(Batch.objects.get(open_for=scope.batch.buffer), scope.now)
+        sites.check_sites(scope, known)
 
-    monkeypatch.setattr("django_maillog.intake.store.load_history", load_history)
+    monkeypatch.setattr(store, "check_sites", check_sites)
     buffer.import_all()
 
     assert len(calls) == 2
@@ -307,14 +307,14 @@ def test_others_can_write_while_a_chunk_is_read_for(monkeypatch: pytest.MonkeyPa
         written.append(Segment.objects.create(id="another", host="h", process=1, seen_at=NOON))
         connections.close_all()
 
-    def load_history(name: str, now: datetime) -> object:
+    def check_sites(scope: counts.Scope, known: Container[str]) -> None:
         thread = threading.Thread(target=write)
         thread.start()
         thread.join(2)  # SQLite's lock would be waited for much longer
         assert written
-        return history.load_history(name, now)
+        sites.check_sites(scope, known)
 
-    monkeypatch.setattr("django_maillog.intake.store.load_history", load_history)
+    monkeypatch.setattr(store, "check_sites", check_sites)
     buffer.import_all()
 
     assert totals() == {"batches": 2, "groups": 2, "records": 2}

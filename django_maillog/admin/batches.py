@@ -30,7 +30,7 @@ from .filters import BatchBufferFilter, LevelFilter
 from .overview import overview
 from .steps import STEPS, Told
 
-NEEDS_VIEW_RECORD = (
+NEEDS_VIEW_RECORD = gettext_lazy(
     "A mail says what its records say: reading it takes the permission django_maillog.view_record."
 )
 # One request sends no more mails than this.

@@ -12,7 +12,7 @@ from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import truncatechars
 from django.utils import timezone
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from .. import moments
 from ..models import Batch, Group, Segment
@@ -88,7 +88,7 @@ class StateFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
         return [
             ("new", gettext_lazy("new today")),
-            ("active", gettext_lazy("active")),
+            ("active", pgettext_lazy("problem", "active")),
             ("silenced", gettext_lazy("silenced")),
             ("resolved", gettext_lazy("resolved")),
         ]

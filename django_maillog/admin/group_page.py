@@ -10,6 +10,7 @@ from django.db.models import Exists, OuterRef
 from django.template.defaultfilters import truncatechars
 from django.utils.translation import gettext as _
 
+from .. import language, moments
 from ..capture.text import has_own_title, shortened
 from ..models import Batch, Group, Record
 from . import words
@@ -40,7 +41,7 @@ def context(group: Group, now: datetime, *, may_read: bool) -> dict[str, Any]:
         "silenced": group.is_silenced(now),
         "chart": chart(columns, label=_("records of the last 14 days"), step=12, height=40),
         "chart_days": columns,
-        "first_day": now - timedelta(days=DAYS - 1),
+        "first_day": language.date(moments.local(now - timedelta(days=DAYS - 1)), with_year=False),
         "hosts": hosts.most_common(MESSAGES_SHOWN),
         "may_read": may_read,
         "distinct": _messages(newest) if may_read else [],

@@ -199,7 +199,8 @@ class GroupAdmin(RowsAdmin[Group]):
     def tell(self, request: HttpRequest, groups: list[Group], said: str, **facts: object) -> None:
         """The message for the person who did it, and a line in each group's history for the others."""
         several = ngettext("%(number)d problem", "%(number)d problems", len(groups)) % {"number": len(groups)}
-        what = "“" + truncatechars(groups[0].title, 100) + "”" if len(groups) == 1 else several
+        one = _("“%(title)s”") % {"title": truncatechars(groups[0].title, 100)} if groups else ""
+        what = one if len(groups) == 1 else several
         text = said % {"what": what, **facts}
         self.message_user(request, text, messages.SUCCESS)
         if len(groups) <= LOGGED_EACH:

@@ -15,6 +15,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.defaultfilters import truncatechars
 from django.urls import URLPattern
 from django.utils import timezone
+from django.utils.functional import lazy
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import format_lazy
@@ -38,7 +39,7 @@ from .filters import (
     TimeFilter,
 )
 
-LISTED = ("level", "logger", "message", "count", "host", "last_at", "group__title")
+LISTED = ("level", "logger", "message", "count", "host", "last_at", "details", "group__title")
 
 
 @admin.register(Record)
@@ -59,7 +60,8 @@ class RecordAdmin(RowsAdmin[Record]):
         HostFilter,
     )
     search_help_text = format_lazy(
-        gettext_lazy("Searches the messages of the newest {number} rows."), number=f"{WINDOW:,}"
+        gettext_lazy("Searches the messages of the newest {number} rows."),
+        number=lazy(words.number, str)(WINDOW),
     )
     list_select_related = ("group",)
     search_fields = ("message",)
@@ -99,9 +101,9 @@ class RecordAdmin(RowsAdmin[Record]):
 
     @admin.display(description=gettext_lazy("message"))
     def line(self, record: Record) -> SafeString:
-        """The message's first line, and of which group it is where it doesn't say so itself."""
+        """The message's first line, and what went wrong where it doesn't say so itself."""
         message = truncatechars(record.message.strip().partition("\n")[0], 140)
-        title = record.group.title
+        title = str((record.details or {}).get("title") or record.group.title)
         if not message or title[:40] in message:
             return format_html("{}", message or title or _("(no message)"))
         return format_html('{} <span class="maillog-of">{}</span>', message, truncatechars(title, 100))

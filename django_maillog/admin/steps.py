@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.contrib import messages
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from ..flush import flush_batch
 from ..models import Batch, Status
@@ -108,6 +108,8 @@ def _send_again(batch: Batch, now: datetime) -> Told:
 STEPS = {
     "flush": Step(gettext_lazy("Flush now"), frozenset([Status.OPEN]), _flush),
     "retry": Step(gettext_lazy("Retry now"), frozenset([Status.READY, Status.FAILED]), _retry),
-    "cancel": Step(gettext_lazy("Cancel"), frozenset([Status.OPEN, Status.READY, Status.FAILED]), _cancel),
+    "cancel": Step(
+        pgettext_lazy("batch", "Cancel"), frozenset([Status.OPEN, Status.READY, Status.FAILED]), _cancel
+    ),
     "again": Step(gettext_lazy("Send again"), frozenset([Status.SENT, Status.FAILED]), _send_again),
 }

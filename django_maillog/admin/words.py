@@ -9,8 +9,9 @@ from django.utils import formats
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
-from .. import moments
+from .. import language, moments
 from ..digest.words import WHY
 from ..models import Batch, Group, Status
 from ..policy import Reason
@@ -45,7 +46,7 @@ def clock(moment: datetime, now: datetime) -> str:
     local, today = moments.local(moment), moments.local(now)
     if local.date() == today.date():
         return formats.date_format(local, "H:i")
-    return formats.date_format(local, "j M H:i" if local.year == today.year else "j M Y H:i")
+    return f"{language.date(local, with_year=local.year != today.year)} {formats.date_format(local, 'H:i')}"
 
 
 def when(moment: datetime | None, now: datetime) -> SafeString:
@@ -80,7 +81,7 @@ def group_badge(group: Group, now: datetime) -> SafeString:
         return format_html('{} <span class="maillog-of">{}</span>', badge(_("silenced"), "silenced"), until)
     if group.resolved_at is not None:
         return badge(_("resolved"), "resolved")
-    return badge(_("active"), "active")
+    return badge(pgettext("problem", "active"), "active")
 
 
 def reason(code: str) -> str:

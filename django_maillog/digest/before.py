@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from ..language import formatted
+from ..language import gettext as _
 from .excerpts import one_line, visible, weight
-from .words import counted, level_name
+from .words import level_name
 
 SHOWN = 20
 # Characters of a line in a mail.
 LINE_LIMIT = 300
-PLACES = {"request": "in this request", "task": "in this task", "thread": "in this thread"}
 
 
 class LineBefore(NamedTuple):
@@ -32,7 +33,7 @@ class Before:
         context = context if isinstance(context, Mapping) else {}
         lines = context.get("lines")
         self.lines = list(_lines(lines, value.get("time"))) if isinstance(lines, list) else []
-        self.heading = f"Before it, {PLACES.get(str(context.get('scope')), 'in the same place')}"
+        self.heading = _heading(str(context.get("scope")))
         self._texts = [_text(line) for line in self.lines[-SHOWN:]]
         self.need = sum(weight(text) for text in self._texts)
 
@@ -48,9 +49,18 @@ class Before:
             return None
         heading = self.heading
         if len(shown) < len(self.lines):
-            heading += f", the last {len(shown)} of {counted(len(self.lines), 'line')}"
+            facts = {"heading": heading, "shown": len(shown), "number": formatted(len(self.lines))}
+            heading = _("%(heading)s, the last %(shown)s of %(number)s lines") % facts
         text = "".join(shown).rstrip("\n")
         return {"heading": heading, "parts": [{"kind": "", "text": text}], "text": text}
+
+
+def _heading(scope: str) -> str:
+    return {
+        "request": _("Before it, in this request"),
+        "task": _("Before it, in this task"),
+        "thread": _("Before it, in this thread"),
+    }.get(scope, _("Before it, in the same place"))
 
 
 def _text(line: LineBefore) -> str:

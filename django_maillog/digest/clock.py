@@ -7,7 +7,7 @@ from datetime import datetime
 
 from django.utils.timezone import get_default_timezone, get_default_timezone_name
 
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+from .. import language
 
 
 class Clock:
@@ -21,8 +21,7 @@ class Clock:
 
     def date(self, moment: datetime) -> str:
         local = moment.astimezone(self.tz)
-        text = f"{local.day} {MONTHS[local.month - 1]}"
-        return text if local.year == self.now.year else f"{text} {local.year}"
+        return language.date(local, with_year=local.year != self.now.year)
 
     def exact(self, moment: datetime) -> str:
         local = moment.astimezone(self.tz)

@@ -10,6 +10,8 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from ..frames import Section, package_of, sections
+from ..language import gettext as _
+from ..language import ngettext
 
 # Controls but tab and newline, soft hyphen, bidi controls, line separators, invisible operators, surrogates,
 # tags.
@@ -71,13 +73,19 @@ def clip(text: str, limit: int) -> tuple[str, int]:
     gone = len(text) - limit
     if gone <= 0:
         return text, 0
-    return f"{text[: limit // 3]}… {gone:,} characters left out …{text[limit // 3 - limit :]}", gone
+    remark = ngettext("%(number)s character left out", "%(number)s characters left out", gone)
+    return f"{text[: limit // 3]}… {remark} …{text[limit // 3 - limit :]}", gone
 
 
 def clip_end(text: str, limit: int) -> str:
     """The text up to ``limit`` characters, and how many more there are."""
     gone = len(text) - limit
-    return text if gone <= 0 else f"{text[:limit]}… {gone:,} more characters, all of it below …"
+    if gone <= 0:
+        return text
+    remark = ngettext(
+        "%(number)s more character, all of it below", "%(number)s more characters, all of it below", gone
+    )
+    return f"{text[:limit]}… {remark} …"
 
 
 def cut_middle(text: str, room: int) -> tuple[str, int]:
@@ -170,8 +178,21 @@ def _folded(text: str, *, is_followed: bool) -> str:
     packages = dict.fromkeys(package_of(section.frame.path) for section in frames if section.frame)
     first = frames[0].text
     margin = first[: len(first) - len(first.lstrip(" |+"))]
-    names = ", ".join(list(packages)[:3]) + (" and others" if len(packages) > 3 else "")
-    return f"{margin}… {len(frames)} frames of {names} …\n" + "".join(section.text for section in kept)
+    names = ", ".join(list(packages)[:3])
+    facts = {
+        "number": len(frames),
+        "names": _("%(names)s and others") % {"names": names} if len(packages) > 3 else names,
+    }
+    remark = _("%(number)s frames of %(names)s") % facts
+    return f"{margin}… {remark} …\n" + "".join(section.text for section in kept)
+
+
+def _frames_left_out(frames: list[Section]) -> str:
+    if all(frame.kind == "library" for frame in frames):
+        return ngettext(
+            "%(number)s library frame left out", "%(number)s library frames left out", len(frames)
+        )
+    return ngettext("%(number)s frame left out", "%(number)s frames left out", len(frames))
 
 
 def _joined(found: list[Section], dropped: set[int]) -> Iterator[Passage]:
@@ -180,8 +201,6 @@ def _joined(found: list[Section], dropped: set[int]) -> Iterator[Passage]:
     for kind, run in groupby(marked, key=itemgetter(0)):
         members = [section for _kind, section in run]
         if kind == "cut":
-            what = "library frame" if all(member.kind == "library" for member in members) else "frame"
-            remark = f"  … {len(members):,} {what}{'s' if len(members) > 1 else ''} left out …\n"
-            yield Passage("cut", remark)
+            yield Passage("cut", f"  … {_frames_left_out(members)} …\n")
         else:
             yield Passage(kind, "".join(member.text for member in members))

@@ -9,13 +9,16 @@ from email.utils import format_datetime
 from urllib.parse import urlsplit
 
 from .. import conf
+from ..language import formatted, in_project_language, ngettext
+from ..language import gettext as _
 from .excerpts import one_line
 from .report import Report
-from .words import level_name
+from .words import any_records, level_name
 
 SUBJECT_LIMIT = 120
 
 
+@in_project_language
 def subject_of(report: Report, *, prefix: str = "") -> str:
     """One line of at most 120 characters: "ERROR ×213 ZeroDivisionError: division by zero (+2 more)"."""
     prefix = _prefix(prefix)
@@ -50,14 +53,15 @@ def headers(report: Report) -> dict[str, str]:
 
 def _subject(report: Report, room: int) -> str:
     if not report.groups:
-        return one_line(f"{level_name(report.level)} ×{report.record_count:,} records", room)
+        return one_line(f"{level_name(report.level)}: {any_records(report.record_count)}", room)
     worst = report.ranked[0]
     level = level_name(worst.level)
-    title = one_line(worst.title, 200) or "(no message)"
+    title = one_line(worst.title, 200) or _("(no message)")
     if report.references and report.group_count == 1 and not worst.is_news:
         return one_line(f"Re: {level} {title}", room)
-    head = f"{level} ×{worst.count:,} " if report.reported_count > 1 else f"{level} "
-    tail = f" (+{report.group_count - 1:,} more)" if report.group_count > 1 else ""
+    head = f"{level} ×{formatted(worst.count)} " if report.reported_count > 1 else f"{level} "
+    others = ngettext("+%(number)s more", "+%(number)s more", report.group_count - 1)
+    tail = f" ({others})" if report.group_count > 1 else ""
     return one_line(head + one_line(title, max(room - len(head) - len(tail), 10)) + tail, room)
 
 

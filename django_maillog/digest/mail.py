@@ -10,12 +10,14 @@ from itertools import product
 
 from ..capture.captured import CapturedRecord
 from ..capture.plain import json_line
+from ..language import gettext as _
+from ..language import in_project_language, ngettext
 from .excerpts import one_line
 from .headers import SUBJECT_LIMIT, subject_of
 from .page import Composer, Size
 from .report import Attachment, Digest, Report
 from .templating import render as render_templates
-from .words import counted
+from .words import any_records
 
 # Bytes. Gmail clips HTML at about 102 kB.
 HTML_LIMIT = 90_000
@@ -31,6 +33,7 @@ LADDER = (
 )
 
 
+@in_project_language
 def render(report: Report, *, subject: str | None = None, prefix: str = "") -> Digest:
     """The whole mail, within its limits: HTML below 90 kB, everything below 1 MB."""
     line = subject_of(report, prefix=prefix) if subject is None else one_line(subject, SUBJECT_LIMIT)
@@ -42,7 +45,7 @@ def render(report: Report, *, subject: str | None = None, prefix: str = "") -> D
 def _pages(report: Report, remarks: list[str]) -> tuple[str, str]:
     """Text and HTML in the first size that fits, by the project's templates if one does."""
     composer = Composer(report)
-    too_large = "The project's templates make this mail too large; these are the package's own."
+    too_large = _("The project's templates make this mail too large; these are the package's own.")
     for project, size in product((True, False), LADDER):
         said = remarks if project else [*remarks, too_large]
         text, html = render_templates(partial(composer.context, size, said), project=project)
@@ -64,11 +67,17 @@ def _attachments(report: Report) -> tuple[list[Attachment], list[str]]:
     room = ATTACHMENTS_LIMIT - sum(encoded_size(each.content) for each in attachments)
     content, number = compress(report.records(), room * 5 // 7 - 500)
     if content is None:
-        number_of = counted(report.record_count, "record")
-        remarks.append(f"The {number_of} are not attached: they would make this mail larger than 1 MB.")
+        said = _("The %(records)s are not attached: they would make this mail larger than 1 MB.")
+        remarks.append(said % {"records": any_records(report.record_count)})
     elif number:
         attachments.append(Attachment(name="records.jsonl.gz", content=content, mimetype="application/gzip"))
-        remarks.append(f"All records are attached: records.jsonl.gz, {counted(number, 'line')}.")
+        remarks.append(
+            ngettext(
+                "All records are attached: records.jsonl.gz, %(number)s line.",
+                "All records are attached: records.jsonl.gz, %(number)s lines.",
+                number,
+            )
+        )
     return attachments, remarks
 
 
@@ -93,7 +102,11 @@ def _technical_reports(report: Report) -> tuple[list[Attachment], list[str]]:
             attachments.append(Attachment(name=name, content=content, mimetype="text/html"))
     if not (missing := len(pages) - len(attachments)):
         return attachments, []
-    said = f"{counted(missing, 'technical report')} not attached, to keep this mail below 1 MB."
+    said = ngettext(
+        "%(number)s technical report not attached, to keep this mail below 1 MB.",
+        "%(number)s technical reports not attached, to keep this mail below 1 MB.",
+        missing,
+    )
     return attachments, [said]
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import django
 
+from .. import language
+from ..language import gettext as _
+from ..language import ngettext, pgettext
 from ..policy import Reason
 from . import timebar, words
 from .clock import Clock
@@ -16,7 +19,6 @@ from .excerpts import clip_end, one_line, visible
 from .report import GroupReport, Report
 from .samples import SINGLE_MESSAGE, Fitted, Sample, circumstances, place_of, request_line, share_out
 
-ROWS_HEADING = "In short"
 OVERVIEW_SHOWN = 8
 MESSAGES_SHOWN = 5
 HOSTS_SHOWN = 4
@@ -24,7 +26,6 @@ TITLE_SHOWN = 120
 # Of these, where the title alone does not say which group it is.
 PLACE_SHOWN = 70
 VERSIONS = f"Python {platform.python_version()}, Django {django.get_version()}"
-NO_MESSAGE = "(no message)"
 
 
 class Size(NamedTuple):
@@ -51,26 +52,36 @@ class Composer:
         detailed, rows = groups[: size.detailed], groups[size.detailed : size.detailed + size.rows]
         pages = self._pages(detailed, size)
         if shortened := sum(page.fitted.is_shortened for page in pages):
-            remarks = [f"{words.counted(shortened, 'sample')} shortened to keep this mail small.", *remarks]
+            said = ngettext(
+                "%(number)s sample shortened to keep this mail small.",
+                "%(number)s samples shortened to keep this mail small.",
+                shortened,
+            )
+            remarks = [said, *remarks]
         hidden = report.group_count - OVERVIEW_SHOWN
+        rows_heading = _("In short")
+        about = {"buffer": one_line(report.buffer, 80), "zone": clock.zone, "versions": VERSIONS}
         return {
             "summary": words.summary(report, clock),
             "why": "" if self.single and report.reason == Reason.FLUSH else words.why(report),
             "single": self.single,
-            "buffer": one_line(report.buffer, 80),
             "level": words.level_name(report.level),
             "note": visible("\n".join(filter(None, [report.note[:2000], words.lost(report)]))),
             "url": report.batch_url,
             "overview": [self._row(group) for group in groups[:OVERVIEW_SHOWN]] if len(groups) > 1 else [],
-            "overview_rest": f"and {words.counted(hidden, 'more problem')}" if hidden > 0 else "",
+            "overview_rest": _("and %(problems)s") % {"problems": words.more_problems(hidden)}
+            if hidden > 0
+            else "",
             "sections": list(_sections(report, pages)),
             "rows": [self._row(group) for group in rows],
-            "rows_heading": ROWS_HEADING,
-            "rows_rule": "=" * len(ROWS_HEADING),
+            "rows_heading": rows_heading,
+            "rows_rule": "=" * len(rows_heading),
             "rest": words.rest(report, detailed + rows),
             "remarks": [*words.left_out(report, clock), *remarks, *map(visible, problems)],
-            "zone": clock.zone,
-            "versions": VERSIONS,
+            **about,
+            "footer": _("Buffer %(buffer)s. Times are in %(zone)s. %(versions)s.") % about,
+            "language": language.code(),
+            "labels": labels(),
         }
 
     def _pages(self, groups: list[GroupReport], size: Size) -> list[GroupPage]:
@@ -91,13 +102,14 @@ class Composer:
 
     def _row(self, group: GroupReport) -> dict[str, str]:
         """The group in one line."""
-        has_history = self.report.has_history
+        state = (group.state if group.is_news else "known") if self.report.has_history else ""
         return {
-            "count": f"{group.count:,}",
+            "count": language.formatted(group.count),
             "level": words.level_name(group.level),
             **words.tone(group.level),
             "title": self._names[id(group)],
-            "state": (group.state if group.is_news else "known") if has_history else "",
+            "state": state,
+            "state_name": words.brief_state(state),
             "url": group.url,
         }
 
@@ -118,13 +130,13 @@ class GroupPage:
         columns = timebar.heights(group.spans, report.first_at, report.last_at, width=self.width)
         when = self.clock.exact_range(group.first_at, group.last_at)
         return {
-            "title": one_line(group.title, 200) or NO_MESSAGE,
+            "title": one_line(group.title, 200) or _("(no message)"),
             "level": words.level_name(group.level),
             **words.tone(group.level),
             "logger": one_line(group.logger, 100),
             "where": sample.where,
-            "state": words.STATES.get(group.state, "") if report.has_history else "",
-            "count": f"{group.count:,}",
+            "state": words.state(group.state) if report.has_history else "",
+            "count": language.formatted(group.count),
             "share": words.share(report, group),
             "when": f"{when} ({self.clock.zone})" if self.single else when,
             "facts": list(self._facts()),
@@ -132,7 +144,7 @@ class GroupPage:
             "cells": timebar.cells(columns) if has_bar else [],
             "bar_from": self.clock.minute(report.first_at),
             "bar_to": self.clock.minute(report.last_at),
-            "values": list(_counted(group.titles, "value")) if len(group.titles) > 1 else [],
+            "values": list(_counted(group.titles, _other_values)) if len(group.titles) > 1 else [],
             "messages": list(self._messages()),
             "request": sample.request,
             "blocks": self.fitted.blocks,
@@ -147,13 +159,17 @@ class GroupPage:
         if release := self._release():
             yield release
         if self.report.has_history and group.total > group.count:
-            yield f"In all: {group.total:,} since {self.clock.exact(group.first_seen_at)}"
+            since = self.clock.exact(group.first_seen_at)
+            yield _("In all: %(number)s since %(time)s") % {
+                "number": language.formatted(group.total),
+                "time": since,
+            }
         if group.hosts:
             yield self._hosts()
         if group.processes > 1:
-            yield f"Processes: {group.processes:,}"
+            yield _("Processes: %(number)s") % {"number": language.formatted(group.processes)}
         if self.single:
-            for name, key in (("Process", "process"), ("Thread", "thread"), ("Task", "task")):
+            for name, key in ((_("Process"), "process"), (_("Thread"), "thread"), (_("Task"), "task")):
                 value = group.sample and group.sample.get(key)
                 if value and value != "MainThread":
                     yield f"{name}: {one_line(str(value), 80)}"
@@ -163,18 +179,22 @@ class GroupPage:
         if not last:
             return ""
         if self.group.state == "regressed":
-            return f"Release: back in {last}, first seen in {first}"
-        return f"Release: {last}" if first == last else f"Release: {last}, first seen in {first}"
+            said = _("Release: back in %(last)s, first seen in %(first)s")
+        else:
+            said = (
+                _("Release: %(last)s") if first == last else _("Release: %(last)s, first seen in %(first)s")
+            )
+        return said % {"last": last, "first": first}
 
     def _hosts(self) -> str:
         hosts = self.group.hosts
         names = sorted(hosts, key=lambda name: (-hosts[name], name))
         if len(names) == 1:
-            return f"Host: {one_line(names[0], 60)}"
-        shown = [f"{one_line(name, 60)} ×{hosts[name]:,}" for name in names[:HOSTS_SHOWN]]
+            return _("Host: %(name)s") % {"name": one_line(names[0], 60)}
+        shown = [f"{one_line(name, 60)} ×{language.formatted(hosts[name])}" for name in names[:HOSTS_SHOWN]]
         if len(names) > HOSTS_SHOWN:
-            shown.append(f"{len(names) - HOSTS_SHOWN:,} more")
-        return f"Hosts: {', '.join(shown)}"
+            shown.append(ngettext("%(number)s more", "%(number)s more", len(names) - HOSTS_SHOWN))
+        return _("Hosts: %(names)s") % {"names": ", ".join(shown)}
 
     def _messages(self) -> Iterator[dict[str, str]]:
         title = one_line(self.group.title, 200)
@@ -187,19 +207,50 @@ class GroupPage:
                 yield {"count": "", "text": visible(clip_end(text, SINGLE_MESSAGE))}
             if self.single or is_told:
                 return
-        yield from _counted(self.group.messages, "message")
+        yield from _counted(self.group.messages, _other_messages)
 
 
-def _counted(texts: list[tuple[str, int]], what: str) -> Iterator[dict[str, str]]:
+def _other_values(number: int | None) -> str:
+    """So many other values; None: nobody knows how many."""
+    if number is None:
+        return _("in other values")
+    return ngettext("in %(number)s other value", "in %(number)s other values", number)
+
+
+def _other_messages(number: int | None) -> str:
+    if number is None:
+        return _("in other messages")
+    return ngettext("in %(number)s other message", "in %(number)s other messages", number)
+
+
+def _counted(
+    texts: list[tuple[str, int]], others_of: Callable[[int | None], str]
+) -> Iterator[dict[str, str]]:
     """The most frequent of some texts, the rest as numbers; "" stands for all that were not kept apart."""
     named = [(text, count) for text, count in texts if text]
     for text, count in named[:MESSAGES_SHOWN]:
-        yield {"count": f"{count:,}", "text": one_line(text, 300)}
+        yield {"count": language.formatted(count), "text": one_line(text, 300)}
     if hidden := named[MESSAGES_SHOWN:]:
         number = sum(count for _, count in hidden)
-        yield {"count": f"{number:,}", "text": f"in {words.counted(len(hidden), f'other {what}')}"}
+        yield {"count": language.formatted(number), "text": others_of(len(hidden))}
     if others := sum(count for text, count in texts if not text):
-        yield {"count": f"{others:,}", "text": f"in other {what}s"}
+        yield {"count": language.formatted(others), "text": others_of(None)}
+
+
+def labels() -> dict[str, str]:
+    """What the templates write around all this."""
+    return {
+        "see_all": _("See all of it in the admin"),
+        "see_it": _("See it in the admin"),
+        "open": _("Open this problem"),
+        "act": _("Silence or resolve it"),
+        "for_example": _("e.g."),
+        # Translators: between a level and a logger: "ERROR in shop.views".
+        "logged_in": pgettext("logger", "in"),
+        # Translators: before the place in the code.
+        "failed_at": pgettext("code", "at"),
+        "known": words.brief_state("known"),
+    }
 
 
 def _sections(report: Report, pages: list[GroupPage]) -> Iterator[dict[str, Any]]:
@@ -207,7 +258,11 @@ def _sections(report: Report, pages: list[GroupPage]) -> Iterator[dict[str, Any]
     by_heading: dict[str, list[dict[str, Any]]] = {}
     for page in pages:
         has_heading = report.has_history and not report.is_single
-        heading = ("New" if page.group.is_news else "Repeating") if has_heading else ""
+        heading = (
+            (pgettext("problems", "New") if page.group.is_news else pgettext("problems", "Repeating"))
+            if has_heading
+            else ""
+        )
         by_heading.setdefault(heading, []).append(page.context())
     for heading, contexts in by_heading.items():
         yield {"heading": heading, "rule": "=" * len(heading), "groups": contexts}
@@ -215,7 +270,7 @@ def _sections(report: Report, pages: list[GroupPage]) -> Iterator[dict[str, Any]
 
 def names(groups: list[GroupReport]) -> list[str]:
     """What to call each group on one line: its title; where some are equal the place, else the request."""
-    titles = [one_line(group.title, TITLE_SHOWN) or NO_MESSAGE for group in groups]
+    titles = [one_line(group.title, TITLE_SHOWN) or _("(no message)") for group in groups]
     told = [""] * len(groups)
     for difference in (_place, _request):
         counts = Counter(zip(titles, told, strict=True))
@@ -230,7 +285,7 @@ def names(groups: list[GroupReport]) -> list[str]:
 
 def _place(group: GroupReport) -> str:
     where = place_of(group.sample or {})
-    return f"at {where}" if where else ""
+    return _("at %(place)s") % {"place": where} if where else ""
 
 
 def _request(group: GroupReport) -> str:

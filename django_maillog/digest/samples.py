@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..frames import Frame, innermost, is_library
+from ..language import gettext as _
+from ..language import ngettext
 from .before import Before
 from .excerpts import clip, cut_middle, folded, one_line, shorten, visible, weight
 
@@ -65,7 +67,7 @@ class Sample:
         room -= sum(_pair_weight(pair) for table in tables for pair in table.pairs)
         blocks = []
         rooms = share_out([size for *_, size in self._texts], room)
-        for (heading, text, _), share in zip(self._texts, rooms, strict=True):
+        for (heading, text, _size), share in zip(self._texts, rooms, strict=True):
             excerpt = shorten(text, max(share, 200))
             is_cut |= bool(excerpt.frames_cut or excerpt.characters_cut)
             parts = [part._asdict() for part in excerpt.parts]
@@ -85,8 +87,12 @@ class Sample:
             pairs: list[tuple[str, str]] = []
             for name, content in whole:
                 if room <= 0:
-                    left = len(whole) - len(pairs)
-                    pairs.append(("…", f"{left:,} more value{'s' if left > 1 else ''} left out"))
+                    left = ngettext(
+                        "%(number)s more value left out",
+                        "%(number)s more values left out",
+                        len(whole) - len(pairs),
+                    )
+                    pairs.append(("…", left))
                     break
                 pairs.append((name, cut_middle(content, max(room, 100))[0]))
                 room -= _pair_weight(pairs[-1])
@@ -121,10 +127,11 @@ def circumstances(sample: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(request, Mapping):
         return
     if user := one_line(_string(request.get("user")), 80):
-        yield f"User: {user}"
+        yield _("User: %(name)s") % {"name": user}
     view, route = (one_line(_string(request.get(name)), 120) for name in ("view", "route"))
     if view or route:
-        yield f"View: {view} ({route})" if view and route else f"View: {view}" if view else f"Route: {route}"
+        said = _("View: %(view)s (%(route)s)") if route else _("View: %(view)s")
+        yield (said if view else _("Route: %(route)s")) % {"view": view, "route": route}
 
 
 def _string(value: object) -> str:
@@ -136,13 +143,13 @@ def _texts(sample: Mapping[str, Any], limit: int, listed: int) -> Iterator[tuple
     message = visible(_string(sample.get("message"))).rstrip()
     if len(message) > listed and message not in formatted:
         # Where messages are listed, it is cut.
-        yield "Message", message
+        yield _("Message"), message
     if formatted:
         yield "", formatted
     if trace and trace not in formatted:
         yield "", trace
     if stack and stack not in formatted:
-        yield "Stack", stack
+        yield _("Stack"), stack
 
 
 def _tables(sample: Mapping[str, Any], *, everything: bool) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -151,7 +158,7 @@ def _tables(sample: Mapping[str, Any], *, everything: bool) -> Iterator[tuple[st
     for heading, values in (
         ("GET", request.get("GET")),
         ("POST", request.get("POST")),
-        ("Extra", sample.get("extra")),
+        (_("Extra"), sample.get("extra")),
     ):
         if values and isinstance(values, Mapping):
             yield heading, values
@@ -159,9 +166,9 @@ def _tables(sample: Mapping[str, Any], *, everything: bool) -> Iterator[tuple[st
     if isinstance(meta, Mapping):
         shown = meta if everything else {key: meta[key] for key in META_SHOWN if key in meta}
         if shown:
-            yield "Request", shown
+            yield _("Request"), shown
     if cut := sample.get("cut"):
-        yield "Cut when it was recorded", {"fields": ", ".join(map(_string, cut))}
+        yield _("Cut when it was recorded"), {_("fields"): ", ".join(map(_string, cut))}
 
 
 def place_of(value: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from django.apps import apps
 from django.template import Context, Engine, engines
 from django.template.backends.django import DjangoTemplates
 
+from ..language import gettext as _
 from .excerpts import one_line
 
 TEXT = "django_maillog/digest.txt"
@@ -49,9 +50,11 @@ def render(make_context: Callable[[list[str]], dict[str, Any]], *, project: bool
             except Exception as error:  # a project's template may raise anything
                 broken.add(name)
                 reason = f"{type(error).__name__}: {one_line(str(error), 300)}"
-                problems.append(
-                    f"The project's template {name} could not be used ({reason}); this is the package's own."
+                said = _(
+                    "The project's template %(name)s could not be used (%(reason)s); "
+                    "this is the package's own."
                 )
+                problems.append(said % {"name": name, "reason": reason})
                 break
         else:
             return pages[0], pages[1]

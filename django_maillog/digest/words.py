@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_lazy, gettext_noop
 
+from ..language import gettext as _
+from ..language import ngettext, pgettext
 from ..policy import Reason
 from .clock import Clock
 from .excerpts import one_line
@@ -16,7 +18,7 @@ from .report import GroupReport, Report
 
 
 class Why(NamedTuple):
-    """Why a mail is sent: a sentence for the mail, which is in English, and a clause for the admin."""
+    """Why a mail is sent: a sentence for the mail, and a clause for the admin."""
 
     sentence: str
     clause: str | Promise
@@ -24,43 +26,46 @@ class Why(NamedTuple):
 
 WHY = {
     Reason.LEVEL: Why(
-        "Sent at once, because of {a_level} record.",
-        _("a record at the flush level"),
+        gettext_noop("Sent at once, because of a record of level %(level)s."),
+        gettext_lazy("a record at the flush level"),
     ),
     Reason.CAPACITY: Why(
-        "Sent now, because the buffer is full.",
-        _("the batch is full"),
+        gettext_noop("Sent now, because the buffer is full."),
+        gettext_lazy("the batch is full"),
     ),
     Reason.NEW: Why(
-        "Sent because something broke that was not seen before.",
-        _("something new broke"),
+        gettext_noop("Sent because something broke that was not seen before."),
+        gettext_lazy("something new broke"),
     ),
     Reason.REGRESSED: Why(
-        "Sent because something is back that had been quiet.",
-        _("something broke again"),
+        gettext_noop("Sent because something is back that had been quiet."),
+        gettext_lazy("something broke again"),
     ),
     Reason.VARIANT: Why(
-        "Sent because a known problem now shows in another place.",
-        _("a new variant of a known error"),
+        gettext_noop("Sent because a known problem now shows in another place."),
+        gettext_lazy("a known problem in a new place"),
     ),
     Reason.VOLUME: Why(
-        "Sent because a known problem has become much more frequent.",
-        _("an error became frequent"),
+        gettext_noop("Sent because a known problem has become much more frequent."),
+        gettext_lazy("a known problem became frequent"),
     ),
     Reason.REPEAT: Why(
-        "A reminder: known problems go on.",
-        _("a reminder of known errors"),
+        gettext_noop("A reminder: known problems go on."),
+        gettext_lazy("a reminder of known problems"),
     ),
     Reason.FLUSH: Why(
-        "Sent because everything that was pending was asked for.",
-        _("somebody asked for it"),
+        gettext_noop("Sent because everything that was pending was asked for."),
+        gettext_lazy("somebody asked for it"),
     ),
     Reason.OUTAGE: Why(
-        "Sent straight from the spool, because the database could not be reached.",
-        _("the database was away"),
+        gettext_noop("Sent straight from the spool, because the database could not be reached."),
+        gettext_lazy("the database was away"),
     ),
 }
-STATES = {"regressed": "back after a quiet time", "variant": "a known problem in another place"}
+STATES = {
+    "regressed": gettext_noop("back after a quiet time"),
+    "variant": gettext_noop("a known problem in another place"),
+}
 # Of a level and above: the colour by day, and the class that changes it at night.
 TONES = ((50, "#b3001b", "bad"), (40, "#c5221f", "bad"), (30, "#b06000", "warn"))
 CALM = ("#1a66c2", "calm")
@@ -76,34 +81,55 @@ def tone(level: int) -> dict[str, str]:
     return {"colour": colour, "tone": name}
 
 
-def counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def state(code: str) -> str:
+    """The state of what a mail tells in detail; empty where the heading says it."""
+    return _(STATES[code]) if code in STATES else ""
 
 
-def noun(report: Report) -> str:
-    """What the records are called: "error" where all are, "warning", else "record"."""
+def brief_state(code: str) -> str:
+    """The same in a list of one line each."""
+    states = {
+        "new": pgettext("problem", "new"),
+        "regressed": pgettext("problem", "back"),
+        "variant": pgettext("problem", "new place"),
+        "known": pgettext("problem", "known"),
+    }
+    return states.get(code, code)
+
+
+def records(report: Report, number: int) -> str:
+    """So many records of the report: "3 errors" where all are, "3 warnings", else "3 records"."""
     levels = [group.level for group in report.groups]
     if levels and min(levels) >= logging.ERROR:
-        return "error"
+        return ngettext("%(number)s error", "%(number)s errors", number)
     if levels and min(levels) >= logging.WARNING and max(levels) < logging.ERROR:
-        return "warning"
-    return "record"
+        return ngettext("%(number)s warning", "%(number)s warnings", number)
+    return any_records(number)
+
+
+def any_records(number: int) -> str:
+    return ngettext("%(number)s record", "%(number)s records", number)
+
+
+def more_problems(number: int) -> str:
+    return ngettext("%(number)s more problem", "%(number)s more problems", number)
 
 
 def why(report: Report) -> str:
     if report.reason not in list(Reason):
-        return f"Sent because: {one_line(report.reason, 80)}."
-    name = level_name(report.level)
-    sentence = WHY[Reason(report.reason)].sentence
-    return sentence.replace("{a_level}", f"{'an' if name[:1] in 'AEIOU' else 'a'} {name}")
+        return _("Sent because: %(reason)s.") % {"reason": one_line(report.reason, 80)}
+    return _(WHY[Reason(report.reason)].sentence) % {"level": level_name(report.level)}
 
 
 def summary(report: Report, clock: Clock) -> str:
     """The first line: "213 errors in 3 problems, 2 new, 10:00–10:10 (Europe/Berlin)"."""
     if report.is_single:
         (group,) = report.groups
-        return f"{level_name(group.level)} at {clock.exact(group.first_at)} ({clock.zone})"
-    parts = [f"{counted(report.reported_count, noun(report))} in {counted(report.group_count, 'problem')}"]
+        facts = {"level": level_name(group.level), "time": clock.exact(group.first_at), "zone": clock.zone}
+        return _("%(level)s at %(time)s (%(zone)s)") % facts
+    problems = ngettext("%(number)s problem", "%(number)s problems", report.group_count)
+    facts = {"records": records(report, report.reported_count), "problems": problems}
+    parts = [_("%(records)s in %(problems)s") % facts]
     if report.has_history:
         parts += _novelty(report)
     return ", ".join([*parts, f"{clock.range(report.first_at, report.last_at)} ({clock.zone})"])
@@ -114,11 +140,12 @@ def _novelty(report: Report) -> Iterator[str]:
     new = sum(group.state == "new" for group in report.groups) if complete else report.new_count
     back = sum(group.state == "regressed" for group in report.groups) if complete else None
     if new:
-        yield "all new" if new == report.group_count and new > 1 else f"{new:,} new"
+        is_all = new == report.group_count and new > 1
+        yield _("all new") if is_all else ngettext("%(number)s new", "%(number)s new", new)
     if back:
-        yield f"{back:,} back"
+        yield ngettext("%(number)s back", "%(number)s back", back)
     if new == 0 and not back:
-        yield "none new"
+        yield _("none new")
 
 
 def share(report: Report, group: GroupReport) -> str:
@@ -127,8 +154,9 @@ def share(report: Report, group: GroupReport) -> str:
         return ""
     percent = 100 * group.count / report.reported_count
     if percent < 1:
-        return "less than 1%"
-    return f"{min(percent, 99 if group.count < report.reported_count else 100):.0f}%"
+        return _("less than %(percent)s%% of this mail") % {"percent": 1}
+    number = round(min(percent, 99 if group.count < report.reported_count else 100))
+    return _("%(percent)s%% of this mail") % {"percent": number}
 
 
 def rest(report: Report, shown: list[GroupReport]) -> str:
@@ -136,24 +164,39 @@ def rest(report: Report, shown: list[GroupReport]) -> str:
     groups = report.group_count - len(shown)
     if groups <= 0:
         return ""
-    records = report.reported_count - sum(group.count for group in shown)
-    return f"And {counted(groups, 'more problem')} with {counted(max(records, 0), noun(report))}."
+    left = report.reported_count - sum(group.count for group in shown)
+    facts = {"problems": more_problems(groups), "records": records(report, max(left, 0))}
+    return _("And %(problems)s with %(records)s.") % facts
 
 
 def lost(report: Report) -> str:
     """What of the records nobody will ever read."""
     if not (number := report.lost_count):
         return ""
-    they_are = "it is" if number == 1 else "they are"
-    reason = "since the spool was full or failed, or a line of it can't be imported"
-    return f"{counted(number, 'record')} could not be kept, {reason}; {they_are} only counted."
+    return ngettext(
+        "%(number)s record could not be kept, since the spool was full or failed, or a line of it can't be "
+        "imported; it is only counted.",
+        "%(number)s records could not be kept, since the spool was full or failed, or a line of it can't be "
+        "imported; they are only counted.",
+        number,
+    )
 
 
 def left_out(report: Report, clock: Clock) -> Iterator[str]:
     """What no group of the mail stands for."""
-    if number := report.silenced_count:
-        of = "" if report.silences else " of silenced problems"
-        yield f"{counted(number, 'record')}{of} {'is' if number == 1 else 'are'} only counted."
-    for silence in report.silences if report.silenced_count else ():
-        note = f": {one_line(silence.note, 200)}" if silence.note else ""
-        yield f"Silenced {clock.range(silence.starts_at, silence.ends_at)}{note}."
+    if not (number := report.silenced_count):
+        return
+    if report.silences:
+        yield ngettext("%(number)s record is only counted.", "%(number)s records are only counted.", number)
+    else:
+        yield ngettext(
+            "%(number)s record of silenced problems is only counted.",
+            "%(number)s records of silenced problems are only counted.",
+            number,
+        )
+    for silence in report.silences:
+        facts = {
+            "times": clock.range(silence.starts_at, silence.ends_at),
+            "note": one_line(silence.note, 200),
+        }
+        yield (_("Silenced %(times)s: %(note)s.") if silence.note else _("Silenced %(times)s.")) % facts

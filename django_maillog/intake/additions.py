@@ -32,13 +32,13 @@ def add(
     *,
     counters: Sequence[str],
     keys: Sequence[str] = ("id",),
-) -> None:
-    """Add to the counters of stored rows, and set their other columns.
+) -> int:
+    """Add to the counters of stored rows, and set their other columns; how many there were.
 
     Rows are dictionaries of the same columns; those in ``keys`` say which row it is.
     """
     if not rows:
-        return
+        return 0
     connection = connections[write_alias()]
     fields = {field.attname: field for field in model._meta.concrete_fields if field.attname in rows[0]}
     columns = {name: connection.ops.quote_name(str(field.column)) for name, field in fields.items()}
@@ -54,3 +54,4 @@ def add(
     with connection.cursor() as cursor:
         table = connection.ops.quote_name(model._meta.db_table)
         cursor.executemany(f"UPDATE {table} SET {changes} WHERE {which}", values)
+        return int(cursor.rowcount)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import attrgetter
 
 from django.db import connections
@@ -40,6 +40,8 @@ ASKED = (
     "episode_at",
     "episode_count",
 )
+# Which hourly count a row is.
+TALLY = ("group_id", "hour_at", "level")
 
 
 class GroupRows:
@@ -66,11 +68,11 @@ class GroupRows:
         silenced = {name for name, group in self.stored.items() if group.is_silenced(self._scope.now)}
         self.silenced = silenced | set(covered(self._scope))
 
-    def count(self, rules: policy.Rules, history: policy.History) -> list[policy.Due | None]:
-        """Count what arrives, in memory; returns when each group wants its batch sealed."""
-        dues = []
+    def count(self, rules: policy.Rules) -> list[policy.Sighting]:
+        """Count what arrives, in memory; returns what the rules ask of each group."""
+        sightings = []
         latest_batches = self._latest_batches()
-        causes = self._causes_seen()
+        causes = self._causes_seen(rules, latest_batches)
         for fingerprint, arrived in sorted(self._scope.arrivals.items(), key=lambda item: item[1].first_at):
             group = self.stored.get(fingerprint)
             latest = latest_batches.get(group.batch_id or 0) if group else None
@@ -78,7 +80,7 @@ class GroupRows:
             sighting = _sighting(group, arrived, causes.get(cause), latest, self._scope.now)
             sighting = sighting._replace(silenced=fingerprint in self.silenced)
             causes[cause] = max(sighting.last_at, causes.get(cause, sighting.last_at))
-            dues.append(policy.due(rules, history, self._scope.now, sighting))
+            sightings.append(sighting)
             if group is None:
                 self.new[fingerprint] = self._make(fingerprint, arrived)
                 self.entered += not sighting.silenced
@@ -87,7 +89,7 @@ class GroupRows:
                 self._enter(group, latest)
             _note_releases(group, arrived)
             self._count(group, sighting, is_news=policy.state(rules, sighting) is not Reason.REPEAT)
-        return dues
+        return sightings
 
     def check(self) -> None:
         """Raise Changed if a stored group is not as it was read, before the transaction began."""
@@ -107,23 +109,40 @@ class GroupRows:
                 self.new[fingerprint].pk = key
 
     def add_tallies(self) -> None:
-        """Add to the hourly counts: insert what is missing, then add; new groups have all to be inserted."""
+        """Add to the hourly counts, then insert what is missing; nobody else does, the groups are locked."""
         stored = list(self._tallies(self.stored))
-        fresh = [instance(Tally, row) for row in self._tallies(self.new)]
-        empty = [instance(Tally, row | {"count": 0}) for row in stored]
-        Tally.objects.bulk_create(empty + fresh, ignore_conflicts=True)
-        add(Tally, stored, counters=["count"], keys=["group_id", "hour_at", "level"])
+        missing = list(self._tallies(self.new))
+        if add(Tally, stored, counters=["count"], keys=TALLY) < len(stored):
+            hours = {row["hour_at"] for row in stored}
+            rows = Tally.objects.filter(group__in=[group.pk for group in self.stored.values()])
+            found = set(rows.filter(hour_at__in=hours).values_list(*TALLY))
+            missing += [row for row in stored if tuple(row[name] for name in TALLY) not in found]
+        Tally.objects.bulk_create([instance(Tally, row) for row in missing])
 
     def _latest_batches(self) -> dict[int, Batch]:
-        keys = {group.batch_id for group in self.stored.values() if group.batch_id}
-        return Batch.objects.only("status", "sealed_at").in_bulk(keys)
+        mine = self._scope.batch
+        keys = {group.batch_id for group in self.stored.values() if group.batch_id} - {mine.pk}
+        return Batch.objects.only("status", "sealed_at").in_bulk(keys) | {mine.pk: mine}
 
     def _cause(self, fingerprint: str) -> str:
         group = self.stored.get(fingerprint)
         return group.cause if group else str(self._scope.arrivals[fingerprint].first_value["cause"])
 
-    def _causes_seen(self) -> dict[str, datetime]:
-        causes = {self._cause(fingerprint) for fingerprint in self._scope.arrivals}
+    def _causes_seen(self, rules: policy.Rules, latest_batches: dict[int, Batch]) -> dict[str, datetime]:
+        """When each cause was last seen: of a group that was there lately, whatever others say, as it was."""
+        causes: dict[str, datetime] = {}
+        asked = set()
+        timeout = timedelta(seconds=rules.resolve_timeout)
+        for fingerprint, arrived in self._scope.arrivals.items():
+            group, cause = self.stored.get(fingerprint), self._cause(fingerprint)
+            is_untold = _is_untold(group, latest_batches.get(group.batch_id or 0) if group else None)
+            if group is None or is_untold or arrived.first_at - group.last_seen_at > timeout:
+                asked.add(cause)
+            else:
+                causes[cause] = max(group.last_seen_at, causes.get(cause, group.last_seen_at))
+        return causes | self._stored_causes(asked) if asked else causes
+
+    def _stored_causes(self, causes: set[str]) -> dict[str, datetime]:
         found = Group.objects.filter(buffer=self._scope.batch.buffer, cause__in=causes)
         # Of a group whose mail failed for good nobody was told. They are few: a subquery would look each
         # group's batch up.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from operator import itemgetter
 
 from django.db.models import Max
 
@@ -34,6 +33,7 @@ DETAILS = (
 # Fields that have a place of their own. What a later version has added is kept among the details, for it.
 ELSEWHERE = CapturedRecord.__annotations__.keys() - set(DETAILS)
 FOLD = ("first_at", "last_at", "messages", "titles", "id")
+PLACE = ("group_id", "host", "process", "silenced")
 
 Place = tuple[int, str, int, bool]  # where a batch folds records into one: group, host, process, silenced
 
@@ -44,7 +44,7 @@ class _Stored:
 
     rows: int = 0
     has_full: bool = False
-    fold: Row | None = None
+    fold: int | None = None
 
 
 class RecordRows:
@@ -59,6 +59,7 @@ class RecordRows:
     def read(self) -> None:
         """Read what the batch holds of these groups, and sort out what gets rows of its own."""
         before = self._stored()
+        growing: dict[int, Fold] = {}  # by the stored row's key
         silenced = self._groups.silenced
         groups = self._groups.stored | self._groups.new
         for fingerprint, arrived in self._scope.arrivals.items():
@@ -68,10 +69,13 @@ class RecordRows:
                 values, fold = _split(occurrences, stored)
                 rows = [make_row(self._scope.batch, value) for value in values]
                 if fold is not None and stored.fold is not None:
-                    self._grown.append(_grow(stored.fold, fold))
+                    growing[stored.fold] = fold
                 elif fold is not None:
                     rows.append(make_row(self._scope.batch, fold.value) | _folded(fold))
                 self._fresh += [(group, instance(Record, row | {"silenced": is_silenced})) for row in rows]
+        if growing:
+            rows = Record.objects.filter(pk__in=growing).order_by("pk").values(*FOLD)
+            self._grown = [_grow(row, growing[row["id"]]) for row in rows]
 
     def write(self) -> None:
         """Insert and update them; the groups have been written."""
@@ -100,12 +104,12 @@ class RecordRows:
             process for arrived in self._scope.arrivals.values() for _host, process in arrived.places
         }
         records = Record.objects.filter(batch=self._scope.batch, group__in=groups, process__in=processes)
-        place_of = itemgetter("group_id", "host", "process", "silenced")
-        for row in records.values("group_id", "host", "process", "silenced", "folded", "full", *FOLD):
-            stored = found.setdefault(place_of(row), _Stored())
-            stored.has_full = stored.has_full or row["full"]
-            if row["folded"]:
-                stored.fold = {name: row[name] for name in FOLD}
+        # Their large columns are read of those alone that grow: of each place there are several rows.
+        for *place, folded, full, key in records.values_list(*PLACE, "folded", "full", "pk"):
+            stored = found.setdefault(tuple(place), _Stored())
+            stored.has_full = stored.has_full or full
+            if folded:
+                stored.fold = key
             else:
                 stored.rows += 1
         return found

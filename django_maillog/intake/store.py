@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from .. import charset, moments, policy
@@ -21,6 +22,7 @@ from .reader import Chunk
 from .record_rows import RecordRows
 from .sites import check_sites
 
+OPEN = ("buffer", "status", "due_at", "sealed_at", "record_count", "rules")
 COUNTERS = (
     "record_count",
     "silenced_count",
@@ -54,7 +56,7 @@ def parts(
 
 def _open_batch(buffer: str, configurations: Configurations, now: datetime, made: set[str]) -> Batch:
     """The buffer's open batch, made if there is none; one that stays empty is never mailed."""
-    batches = Batch.objects.filter(open_for=buffer).only("buffer", "status", "record_count", "rules")
+    batches = Batch.objects.filter(open_for=buffer).only(*OPEN)
     batch = batches.first()
     if batch is None or not batch.record_count:
         facts = charset.storable_row(Batch, configurations.of_batch(buffer)) | {"opened_at": now}
@@ -122,7 +124,6 @@ class Part:
         self._scope = scope
         self._lost = lost
         self._rules = rules
-        self._history = policy.History()
         self._dues: list[policy.Due | None] = []
         self._groups = GroupRows(scope)
         self._records = RecordRows(scope, self._groups)
@@ -132,11 +133,25 @@ class Part:
 
         Raises Overflowing if the chunk must be read again, with a site's overflow group.
         """
-        self._history = load_history(self._scope.batch.buffer, self._scope.now)
         self._groups.read(lock=lock)
         check_sites(self._scope, known=self._groups.stored.keys())
-        self._dues = self._groups.count(self._rules, self._history)
+        self._make_dues(self._groups.count(self._rules))
         self._records.read()
+
+    @cached_property
+    def _history(self) -> policy.History:
+        return load_history(self._scope.batch.buffer, self._scope.now)
+
+    def _make_dues(self, sightings: list[policy.Sighting]) -> None:
+        """Work out when each group wants the batch sealed.
+
+        What the buffer mailed lately can only delay that: it is not asked for what comes too late anyway.
+        """
+        rules, now, is_due_at = self._rules, self._scope.now, self._scope.batch.due_at
+        self._dues = [policy.due(rules, policy.History(), now, sighting) for sighting in sightings]
+        due = policy.earliest(self._dues)
+        if due is not None and (is_due_at is None or due.at < is_due_at):
+            self._dues = [policy.due(rules, self._history, now, sighting) for sighting in sightings]
 
     def write(self, *, check: bool) -> None:
         """Write groups, records, hourly counts and the batch.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from django.db import models
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from .managers import WriteManager
@@ -45,8 +46,14 @@ class Silence(models.Model):
         indexes = [models.Index(fields=["ends_at"], name="maillog_silence_ends")]
 
     def __str__(self) -> str:
-        where = f"buffer {self.buffer!r}" if self.buffer else "every buffer"
-        return f"{self.match!r} in {where}" if self.match else where.capitalize()
+        facts = {"buffer": self.buffer, "text": self.match}
+        if self.match:
+            return (
+                gettext("“%(text)s” in buffer %(buffer)s") % facts
+                if self.buffer
+                else gettext("“%(text)s” in every buffer") % facts
+            )
+        return gettext("Buffer %(buffer)s") % facts if self.buffer else gettext("Every buffer")
 
 
 class HostQuerySet(models.QuerySet["Host"]):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django.db import Error, transaction
+from django.db.models import Q
 
 from ..charset import storable, storable_row
 from ..models import CLOCK_SKEW, Attempt, Batch, BatchQuerySet, Outcome, Status
@@ -118,14 +119,13 @@ def settle(batch: Batch, attempt: Attempt, verdict: Verdict, now: datetime) -> O
 
 def mend_times(now: datetime) -> None:
     """After the clock was set back: what waits for a time that no rule asks for waits no longer."""
-    ready = Batch.objects.filter(status=Status.READY, next_attempt_at__gt=now + 2 * LONGEST_RETRY)
+    ready = Q(status=Status.READY, next_attempt_at__gt=now + 2 * LONGEST_RETRY)
     # Its sender may be at work still, so it gets a whole lease.
-    claimed = Batch.objects.filter(status=Status.SENDING, claimed_until__gt=now + LONGEST_LEASE + CLOCK_SKEW)
+    claimed = Q(status=Status.SENDING, claimed_until__gt=now + LONGEST_LEASE + CLOCK_SKEW)
     # Asked first: on SQLite an update waits for the lock, even if it changes nothing.
-    if ready.exists():
-        ready.update(next_attempt_at=now)
-    if claimed.exists():
-        claimed.update(claimed_until=now + LEASE)
+    if Batch.objects.filter(ready | claimed).exists():
+        Batch.objects.filter(ready).update(next_attempt_at=now)
+        Batch.objects.filter(claimed).update(claimed_until=now + LEASE)
 
 
 def _record(batch: Batch, attempt: Attempt, outcome: Outcome, changes: dict[str, object], error: str) -> None:

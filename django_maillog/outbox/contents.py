@@ -27,6 +27,7 @@ from django.db.models.fields.json import KT
 from .. import digest, moments
 from ..capture.captured import CapturedRecord
 from ..capture.text import has_own_title, shortened
+from ..language import in_project_language
 from ..links import admin_url, problem_url
 from ..models import Batch, Group, Record
 from ..policy import Kind
@@ -38,6 +39,7 @@ ROWS_READ = 2_000
 PAGE = 500
 
 
+@in_project_language
 def report(batch: Batch, now: datetime) -> digest.Report:
     """The batch as a digest.Report; an open one as it would be if it were sealed now."""
     rows = Record.objects.filter(batch=batch)

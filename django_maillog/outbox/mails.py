@@ -9,12 +9,12 @@ from django.core.mail import EmailMultiAlternatives
 from django.utils import timezone
 
 from .. import buffers, digest, links
+from ..language import gettext as _
+from ..language import in_project_language
 from ..models import Batch, Status
 from .connection import message
 from .contents import report
 from .targets import target_of
-
-LEFT_OUT = "\n\n(The mail server refused this mail as too large: {} left out.)\n"
 
 
 def preview(batch: Batch) -> digest.Digest:
@@ -75,13 +75,19 @@ def reduced(mail: EmailMultiAlternatives) -> Iterator[EmailMultiAlternatives]:
     """The mail, then the same without its attachments, then its text alone; each says what was left out."""
     yield mail
     if mail.attachments:
-        yield _part_of(mail, "its attachments were", html=True)
+        yield _part_of(mail, html=True)
     if mail.alternatives:
-        yield _part_of(mail, "all but its text was", html=False)
+        yield _part_of(mail, html=False)
 
 
-def _part_of(mail: EmailMultiAlternatives, what: str, *, html: bool) -> EmailMultiAlternatives:
-    text = f"{mail.body}{LEFT_OUT.format(what)}"
+@in_project_language
+def _part_of(mail: EmailMultiAlternatives, *, html: bool) -> EmailMultiAlternatives:
+    said = (
+        _("The mail server refused this mail as too large: its attachments were left out.")
+        if html
+        else _("The mail server refused this mail as too large: all but its text was left out.")
+    )
+    text = f"{mail.body}\n\n({said})\n"
     part = EmailMultiAlternatives(mail.subject, text, mail.from_email, mail.to, headers=mail.extra_headers)
     for alternative in mail.alternatives if html else ():
         part.attach_alternative(*alternative)

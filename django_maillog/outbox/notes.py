@@ -9,6 +9,8 @@ from django.db.models import Count, Max, Sum
 
 from .. import digest
 from ..capture.text import one_line
+from ..language import gettext as _
+from ..language import ngettext
 from ..models import Batch, Host, Silence, Status
 
 FAILED_NAMED = 5
@@ -36,21 +38,31 @@ def _failures(batch: Batch) -> Iterator[str]:
     rows = failed.order_by("buffer").values_list("buffer")
     for name, number, held, last in rows.annotate(Count("pk"), Sum("record_count"), Max("pk"))[:FAILED_NAMED]:
         error = one_line(failed.get(pk=last).last_error, 300)
-        mails = "1 earlier mail" if number == 1 else f"{number:,} earlier mails"
-        records = "1 record" if held == 1 else f"{held:,} records"
-        buffer = "this buffer" if name == batch.buffer else f"buffer {one_line(name, 80)}"
-        yield (
-            f"{mails} of {buffer} with {records} could not be delivered: {error} "
+        facts = {
+            "mails": ngettext("%(number)s earlier mail", "%(number)s earlier mails", number),
+            "records": ngettext("%(number)s record", "%(number)s records", held),
+            "buffer": one_line(name, 80),
+            "error": error,
+        }
+        said = (
+            _("%(mails)s of this buffer with %(records)s could not be delivered: %(error)s")
+            if name == batch.buffer
+            else _("%(mails)s of buffer %(buffer)s with %(records)s could not be delivered: %(error)s")
+        )
+        todo = _(
             "Mend the cause, then retry or cancel in the admin, or: manage.py flush_maillogs --retry-failed"
         )
+        yield f"{said % facts} {todo}"
 
 
 def _silent_hosts(now: datetime) -> Iterator[str]:
     names = list(Host.objects.silent(now).order_by("name").values_list("name", flat=True)[: HOSTS_NAMED + 1])
     if names:
-        more = " and others" if len(names) > HOSTS_NAMED else ""
         shown = ", ".join(one_line(name, 80) for name in names[:HOSTS_NAMED])
-        yield (
-            f"Silent for more than a day: {shown}{more}. "
+        if len(names) > HOSTS_NAMED:
+            shown = _("%(names)s and others") % {"names": shown}
+        said = _(
+            "Silent for more than a day: %(names)s. "
             "If a host is no more: manage.py flush_maillogs --forget-host NAME"
         )
+        yield said % {"names": shown}

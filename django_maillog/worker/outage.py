@@ -11,8 +11,12 @@ from datetime import UTC, datetime
 from email.utils import make_msgid
 from typing import Any
 
+from django.utils.translation import gettext_noop
+
 from .. import buffers, digest
 from ..capture.captured import CapturedRecord
+from ..language import gettext as _
+from ..language import in_project_language
 from ..models import Batch
 from ..outbox.batches import domain_of
 from ..outbox.connection import Mailers, message
@@ -29,11 +33,9 @@ from .turn import Turn
 MAX_RECORDS = 20_000
 # After which a mail that did not go out is tried again.
 RETRY_SECONDS = 60.0
-AWAY = "The database is away, or answers errors."
-NO_CONNECTION = "The database gives no connection: all that it allows, or its pool has, are in use."
-NOTE = (
-    f"This mail comes straight from the spool of {HOST}; everything will be in the database when it can be "
-    "used again, and these records will not be mailed again."
+AWAY = gettext_noop("The database is away, or answers errors.")
+NO_CONNECTION = gettext_noop(
+    "The database gives no connection: all that it allows, or its pool has, are in use."
 )
 
 log = logging.getLogger("django_maillog")
@@ -142,6 +144,15 @@ def _start(source: Source) -> int:
     return max([source.imported, journal.imported.get(source.id, 0), *reported])
 
 
+@in_project_language
+def _note(why: str) -> str:
+    said = _(
+        "This mail comes straight from the spool of %(host)s; everything will be in the database when it can "
+        "be used again, and these records will not be mailed again."
+    )
+    return f"{_(why)} {said % {'host': HOST}}"
+
+
 def _send(buffer: str, found: _Found, target: buffers.Target, why: str) -> dict[str, Any] | None:
     """Mail one buffer's records; the mail's facts, or None if it didn't go out."""
     addressee = buffers.addressee(target)
@@ -150,7 +161,7 @@ def _send(buffer: str, found: _Found, target: buffers.Target, why: str) -> dict[
     report = digest.summarize(found.values, buffer=buffer, reason=Reason.OUTAGE, now=datetime.now(UTC))
     report.record_count += found.lost + found.silenced
     report.lost_count, report.silenced_count = found.lost, found.silenced
-    report.note = f"{why} {NOTE}"
+    report.note = _note(why)
     report.message_id = make_msgid("maillog-outage", domain_of(addressee.sender))
     rendered = digest.render(report, subject=target.get_digest_subject(report))
     mail = message(rendered, digest.headers(report), sender=addressee.sender, recipients=addressee.recipients)

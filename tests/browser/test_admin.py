@@ -159,12 +159,15 @@ def test_no_page_is_wider_than_the_screen(
     assert wide == {}
 
 
-@pytest.mark.parametrize("side_bar", ["open", "folded"])
+@pytest.mark.parametrize(
+    ("language", "side_bar"), [("en", "folded"), ("en", "open"), ("de", "open"), ("fr", "open")]
+)
 @pytest.mark.parametrize("name", ["batch", "group", "record"])
 def test_a_list_fits_beside_its_filters(
-    log_in: Page, live_server: LiveServer, name: str, side_bar: str
+    log_in: Page, live_server: LiveServer, settings: Any, name: str, language: str, side_bar: str
 ) -> None:
     page = log_in
+    settings.LANGUAGE_CODE = language
     page.set_viewport_size({"width": 1280, "height": 800})
     folded = "false" if side_bar == "folded" else "true"
     page.evaluate(f"localStorage.setItem('django.admin.navSidebarIsOpen', '{folded}')")

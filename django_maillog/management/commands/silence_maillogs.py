@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
+from django.utils import translation
 
 from ... import moments, silences
 from ...buffers import muted
@@ -76,7 +77,8 @@ class Command(BaseCommand):
         for each in active:
             until = f"{moments.local(each.ends_at):%Y-%m-%d %H:%M:%S}"
             note = f" ({each.note})" if each.note else ""
-            self.stdout.write(f"{each} is silenced until {until}{note}.")
+            with translation.override(None):
+                self.stdout.write(f"{each} is silenced until {until}{note}.")
         if not active:
             self.stdout.write("Nothing is silenced.")
 

@@ -1,0 +1,81 @@
+"""The language of mails: the project's ``LANGUAGE_CODE``, whatever that of a request is.
+
+A mail may have to be made while Django is still starting, when it can't translate yet: then it is in English.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from datetime import datetime
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from django.apps import apps
+from django.conf import settings
+from django.utils import formats, translation
+
+P = ParamSpec("P")
+R = TypeVar("R")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def in_project_language(make: Callable[P, R]) -> Callable[P, R]:
+    """A function whose texts are in the project's language."""
+
+    @wraps(make)
+    def made(*args: P.args, **kwargs: P.kwargs) -> R:
+        with ExitStack() as language:
+            if _is_ready():
+                # Django's own catalogues went with a release that was deployed away.
+                with suppress(OSError):
+                    language.enter_context(translation.override(settings.LANGUAGE_CODE))
+            return make(*args, **kwargs)
+
+    return made
+
+
+def gettext(message: str) -> str:
+    if _is_ready():
+        with suppress(OSError):
+            return translation.gettext(message)
+    return message
+
+
+def pgettext(context: str, message: str) -> str:
+    if _is_ready():
+        with suppress(OSError):
+            return translation.pgettext(context, message)
+    return message
+
+
+def ngettext(singular: str, plural: str, number: int) -> str:
+    """A message in the form for a number, which is its ``%(number)s``."""
+    said = singular if number == 1 else plural
+    if _is_ready():
+        with suppress(OSError):
+            said = translation.ngettext(singular, plural, number)
+    return said % {"number": formatted(number)}
+
+
+def formatted(number: int) -> str:
+    """A count with its thousands apart."""
+    return formats.number_format(number, force_grouping=True) if _is_ready() else f"{number:,}"
+
+
+def date(local: datetime, *, with_year: bool) -> str:
+    """A day as short as it can be told: "21 Nov", "21 Nov 2026"."""
+    if not _is_ready():
+        return f"{local.day} {MONTHS[local.month - 1]}" + (f" {local.year}" if with_year else "")
+    # Translators: dates as Django's date filter writes them.
+    return formats.date_format(local, gettext("j M Y") if with_year else gettext("j M"))
+
+
+def code() -> str:
+    """The code, for HTML, of the language that texts really are in."""
+    # Translators: the code of your language, as "de".
+    return pgettext("language code", "en")
+
+
+def _is_ready() -> bool:
+    return apps.ready and settings.USE_I18N
