@@ -67,7 +67,7 @@ def is_crowded(error: Exception) -> bool:
 def leave_pools() -> None:
     """Let this thread connect by itself where ``OPTIONS["pool"]`` says that all threads share connections.
 
-    A pool that our thread opened before a process forks (gunicorn's preload, Celery) would be its children's,
+    A pool that our thread opened before a process forks (gunicorn's preload) would be its children's,
     too, and two processes would talk on one connection. An idle process would hold its ``min_size``, and
     requests would wait for a worker that has one.
     """
