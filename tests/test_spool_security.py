@@ -260,6 +260,7 @@ def test_the_folder_of_a_test_run_goes_with_the_process(settings: Settings) -> N
         {"configures": "other", "recipients": [5]},
         {"configures": "other", "rules": [1]},
         {"configures": "other", "rules": {"group_wait": "soon"}},
+        {"configures": "other", "rules": {"no such rule": 1, "burst": 0}},
         {"configures": "other", "sender": {}},
         {"configures": 7},
         {"configures": ["other"], "using": "\ud800"},

@@ -143,9 +143,7 @@ def parse_configuration(line: bytes) -> tuple[str, Configuration]:
     value = _parse(line)
     found: Configuration = {}
     if "rules" in value:
-        rules = _checked("rules", value["rules"], dict)
-        # What a later version has added is kept for it.
-        found["rules"] = rules | Rules.of(rules)._asdict()
+        found["rules"] = Rules.of(_checked("rules", value["rules"], dict))._asdict()
     if "recipients" in value:
         recipients = _checked("recipients", value["recipients"], list)[:MAX_RECIPIENTS]
         found["recipients"] = [_text("recipients", address, ADDRESS_CHARACTERS) for address in recipients]
