@@ -82,10 +82,7 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         self._queries = arguments.flag("queries", queries)
         # Whose lines of context these are: two handlers may keep different ones.
         self._context_key = object()
-        if self._context:
-            scopes.connect()
-            if queries:
-                note_queries_for(self)
+        self._note_context()
         buffers.register(self)
 
     @property
@@ -157,6 +154,12 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
     def queries(self) -> bool:
         """Whether queries are among them."""
         return self._queries
+
+    def _note_context(self) -> None:
+        if self._context:
+            scopes.connect()
+        if self._context and self._queries:
+            note_queries_for(self)
 
     def note(self, record: logging.LogRecord) -> bool:
         """Keep a record below ``report_level`` as a line of context: no file, no lock."""
