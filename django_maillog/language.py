@@ -35,6 +35,11 @@ def in_project_language(make: Callable[P, R]) -> Callable[P, R]:
     return made
 
 
+def gettext_noop(message: str) -> str:
+    """Mark a text that is translated later; Django's own asks for settings, before there are any."""
+    return message
+
+
 def gettext(message: str) -> str:
     if _is_ready():
         with suppress(OSError):

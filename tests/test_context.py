@@ -557,6 +557,8 @@ def fresh_connection(transactional_db: None) -> Iterator[None]:
     """The next query opens a connection."""
     connection.close()
     before = list(connection.execute_wrappers)
+    # Of an earlier test it would note how MySQL's session is set up.
+    connection.execute_wrappers.clear()
     yield
     connection.execute_wrappers[:] = before
 

@@ -60,7 +60,7 @@ KEPT = {
     "receivers._attached": "the loggers are the same",
     "receivers._task_logger_passed_on": "the loggers are the same",
     "spool.files._warned": "true of the files, whoever imports them",
-    "spool.folder._testing_folder": "it goes by process number",
+    "spool.folder._testing_folders": "it goes by process number",
     "spool.reported._unwritten": "true of the files, whoever imports them",
     "spool.segment._known_bad": "true of the files, whoever imports them",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -121,6 +122,7 @@ def test_handlers_can_be_imported_before_django_is_configured() -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=PACKAGE.parent,
+        env={name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"},
         capture_output=True,
         text=True,
         check=False,

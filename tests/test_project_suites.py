@@ -13,6 +13,23 @@ from tests.sites import ROOT
 
 pytestmark = pytest.mark.processes
 
+# As of a runner's process whose children are ended before they have tidied up.
+KILLED = """
+import os, signal, sys
+import django
+from django.test.utils import setup_test_environment
+django.setup()
+setup_test_environment()
+import logging
+pid = os.fork()
+logging.getLogger("shop").error("failed")
+if not pid:
+    os.kill(os.getpid(), signal.SIGKILL)
+os.waitpid(pid, 0)
+from django_maillog.spool.folder import spool_folder
+print(sorted(str(path.relative_to(spool_folder())) for path in spool_folder().rglob("*.jsonl")))
+"""
+
 SETTINGS = """
 import django
 
@@ -201,3 +218,16 @@ def test_a_project_s_tests_see_nothing_of_it(project: Path, runner: str) -> None
     # pytest-xdist keeps its folders.
     left = {path for path in folder.rglob("*") if "tmp/pytest-of-" not in str(path)}
     assert left == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_the_folder_of_a_child_that_is_killed_goes_with_its_parents(project: Path, tmp_path: Path) -> None:
+    env = os.environ | {
+        "DJANGO_SETTINGS_MODULE": "shop.settings",
+        "PYTHONPATH": f"{project}{os.pathsep}{ROOT}",
+        "TMPDIR": str(tmp_path / "tmp"),
+    }
+    done = subprocess.run([sys.executable, "-c", KILLED], env=env, capture_output=True, text=True, check=True)
+
+    assert done.stdout.count(".jsonl") == 2
+    assert list((tmp_path / "tmp").iterdir()) == []

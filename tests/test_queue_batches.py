@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from itertools import pairwise
 from uuid import uuid4
@@ -11,7 +12,7 @@ import pytest
 from django_maillog.flush import flush_batch, next_event
 from django_maillog.models import Attempt, Batch, Group, Outcome, Status
 from django_maillog.outbox import claims
-from django_maillog.outbox.batches import cancel, retry, send_again
+from django_maillog.outbox.batches import cancel, new_message_id, retry, send_again
 from django_maillog.outbox.connection import Verdict
 from django_maillog.outbox.options import FlushOptions
 from django_maillog.plan import plan, problems
@@ -309,3 +310,11 @@ def test_the_next_event_is_the_earliest_of_all_kinds_of_waiting() -> None:
     sealed.refresh_from_db()
     assert next_event(buffer.now + timedelta(seconds=30)) == sealed.next_attempt_at
     assert next_event(buffer.now + timedelta(hours=5)) is None
+
+
+def test_the_line_of_a_message_id_is_not_folded() -> None:
+    name = new_message_id(str(10**12), "Shop <errors@mail.shop.example.com>")
+
+    assert re.fullmatch(r"<maillog-1000000000000\.[0-9a-f]{16}@mail\.shop\.example\.com>", name)
+    assert len(f"Message-ID: {name}") <= 78
+    assert name != new_message_id(str(10**12), "Shop <errors@mail.shop.example.com>")

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy, gettext_noop
+from django.utils.translation import gettext_lazy
 
 from ..language import gettext as _
-from ..language import ngettext, pgettext
+from ..language import gettext_noop, ngettext, pgettext
 from ..policy import Reason
 from .clock import Clock
 from .excerpts import one_line

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from datetime import datetime, timedelta
-from email.utils import make_msgid
 
 from django.core.mail.utils import DNS_NAME
 
@@ -40,7 +40,7 @@ def seal(batch: Batch, now: datetime, *, reason: Reason | None = None) -> bool:
         "next_attempt_at": now,
         "give_up_at": now + GIVE_UP_AFTER,
         **addressee._asdict(),
-        "message_id": make_msgid(f"maillog-{batch.pk}", domain_of(addressee.sender)),
+        "message_id": new_message_id(str(batch.pk), addressee.sender),
     }
     if reason is not None:
         changes["reason"] = reason
@@ -48,10 +48,14 @@ def seal(batch: Batch, now: datetime, *, reason: Reason | None = None) -> bool:
     return bool(rows.update(**changes))
 
 
-def domain_of(address: str) -> str:
-    """The domain of an address, for Message-IDs (in punycode); the host's name where none fits."""
-    domain = ascii_domain(address.rpartition("@")[2].strip("> "))
-    return domain if "." in domain else str(DNS_NAME)
+def new_message_id(name: str, sender: str) -> str:
+    """A Message-ID with the domain of an address (in punycode), or the host's name where none fits.
+
+    Python's are so long that their line is folded: "Message-ID:", and the id on the next line, over which
+    programs stumble.
+    """
+    domain = ascii_domain(sender.rpartition("@")[2].strip("> "))
+    return f"<maillog-{name}.{secrets.token_hex(8)}@{domain if '.' in domain else DNS_NAME}>"
 
 
 def retry(batch: Batch, now: datetime) -> bool:
@@ -107,7 +111,7 @@ def send_again(batch: Batch, now: datetime) -> Batch | None:
         subject=batch.subject,
         text=batch.text,
         html=batch.html,
-        message_id=make_msgid("maillog-again", domain_of(batch.sender)),
+        message_id=new_message_id("again", batch.sender),
     )
     copy.save(using=write_alias())
     return copy

@@ -9,7 +9,6 @@ import shutil
 import stat
 import tempfile
 import time
-from functools import cache
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -155,11 +154,29 @@ def _sweep(path: Path) -> None:
             path.unlink()
 
 
-@cache
+# By process number.
+_testing_folders: dict[int, Path] = {}
+
+
 def _testing_folder(pid: int) -> Path:
-    folder = tempfile.mkdtemp(prefix="django_maillog-tests-")
-    atexit.register(_remove, folder, pid)
-    return Path(folder)
+    """A process's folder of a test run; within its parent's, as a child is seldom asked to tidy up."""
+    found = _testing_folders.get(pid)
+    if found is None:
+        parent = next((each for each in reversed(_testing_folders.values()) if each.is_dir()), None)
+        made = tempfile.mkdtemp(prefix="django_maillog-tests-", dir=parent)
+        atexit.register(_remove, made, pid)
+        found = _testing_folders[pid] = Path(made)
+    return found
+
+
+def _before_fork() -> None:
+    if conf.testing():
+        with contextlib.suppress(OSError):
+            _testing_folder(os.getpid())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork)
 
 
 def _remove(folder: str, pid: int) -> None:

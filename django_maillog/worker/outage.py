@@ -8,17 +8,14 @@ from collections import defaultdict
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import make_msgid
 from typing import Any
-
-from django.utils.translation import gettext_noop
 
 from .. import buffers, digest
 from ..capture.captured import CapturedRecord
 from ..language import gettext as _
-from ..language import in_project_language
+from ..language import gettext_noop, in_project_language
 from ..models import Batch
-from ..outbox.batches import domain_of
+from ..outbox.batches import new_message_id
 from ..outbox.connection import Mailers, message
 from ..outbox.targets import rules_of, target_of
 from ..policy import Reason
@@ -162,7 +159,7 @@ def _send(buffer: str, found: _Found, target: buffers.Target, why: str) -> dict[
     report.record_count += found.lost + found.silenced
     report.lost_count, report.silenced_count = found.lost, found.silenced
     report.note = _note(why)
-    report.message_id = make_msgid("maillog-outage", domain_of(addressee.sender))
+    report.message_id = new_message_id("outage", addressee.sender)
     rendered = digest.render(report, subject=target.get_digest_subject(report))
     mail = message(rendered, digest.headers(report), sender=addressee.sender, recipients=addressee.recipients)
     with Mailers() as mailers:
