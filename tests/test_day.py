@@ -84,8 +84,9 @@ def test_a_million_words_from_one_line_hide_no_bug(site: Site, smtp: SMTPServer)
     process.communicate("", timeout=60)
     site.manage("flush_maillogs")
 
-    # The date of a mail is a whole second.
-    assert told_after <= 30 + 1 + 1
+    # The rule's half minute, and a second; a mail's date is a whole second; and in a storm, on a machine that
+    # other tests share, an import and a flush take some.
+    assert told_after <= 30 + 1 + 1 + 4
     counted = site.run(
         "from django.db.models import Sum; from django_maillog.models import Group;"
         "print(Group.objects.count(), Group.objects.aggregate(number=Sum('count'))['number'])"
