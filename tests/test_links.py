@@ -86,6 +86,16 @@ def test_each_problem_in_a_mail_has_a_link_that_silences_and_resolves_it(
     assert group().resolved_at is None
 
 
+def test_problems_that_are_told_in_one_line_have_links_too(smtp: SMTPServer) -> None:
+    buffer = Buffer()
+    for number in range(60):
+        buffer.log(f"no hats of size {number}", fingerprint=str(number))
+    buffer.flush()
+
+    html = str(smtp.messages[-1].get_body(("html",)).get_content())  # type: ignore[union-attr]
+    assert len(set(LINK.findall(html))) == 60
+
+
 def test_what_is_no_button_changes_nothing(smtp: SMTPServer, phone: Client) -> None:
     link = mail_two_problems(smtp)[0]
     before = Group.objects.values().get(pk=group().pk)

@@ -111,6 +111,7 @@ class Composer:
             "state": state,
             "state_name": words.brief_state(state),
             "url": group.url,
+            "action_url": group.action_url,
         }
 
 
