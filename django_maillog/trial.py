@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from django.db import Error
+from django.db.models import F, Max
 
 from . import buffers, conf
 from .checks import live_handlers
@@ -55,7 +57,8 @@ def try_out(name: str, handler: Any) -> Iterator[Step]:
     """Log one test error to a handler, and mail it alone; each step as soon as it is taken.
 
     Nothing of what waits in the handler's own buffer is mailed: the record goes to one named after it, which
-    has the same target, rules and filters. A test mail that can't be sent is cancelled.
+    has the same target, rules and filters. A test mail that can't be sent is cancelled; one whose database
+    is away comes when that is back.
     """
     record = _record(handler.level)
     yield _attached(name, handler)
@@ -114,24 +117,37 @@ def _mail_at_once(handler: SMTPHandler, record: logging.LogRecord) -> Iterator[S
 
 def _mail(handler: BufferingHandler, record: logging.LogRecord) -> Iterator[Step]:
     alone = handler.twin(f"{handler.buffer[: 200 - len(SUFFIX)]}{SUFFIX}")
+    earlier = _newest(alone.buffer)
     alone.keep(record)
     if journal.memory() is not None:
         yield Step("spool", False, f"{_folder()} can't be used, so records are in memory: manage.py check")
     else:
         yield Step("spool", True, f"written to {_folder()}")
     try:
-        yield from _deliver(alone)
+        yield from _deliver(alone, after=earlier)
         # It is not tried again later, when nobody waits for it any more.
         for batch in Batch.objects.undelivered().filter(buffer=alone.buffer).defer("text", "html"):
             cancel(batch, database_now())
     except Error as error:
         yield Step("database", False, f"{type(error).__name__}: {error} (if tables are missing: migrate)")
+    except Exception as error:  # another segment that can't be imported, which flush_maillogs names
+        yield Step("imported", False, f"{type(error).__name__}: {error} (see: manage.py flush_maillogs)")
 
 
-def _deliver(alone: BufferingHandler) -> Iterator[Step]:
+def _newest(buffer: str) -> int:
+    """The key of the newest batch of earlier tests; 0 without one, or without a database."""
+    with contextlib.suppress(Error):
+        return Batch.objects.filter(buffer=buffer).aggregate(key=Max("pk"))["key"] or 0
+    return 0
+
+
+def _deliver(alone: BufferingHandler, *, after: int) -> Iterator[Step]:
     with buffers.muted():
         flush(FlushOptions(buffers=[alone.buffer], send=False))
-    batch = Batch.objects.filter(buffer=alone.buffer).latest("pk")
+    batch = Batch.objects.filter(buffer=alone.buffer, pk__gt=after, record_count__gt=F("lost_count")).last()
+    if batch is None:
+        yield Step("imported", False, "nothing came: is the spool full? manage.py flush_maillogs --check")
+        return
     yield Step("imported", True, f"into the database {write_alias()!r}")
     if batch.silenced_count:
         yield Step("silence", False, "a silence holds: manage.py silence_maillogs --end")

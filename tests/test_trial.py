@@ -57,6 +57,20 @@ def test_one_test_mail_of_its_own_goes_out_and_each_step_is_told(idle: Site, smt
     assert [each["X-Maillog-Count"] for each in smtp.messages] == ["1", "1"]
 
 
+def test_a_record_that_the_spool_has_no_room_for_is_no_success_of_an_earlier_test(
+    idle: Site, smtp: SMTPServer
+) -> None:
+    idle.manage("test_maillog")
+    idle.env["MAILLOG_SPOOL_MAX_BYTES"] = "100"
+
+    done = idle.manage("test_maillog", check=False)
+
+    assert done.returncode == 1
+    assert "FAILED imported     nothing came: is the spool full?" in done.stdout
+    assert "ok     sent" not in done.stdout
+    assert len(smtp.messages) == 1
+
+
 def test_a_server_that_refuses_is_quoted_and_the_test_mail_is_not_tried_again(
     idle: Site, smtp: SMTPServer
 ) -> None:
