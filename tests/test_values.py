@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.test import Client
@@ -14,11 +14,14 @@ from django.urls import reverse
 from django_maillog import digest
 from django_maillog.digest import summarize
 from django_maillog.models import Batch, Group, Record
-from django_maillog.outbox import contents
+from django_maillog.outbox import contents, rows
 from django_maillog.outbox.contents import report
 
 from .buffers import NOON, Buffer
 from .log_records import full, make_record, module, raised
+
+if TYPE_CHECKING:
+    from pytest_django import DjangoAssertNumQueries
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("spool_dir")]
 
@@ -168,6 +171,63 @@ def test_equal_titles_beyond_those_in_full_are_told_apart_too(monkeypatch: pytes
 
     assert "views.py:3 in moons" in text
     assert "views.py:6 in rings" in text
+
+
+@pytest.mark.parametrize("include_html", [False, True])
+def test_a_batch_whose_rows_are_all_read_says_what_one_says_whose_rows_are_counted(
+    monkeypatch: pytest.MonkeyPatch, *, include_html: bool
+) -> None:
+    buffer = Buffer()
+    log(buffer, "moons", "Mars", "Venus", *["Pluto"] * 30)
+    buffer.flush(everything=True)
+    buffer.wait(3600)
+    log(buffer, "moons", "Mars", *["Venus"] * 40)  # repeats of what was mailed: the sample is an older row
+    log(buffer, "rings", "Mars")
+    buffer.log("Something else")
+    buffer.log("Quiet")
+    buffer.import_all()
+    Record.objects.filter(message="Quiet").update(silenced=True)
+    Record.objects.filter(message="Something else").update(host="elsewhere", level=30)
+    Record.objects.filter(full=True).update(html="<p>technical</p>")
+
+    def read() -> tuple[dict[str, Any], list[Any]]:
+        shown = report(Batch.objects.get(status="open"), buffer.now, include_html=include_html)
+        assert shown.records
+        groups = [vars(group) for group in shown.groups]
+        for group in groups:
+            if not include_html:
+                (group["sample"] or {}).pop("html", None)
+        return vars(shown) | {"groups": groups, "records": None, "new_count": None}, list(shown.records())
+
+    few = read()
+    monkeypatch.setattr(rows, "FEW_RECORDS", 0)
+    many = read()
+
+    assert few == many
+    assert len(few[0]["groups"]) == 3
+    assert ("html" in few[0]["groups"][0]["sample"]) is include_html
+
+
+def test_records_are_read_together_for_small_batches_and_for_the_larger_by_themselves(
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    small = [Buffer(name=f"small{number}") for number in range(3)]
+    large = Buffer(name="large")
+    for buffer in small:
+        log(buffer, "moons", "Mars")
+    log(large, "moons", *["Mars"] * (rows.FEW_AHEAD + 1))
+    for buffer in [*small, large]:
+        buffer.import_all()
+    *batches, largest = Batch.objects.order_by("record_count")
+
+    with django_assert_num_queries(2):
+        rows.read_ahead([*batches, largest])
+    with django_assert_num_queries(0):
+        titles = [[group.title for group in rows.rows_of(batch).sums()[0].values()] for batch in batches]
+    with django_assert_num_queries(2):
+        rows.rows_of(largest)
+
+    assert titles == [["KeyError: 'Mars'"]] * 3
 
 
 def test_what_two_processes_have_at_once_is_new_whoever_is_imported_first() -> None:

@@ -73,10 +73,8 @@ class Mailers:
         self._connections: dict[object, Connection] = {}
         self._unreachable: set[object] = set()
 
-    def __enter__(self) -> Mailers:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
+    def close(self) -> None:
+        """Close all of them."""
         for connection in self._connections.values():
             connection.close()
 

@@ -1,4 +1,4 @@
-"""What a batch holds, as the digest wants it: aggregates made by the database, a few rows of each group."""
+"""What a batch holds, as the digest wants it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from django.db.models import (
-    Case,
-    Exists,
-    F,
-    Max,
-    Min,
-    OuterRef,
-    Prefetch,
-    QuerySet,
-    Subquery,
-    Sum,
-    Value,
-    When,
-)
-from django.db.models.fields.json import KT
+from django.db.models import Exists, OuterRef
 
 from .. import digest, moments
 from ..capture.captured import CapturedRecord
@@ -31,19 +17,20 @@ from ..language import in_project_language
 from ..links import admin_url, problem_url
 from ..models import Batch, Group, Record
 from ..policy import Kind
-from . import notes
+from .notes import Notes, silences
+from .rows import SHOWN_GROUPS, FewRows, ManyRows, Occurrence, rows_of
 
-SHOWN_GROUPS = 130  # more than a mail has room for; the rest is a number
 FULL_GROUPS = 24  # those for which rows are read
-ROWS_READ = 2_000
-PAGE = 500
 
 
 @in_project_language
-def report(batch: Batch, now: datetime) -> digest.Report:
+def report(
+    batch: Batch, now: datetime, *, include_html: bool = False, notes: Notes | None = None
+) -> digest.Report:
     """The batch as a digest.Report; an open one as it would be if it were sealed now."""
-    rows = Record.objects.filter(batch=batch)
-    groups, reports = _groups(batch, rows)
+    notes = notes or Notes(now, exclude=batch)
+    rows = rows_of(batch)
+    groups, reports = _groups(batch, rows, include_html=include_html)
     shown = digest.Report(
         buffer=batch.buffer,
         reason=batch.reason,
@@ -51,7 +38,7 @@ def report(batch: Batch, now: datetime) -> digest.Report:
         record_count=batch.record_count,
         group_count=batch.group_count,
         silenced_count=batch.silenced_count,
-        silences=notes.silences(batch, now),
+        silences=silences(batch, now),
         lost_count=batch.lost_count,
         level=batch.level,
         opened_at=batch.opened_at,
@@ -61,8 +48,9 @@ def report(batch: Batch, now: datetime) -> digest.Report:
         message_id=batch.message_id or "",
         batch_id=batch.pk,
         batch_url=admin_url("batch", batch.pk),
-        note=notes.of_mails(batch, now),
-        records=lambda: _values(batch),
+        note=notes.of(batch.buffer),
+        records=lambda: _values(rows.records()),
+        include_html=include_html,
         # Where all groups are shown, the mail counts for itself.
         new_count=_count_new(batch) if len(reports) < batch.group_count else None,
     )
@@ -71,22 +59,16 @@ def report(batch: Batch, now: datetime) -> digest.Report:
     return shown
 
 
-def _groups(batch: Batch, rows: QuerySet[Record]) -> tuple[list[Group], list[digest.GroupReport]]:
+def _groups(
+    batch: Batch, rows: FewRows | ManyRows, *, include_html: bool
+) -> tuple[list[Group], list[digest.GroupReport]]:
     """The groups worth showing and what the mail says of them, in its order; of the first ones in full."""
-    found = {row["group"]: row for row in _aggregates(rows)[:SHOWN_GROUPS]}
-    if len(found) == SHOWN_GROUPS:
-        # One of each cause or site, too: a flood must hide no other.
-        origin = Case(When(kind=Kind.EXCEPTION, then=F("cause")), default=F("site"))
-        latest = Group.objects.filter(batch=batch).order_by().values(origin=origin)
-        leaders = latest.annotate(one=Min("pk"), first=Min("kind")).order_by("first", "one")
-        missing = {row["one"] for row in leaders[:SHOWN_GROUPS]} - found.keys()
-        found |= {row["group"]: row for row in _aggregates(rows.filter(group__in=missing))}
-    groups = Group.objects.in_bulk(found)
-    reports = {key: _group_report(batch, groups[key], row) for key, row in found.items()}
+    groups, sums = rows.sums()
+    reports = {key: _group_report(batch, groups[key], found) for key, found in sums.items()}
     order = digest.rank(reports.values())[:SHOWN_GROUPS]
     by_fingerprint = {group.fingerprint: group for group in groups.values()}
     shown = [by_fingerprint[each.fingerprint] for each in order]
-    details = _Details(rows, shown[:FULL_GROUPS])
+    details = _Details(rows, shown[:FULL_GROUPS], include_html=include_html)
     for group, each in zip(shown[:FULL_GROUPS], order, strict=False):
         details.add_to(each, group)
     _tell_apart(shown[FULL_GROUPS:], order, order[FULL_GROUPS:])
@@ -109,37 +91,29 @@ def _tell_apart(
 class _Details:
     """What the rows tell of the groups that are shown in full, by the group's key."""
 
-    def __init__(self, rows: QuerySet[Record], groups: Sequence[Group]) -> None:
+    def __init__(self, rows: FewRows | ManyRows, groups: Sequence[Group], *, include_html: bool) -> None:
         self.hosts: defaultdict[int, Counter[str]] = defaultdict(Counter)
         self.processes: Counter[int] = Counter()
         self.messages: defaultdict[int, Counter[str]] = defaultdict(Counter)
         self.titles: defaultdict[int, Counter[str]] = defaultdict(Counter)
         self.spans: defaultdict[int, list[tuple[datetime, datetime, int]]] = defaultdict(list)
-        shown = rows.filter(group__in=[group.pk for group in groups], silenced=False)
-        fields = ("pk", "group", "host", "process", "first_at", "last_at", "count", "folded", "full")
-        texts = ("message", "messages", "titles")
-        found: QuerySet[Any] = shown.annotate(title=KT("details__title")).order_by("group", "pk")
-        found = found.values_list(*fields, *texts, "title", named=True)
-        occurrences = list(found[:ROWS_READ])
+        keys = [group.pk for group in groups]
+        occurrences = rows.occurrences(keys)
         for row in occurrences:
-            self.spans[row.group].append((row.first_at, row.last_at, row.count))
+            self.spans[row.group_id].append((row.first_at, row.last_at, row.count))
             message = shortened(row.message, 200)
             for text, number in row.messages.items() if row.folded else [(message, row.count)]:
-                self.messages[row.group][text] += number
+                self.messages[row.group_id][text] += number
             title = row.title or ""
             own = [(title, row.count)] if has_own_title(title, row.message) else []
             for text, number in row.titles.items() if row.folded else own:
-                self.titles[row.group][text] += number
-        places = Counter[tuple[int, str, int]]()
-        for row in occurrences:
-            places[row.group, row.host, row.process] += row.count
-        if len(occurrences) == ROWS_READ:
-            counted = shown.values_list("group", "host", "process").annotate(Sum("count"))
-            places = Counter({(group, host, process): number for group, host, process, number in counted})
-        for (group, host, _process), number in places.items():
+                self.titles[row.group_id][text] += number
+        for (group, host, _process), number in rows.places(occurrences, keys).items():
             self.hosts[group][host] += number
             self.processes[group] += 1
-        self.samples = _samples(groups, occurrences)
+        chosen = _choose_samples(groups, occurrences)
+        records = rows.samples(set(chosen.values()), html=include_html)
+        self.samples = {key: records[pk] for key, pk in chosen.items() if pk in records}
 
     def add_to(self, shown: digest.GroupReport, group: Group) -> None:
         """Tell the mail where and when the group's records came, and show one of them."""
@@ -182,28 +156,6 @@ def root_of(group: Group, batch: Batch) -> str:
     return f"<maillog-{hashlib.blake2b(name.encode(), digest_size=12).hexdigest()}@{domain}>"
 
 
-def _aggregates(rows: QuerySet[Record]) -> QuerySet[Record, Any]:
-    """One row a group of the batch, in the order of ``digest.rank`` as far as the database knows it.
-
-    No join: MySQL may start one from the groups, and read all that they ever had.
-    """
-    group = Group.objects.filter(pk=OuterRef("group"))
-    is_last = Case(When(kind=Kind.CLIENT, then=Value(20)), default=Value(0))
-    is_old = Case(When(episode_batch=OuterRef("batch"), then=Value(0)), default=Value(10))
-    return (
-        rows.filter(silenced=False)
-        .values("group")
-        .annotate(
-            number=Sum("count"),
-            first=Min("first_at"),
-            last=Max("last_at"),
-            worst=Max("level"),
-            rank=Min(Subquery(group.values(rank=is_last + is_old + F("kind")))),
-        )
-        .order_by("rank", "-worst", "-number", "group")
-    )
-
-
 def _count_new(batch: Batch) -> int:
     shown = Record.objects.filter(batch=batch, group=OuterRef("pk"), silenced=False)
     number: int = Group.objects.filter(Exists(shown), episode_batch=batch).count()
@@ -216,17 +168,16 @@ def _state(group: Group, batch: Batch) -> str:
     return "regressed" if group.first_seen_at < group.episode_at else "new"
 
 
-def _samples(groups: Sequence[Group], occurrences: Sequence[Any]) -> dict[int, Record]:
-    """One full capture of each group: the first in this batch, else the last there was; else any record."""
+def _choose_samples(groups: Sequence[Group], occurrences: Sequence[Occurrence]) -> dict[int, int]:
+    """A record of each group: the first full capture in this batch, else the last there was; else any."""
     chosen: dict[int, int] = {}
     for row in reversed(occurrences):
-        chosen[row.group] = row.pk
+        chosen[row.group_id] = row.pk
     chosen |= {group.pk: group.sample_id for group in groups if group.sample_id}
     for row in reversed(occurrences):
         if row.full:
-            chosen[row.group] = row.pk
-    records = Record.objects.in_bulk(set(chosen.values()))
-    return {key: records[pk] for key, pk in chosen.items() if pk in records}
+            chosen[row.group_id] = row.pk
+    return chosen
 
 
 def as_value(record: Record) -> CapturedRecord:
@@ -256,20 +207,8 @@ def as_value(record: Record) -> CapturedRecord:
     return cast(CapturedRecord, value)
 
 
-def _values(batch: Batch) -> Iterator[CapturedRecord]:
-    """Every stored record, page by page: no cursor is held open, which PgBouncer would break."""
-    rows = Record.objects.filter(batch=batch)
-    ends = rows.aggregate(first=Min("pk"), last=Max("pk"))
-    if ends["first"] is None:
-        return
-    # Between the two: who walks the primary key, as MySQL may, must not begin with the oldest record of all.
-    groups = Prefetch("group", Group.objects.all())
-    rows = rows.prefetch_related(groups).defer("html").order_by("pk").filter(pk__lte=ends["last"])
-    start = ends["first"]
-    page: list[Record] | None = None
-    while page is None or len(page) == PAGE:
-        page = list(rows.filter(pk__gte=start)[:PAGE])
-        for record in page:
-            title: CapturedRecord = {"title": record.group.title}  # type: ignore[typeddict-item]
-            yield title | as_value(record) | {"fingerprint": record.group.fingerprint}
-            start = record.pk + 1
+def _values(records: Iterator[Record]) -> Iterator[CapturedRecord]:
+    """Records as the mail's attachment lists them."""
+    for record in records:
+        title: CapturedRecord = {"title": record.group.title}  # type: ignore[typeddict-item]
+        yield title | as_value(record) | {"fingerprint": record.group.fingerprint}

@@ -24,7 +24,9 @@ from .claims import claim, mend_times, outcome_of, settle, store
 from .connection import Mailers, Verdict
 from .groups import mark_mailed
 from .mails import make_mail, reduced
+from .notes import Notes
 from .options import FlushOptions
+from .rows import read_ahead
 from .targets import target_of
 
 PAGE = 50  # batches that are read together
@@ -70,103 +72,117 @@ def deliver(options: FlushOptions | None = None, *, only: Batch | None = None) -
         delivered.outcomes[_settle(settlement)] += 1
     mend_times(options.clock())
     end_abandoned(options.clock())
-    claims = ClaimLock()
-    try:
-        with Mailers() as mailers:
-            for batch in _deliverable(options, only):
-                if options.stop() or delivered.outcomes.total() == options.limit:
-                    break
-                if _is_unreachable(batch, mailers):
-                    delivered.passed_over.add(batch.pk)
-                elif attempt := claim(batch, options.clock(), token=claims.token):
-                    delivered.outcomes[_deliver_one(batch, attempt, mailers, options, claims)] += 1
-    finally:
-        # What this process can't tell the database, its file tells others when it has ended.
-        claims.release(keep=bool(_unsettled))
+    with _Delivery(options) as delivery:
+        for batch in delivery.batches(only):
+            if options.stop() or delivered.outcomes.total() == options.limit:
+                break
+            if delivery.is_unreachable(batch):
+                delivered.passed_over.add(batch.pk)
+            elif attempt := delivery.claim(batch):
+                delivered.outcomes[delivery.deliver(batch, attempt)] += 1
     return delivered
 
 
-def _deliverable(options: FlushOptions, only: Batch | None) -> Iterator[Batch]:
-    """The batches whose time has come, oldest first, each once."""
-    last = 0
-    while True:
-        rows = Batch.objects.deliverable(options.clock()).filter(pk__gt=last).exclude(pk__in=_unsettled)
-        if only is not None:
-            rows = rows.filter(pk=only.pk)
-        if options.buffers is not None:
-            rows = rows.filter(buffer__in=options.buffers)
-        page = list(rows.order_by("pk")[:PAGE])
-        yield from page
-        if len(page) < PAGE:
+class _Delivery:
+    """The steps of a batch that is delivered, and what all batches of one delivery share."""
+
+    def __init__(self, options: FlushOptions) -> None:
+        self._options = options
+        self._mailers = Mailers()
+        self._claims = ClaimLock()
+        self._notes = Notes(options.clock())
+
+    def __enter__(self) -> _Delivery:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._mailers.close()
+        # What this process can't tell the database, its file tells others when it has ended.
+        self._claims.release(keep=bool(_unsettled))
+
+    def batches(self, only: Batch | None) -> Iterator[Batch]:
+        """The batches whose time has come, oldest first, each once."""
+        last = 0
+        while True:
+            now = self._options.clock()
+            rows = Batch.objects.deliverable(now).filter(pk__gt=last).exclude(pk__in=_unsettled)
+            if only is not None:
+                rows = rows.filter(pk=only.pk)
+            if self._options.buffers is not None:
+                rows = rows.filter(buffer__in=self._options.buffers)
+            page = list(rows.order_by("pk")[:PAGE])
+            read_ahead(page)
+            self._notes = Notes(now)
+            yield from page
+            if len(page) < PAGE:
+                return
+            last = page[-1].pk
+
+    def is_unreachable(self, batch: Batch) -> bool:
+        """Whether its mailer could not be reached a moment ago."""
+        try:
+            return self._mailers.is_unreachable(target_of(batch))
+        except Exception:  # a wrong target: the batch is claimed, and fails with the reason
+            return False
+
+    def claim(self, batch: Batch) -> Attempt | None:
+        """Take it, before anything of it is done; None if somebody else was faster."""
+        return claim(batch, self._options.clock(), token=self._claims.token)
+
+    def deliver(self, batch: Batch, attempt: Attempt) -> Outcome:
+        """Render, store, hand over and settle a batch that is claimed."""
+        # After a person's Ctrl-C, whether the server has it is unknown.
+        verdict = Verdict(retry=True, error="The delivery was interrupted.")
+        try:
+            with buffers.muted():
+                verdict = self._send(batch)
+            if verdict.sent:
+                self._claims.note_sent(batch)
+        finally:
+            now = self._options.clock()
+            outcome = _settle(_Settlement(batch, attempt, verdict, now))
+        if outcome is Outcome.FAILED:
+            self._notes = Notes(now)  # the next mail says so
+        self._tell(batch, outcome)
+        return outcome
+
+    def _send(self, batch: Batch) -> Verdict:
+        """Make the mail and hand it over."""
+        try:
+            target = target_of(batch)
+            is_new = not batch.text
+            mail = make_mail(batch, target, self._options.clock(), self._notes)
+        except (OperationalError, InterfaceError, ImportError, OSError, TemplateDoesNotExist) as error:
+            # The database, or a file of a release that was removed: not the mail's fault, but this moment's
+            # or this process's.
+            return Verdict(retry=True, handed_over=False, error=_described(error))
+        except Exception as error:  # a batch that can't be rendered fails alone and never stops the queue
+            log.exception("batch can't be rendered: batch=%s", batch.pk)
+            return Verdict(handed_over=False, error=_described(error))
+        note = ""
+        if is_new and not store(batch):
+            note = "The mail's text can't be stored in this database."
+        verdict = self._hand_over(mail, target)
+        return replace(verdict, error=f"{verdict.error} {note}".strip()) if note else verdict
+
+    def _hand_over(self, mail: EmailMultiAlternatives, target: buffers.Target) -> Verdict:
+        """Give it to its mailer; a mail that the server finds too large, with less and less of it."""
+        with self._options.sending():
+            for smaller in reduced(mail):
+                verdict = self._mailers.send(target, smaller)
+                if not verdict.too_large:
+                    break
+        return verdict
+
+    def _tell(self, batch: Batch, outcome: Outcome) -> None:
+        """Tell the project of a mail that is out, or that nobody will get."""
+        if outcome is Outcome.RETRY:
             return
-        last = page[-1].pk
-
-
-def _deliver_one(
-    batch: Batch, attempt: Attempt, mailers: Mailers, options: FlushOptions, claims: ClaimLock
-) -> Outcome:
-    """Render, store, hand over and settle a batch that is claimed."""
-    # After a person's Ctrl-C, whether the server has it is unknown.
-    verdict = Verdict(retry=True, error="The delivery was interrupted.")
-    try:
-        with buffers.muted():
-            verdict = _send(batch, mailers, options)
-        if verdict.sent:
-            claims.note_sent(batch)
-    finally:
-        settlement = _Settlement(batch, attempt, verdict, options.clock())
-        outcome = _settle(settlement)
-    _tell(batch, outcome, options)
-    return outcome
-
-
-def _tell(batch: Batch, outcome: Outcome, options: FlushOptions) -> None:
-    """Tell the project of a mail that is out, or that nobody will get."""
-    if outcome is Outcome.RETRY:
-        return
-    told = batch_failed if outcome is Outcome.FAILED else batch_sent
-    if told.has_listeners(Batch):
-        batch.refresh_from_db()
-        with options.sending():
-            told.send_robust(Batch, batch=batch)
-
-
-def _is_unreachable(batch: Batch, mailers: Mailers) -> bool:
-    try:
-        return mailers.is_unreachable(target_of(batch))
-    except Exception:  # a wrong target: the batch is claimed, and fails with the reason
-        return False
-
-
-def _send(batch: Batch, mailers: Mailers, options: FlushOptions) -> Verdict:
-    """Make the mail and hand it over; a mail that the server finds too large, with less and less of it."""
-    try:
-        target = target_of(batch)
-        is_new = not batch.text
-        mail = make_mail(batch, target, options.clock())
-    except (OperationalError, InterfaceError, ImportError, OSError, TemplateDoesNotExist) as error:
-        # The database, or a file of a release that was removed: not the mail's fault, but this moment's or
-        # this process's.
-        return Verdict(retry=True, handed_over=False, error=_described(error))
-    except Exception as error:  # a batch that can't be rendered fails alone and never stops the queue
-        log.exception("batch can't be rendered: batch=%s", batch.pk)
-        return Verdict(handed_over=False, error=_described(error))
-    note = ""
-    if is_new and not store(batch):
-        note = "The mail's text can't be stored in this database."
-    verdict = _hand_over(mail, mailers, options, target)
-    return replace(verdict, error=f"{verdict.error} {note}".strip()) if note else verdict
-
-
-def _hand_over(
-    mail: EmailMultiAlternatives, mailers: Mailers, options: FlushOptions, target: buffers.Target
-) -> Verdict:
-    with options.sending():
-        for smaller in reduced(mail):
-            verdict = mailers.send(target, smaller)
-            if not verdict.too_large:
-                break
-    return verdict
+        told = batch_failed if outcome is Outcome.FAILED else batch_sent
+        if told.has_listeners(Batch):
+            batch.refresh_from_db()
+            with self._options.sending():
+                told.send_robust(Batch, batch=batch)
 
 
 def _settle(settlement: _Settlement) -> Outcome:

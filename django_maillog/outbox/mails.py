@@ -14,6 +14,7 @@ from ..language import in_project_language
 from ..models import Batch, Status
 from .connection import message
 from .contents import report
+from .notes import Notes
 from .targets import target_of
 
 
@@ -39,15 +40,18 @@ def eml(batch: Batch) -> bytes:
         return _addressed(batch, target, rendered, headers).message().as_bytes()
 
 
-def make_mail(batch: Batch, target: buffers.Target, now: datetime) -> EmailMultiAlternatives:
+def make_mail(
+    batch: Batch, target: buffers.Target, now: datetime, notes: Notes | None = None
+) -> EmailMultiAlternatives:
     """The batch's mail; what is rendered once is kept on the batch, so that every retry says the same."""
-    return _addressed(batch, target, *_digest(batch, target, now))
+    return _addressed(batch, target, *_digest(batch, target, now, notes))
 
 
-def _digest(batch: Batch, target: buffers.Target, now: datetime) -> tuple[digest.Digest, dict[str, str]]:
+def _digest(
+    batch: Batch, target: buffers.Target, now: datetime, notes: Notes | None = None
+) -> tuple[digest.Digest, dict[str, str]]:
     """What the batch's mail says, and its headers."""
-    shown = report(batch, now)
-    shown.include_html = target.include_html
+    shown = report(batch, now, include_html=target.include_html, notes=notes)
     rendered = _render(shown, target)
     headers = batch.headers or digest.headers(shown)
     if batch.text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -162,7 +162,7 @@ def _send(buffer: str, found: _Found, target: buffers.Target, why: str) -> dict[
     report.message_id = new_message_id("outage", addressee.sender)
     rendered = digest.render(report, subject=target.get_digest_subject(report))
     mail = message(rendered, digest.headers(report), sender=addressee.sender, recipients=addressee.recipients)
-    with Mailers() as mailers:
+    with closing(Mailers()) as mailers:
         verdict = mailers.send(target, mail)
     if not verdict.sent:
         log.warning("the spool can't be mailed: buffer=%s error=%s", buffer, verdict.error)
