@@ -16,7 +16,7 @@ from django.db import Error, InterfaceError, OperationalError, connections
 from django.template import TemplateDoesNotExist
 
 from .. import buffers
-from ..models import Attempt, Batch, Outcome
+from ..models import Attempt, Batch, Outcome, Status
 from ..signals import batch_failed, batch_sent
 from ..transactions import is_full, is_refused, write_alias
 from .claim_lock import ClaimLock, end_abandoned
@@ -70,6 +70,9 @@ def deliver(options: FlushOptions | None = None, *, only: Batch | None = None) -
     delivered = Delivered(Counter(), set())
     for settlement in list(_unsettled.values()):
         delivered.outcomes[_settle(settlement)] += 1
+    # Most flushes have nothing to deliver, and ask no more than this.
+    if not Batch.objects.filter(status__in=[Status.READY, Status.SENDING]).exists():
+        return delivered
     mend_times(options.clock())
     end_abandoned(options.clock())
     with _Delivery(options) as delivery:
