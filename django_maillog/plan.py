@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from .outbox.targets import target_of
 from .policy import Reason
 from .spool import unattended
 from .spool.folder import segment_paths, spool_folder
-from .spool.lines import Configuration, parse
+from .spool.lines import Configuration, Line, parse
 from .spool.segment import BadSegment, NotOurs, SegmentFile
 
 SHOWN_PROBLEMS = 10
@@ -62,11 +61,10 @@ def spool_plan(names: Collection[str] | None = None) -> list[Plan]:
     for segment, lines in _spool():
         configured |= segment.buffers()
         for line in lines:
-            read = parse(line, _Onlooker(segment))
-            if read.value is not None and len(found[read.buffer]) < SPOOL_READ:
-                found[read.buffer].append(read.value)
+            if line.value is not None and len(found[line.buffer]) < SPOOL_READ:
+                found[line.buffer].append(line.value)
             else:
-                lost[read.buffer] += read.lost + (read.value is not None)
+                lost[line.buffer] += line.lost + (line.value is not None)
     chosen = found.keys() if names is None else found.keys() & set(names)
     return [
         _spool_mail(name, found[name], lost[name], configured.get(name, {}).get("recipients", []))
@@ -105,17 +103,7 @@ class _Onlooker:
         return False
 
 
-def spooled() -> Counter[str]:
-    """The records that wait in the spool to be imported, by buffer; a buffer may be there with none."""
-    found: Counter[str] = Counter()
-    for segment, lines in _spool():
-        found.update(dict.fromkeys(segment.buffers(), 0))
-        for line in lines:
-            _count(found, line)
-    return found
-
-
-def _spool() -> Iterator[tuple[SegmentFile, Iterator[bytes]]]:
+def _spool() -> Iterator[tuple[SegmentFile, Iterator[Line]]]:
     """The segments of this host's spool, each with its lines that are not imported."""
     paths = segment_paths(spool_folder(), sweep=False)
     offsets = Segment.objects.in_bulk([path.stem for path in paths])
@@ -124,10 +112,21 @@ def _spool() -> Iterator[tuple[SegmentFile, Iterator[bytes]]]:
             yield segment, _lines(segment, offsets[segment.id].offset if segment.id in offsets else 0)
 
 
+def _lines(segment: SegmentFile, offset: int) -> Iterator[Line]:
+    onlooker = _Onlooker(segment)
+    found, offset = segment.read(offset)
+    while found:
+        yield from (parse(line, onlooker) for line in found)
+        found, offset = segment.read(offset)
+
+
 def known_buffers() -> set[str]:
     """Every buffer that this process has configured, that has a batch, or that has records in the spool."""
     stored = Batch.objects.order_by().values_list("buffer", flat=True).distinct()
-    return buffers.configured().keys() | set(stored) | spooled().keys()
+    found = buffers.configured().keys() | set(stored)
+    for segment, lines in _spool():
+        found |= segment.buffers().keys() | {line.buffer for line in lines}
+    return found - {""}
 
 
 def problems() -> Iterator[str]:
@@ -174,19 +173,3 @@ def _recipients(batch: Batch) -> tuple[list[str], str]:
         return list(batch.recipients) or buffers.addressee(target_of(batch)).recipients, ""
     except Exception as error:  # the project's configuration, whatever is wrong with it
         return [], f"{type(error).__name__}: {error}"
-
-
-def _lines(segment: SegmentFile, offset: int) -> Iterator[bytes]:
-    while True:
-        found, offset = segment.read(offset)
-        if not found:
-            return
-        yield from found
-
-
-def _count(found: Counter[str], line: bytes) -> None:
-    """Count a line; one that can't be read is left to the import, which sets it aside."""
-    with contextlib.suppress(ValueError, TypeError, RecursionError):
-        value = json.loads(line)
-        if isinstance(value, dict) and "buffer" in value:
-            found[str(value["buffer"])] += int(value.get("lost", 1))

@@ -21,7 +21,7 @@ from django_maillog.intake.importer import import_all
 from django_maillog.models import Batch, Group, Record, Segment, Status, Tally
 from django_maillog.outbox import batches
 from django_maillog.outbox.contents import report
-from django_maillog.plan import spooled
+from django_maillog.plan import known_buffers, spool_plan
 from django_maillog.spool.folder import segment_paths
 from django_maillog.spool.journal import journal
 from django_maillog.spool.segment import SegmentFile
@@ -536,12 +536,13 @@ def test_what_a_process_without_the_handler_imports_goes_where_its_owner_said(sp
     assert batch.due_at == now + timedelta(seconds=7)
 
 
-def test_a_message_of_the_database_that_is_away_leaves_the_spool_as_it_is(spool_dir: Path) -> None:
+def test_who_looks_into_the_spool_leaves_it_as_it_is(spool_dir: Path) -> None:
     buffer = Buffer()
     buffer.log(times=3)
     before = segment(spool_dir).read_bytes()
 
-    assert spooled() == {"mail": 3}
+    assert [(mail.buffer, mail.records) for mail in spool_plan()] == [("mail", 3)]
+    assert "mail" in known_buffers()
     assert segment(spool_dir).read_bytes() == before
     assert not Segment.objects.exists()
 
