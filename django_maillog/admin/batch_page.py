@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db.models import Max, Min, QuerySet, Sum
-from django.db.models.functions import TruncDay, TruncHour, TruncMinute
+from django.db.models.functions import Trunc
 from django.http import Http404
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -152,36 +152,27 @@ def _bars(records: QuerySet[Record], rows: Sequence[Mapping[str, Any]]) -> dict[
         return {}
     start, end = min(row["first"] for row in rows), max(row["last"] for row in rows)
     size = max((end - start) / BARS, timedelta(seconds=1))
-    starts = charts.buckets(start, size, BARS)
     spans: dict[int, list[Span]] = {row["group"]: [] for row in rows}
     for group, moment, number in _moments(records.filter(folded=False), end - start):
         spans[group].append((moment, moment, number))
-    folded = (
-        records.filter(folded=True).order_by("-count").values_list("group", "first_at", "last_at", "count")
-    )
-    for group, first, last, number in folded[:FOLDS_READ]:
+    folded = records.filter(folded=True).order_by("-count")[:FOLDS_READ]
+    for group, first, last, number in folded.values_list("group", "first_at", "last_at", "count"):
         spans[group].append((first, last, number))
-    return {group: _bar(found, starts, size) for group, found in spans.items()}
+    return {group: _bar(found, start, size) for group, found in spans.items()}
 
 
-def _bar(spans: Iterable[Span], starts: Sequence[datetime], size: timedelta) -> SafeString:
-    end = starts[-1] + size
-    columns = spread(spans, starts[0], end, width=len(starts))
+def _bar(spans: Iterable[Span], start: datetime, size: timedelta) -> SafeString:
+    end = start + size * BARS
+    columns = spread(spans, start, end, width=BARS)
     bars = [
-        charts.Column(f"{words.clock(at, end)} – {number}", {"bar": column})
-        for at, column, number in zip(starts, columns, charts.whole(columns), strict=True)
+        charts.Column(f"{words.clock(start + size * index, end)} – {number}", {"bar": column})
+        for index, (column, number) in enumerate(zip(columns, charts.whole(columns), strict=True))
     ]
     return charts.chart(bars, label=_("its records over the time of this batch"))
 
 
 def _moments(records: QuerySet[Record], length: timedelta) -> Iterable[tuple[int, datetime, int]]:
     """(group, minute or hour or day, how many), as fine as the chart can show, counted by the database."""
-    trunc = (
-        TruncMinute
-        if length <= timedelta(hours=1)
-        else TruncHour
-        if length <= timedelta(days=3)
-        else TruncDay
-    )
-    moments = records.annotate(moment=trunc("last_at", tzinfo=UTC)).values("group", "moment")
+    kind = "minute" if length <= timedelta(hours=1) else "hour" if length <= timedelta(days=3) else "day"
+    moments = records.annotate(moment=Trunc("last_at", kind, tzinfo=UTC)).values("group", "moment")
     return moments.annotate(number=Sum("count")).values_list("group", "moment", "number")

@@ -12,6 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import connections, transaction
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
 from django.template.defaultfilters import truncatechars
 from django.urls import URLPattern
 from django.utils import timezone
@@ -24,10 +25,8 @@ from ..database_clock import database_now
 from ..models import Batch, Status
 from ..outbox.mails import eml
 from . import batch_page, words
-from .base import Response, RowsAdmin, framed, time_column
-from .changelist import BatchChangeList
+from .base import RowsAdmin, framed, time_column
 from .filters import BatchBufferFilter, LevelFilter
-from .overview import overview
 from .steps import STEPS, Told
 
 NEEDS_VIEW_RECORD = gettext_lazy(
@@ -47,8 +46,17 @@ def _action(name: str) -> Callable[[BatchAdmin, HttpRequest, QuerySet[Batch]], N
     return act
 
 
+class BatchChangeList(ChangeList):
+    """A list by date where the database knows time zones: MariaDB and MySQL may lack their tables."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        if not connections[self.root_queryset.db].features.has_zoneinfo_database:
+            self.date_hierarchy = None
+
+
 @admin.register(Batch)
-class BatchAdmin(RowsAdmin[Batch]):
+class BatchAdmin(RowsAdmin):
     """The list of mails, and the page of one."""
 
     change_list_template = "admin/django_maillog/batches.html"
@@ -104,14 +112,6 @@ class BatchAdmin(RowsAdmin[Batch]):
             transaction.non_atomic_requests(using=alias)(url.callback)
         return urls
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Response:
-        now = timezone.now()
-        context: dict[str, Any] = {"now": now, "may_flush": self.has_flush_permission(request)}
-        # Whoever filters, searches or leafs has seen the strip.
-        if request.method == "GET" and not request.GET:
-            context["overview"] = overview(now)
-        return super().changelist_view(request, {**context, **(extra_context or {})})
-
     # The columns of the list
 
     @admin.display(description=gettext_lazy("status"), ordering="status")
@@ -140,13 +140,9 @@ class BatchAdmin(RowsAdmin[Batch]):
         """Who the first is, and how many more; all of them for the pointer."""
         if not batch.recipients:
             return "–"
-        first, *more = batch.recipients
-        return format_html(
-            '<span title="{}">{}{}</span>',
-            ", ".join(batch.recipients),
-            str(first).partition("@")[0],
-            f" +{len(more)}" if more else "",
-        )
+        first = batch.recipients[0].partition("@")[0]
+        more = f" +{len(batch.recipients) - 1}" if len(batch.recipients) > 1 else ""
+        return format_html('<span title="{}">{}{}</span>', ", ".join(batch.recipients), first, more)
 
     # The actions: on the page, and in the list
 
@@ -160,14 +156,11 @@ class BatchAdmin(RowsAdmin[Batch]):
 
     def take(self, request: HttpRequest, queryset: QuerySet[Batch], name: str) -> None:
         """One step for each chosen batch that it fits; the others are counted."""
-        chosen = list(
-            self.page_queryset().filter(
-                pk__in=list(queryset.values_list("pk", flat=True)[: MOST_AT_ONCE + 1])
-            )
-        )
+        chosen = list(queryset.defer(None)[: MOST_AT_ONCE + 1])
         if len(chosen) > MOST_AT_ONCE:
             said = _("Choose at most %(number)d batches at once. Nothing was done.")
-            return self.message_user(request, said % {"number": MOST_AT_ONCE}, messages.ERROR)
+            self.message_user(request, said % {"number": MOST_AT_ONCE}, messages.ERROR)
+            return
         step = STEPS[name]
         fitting = [batch for batch in chosen if step.fits(batch)]
         for batch in fitting:
@@ -179,7 +172,6 @@ class BatchAdmin(RowsAdmin[Batch]):
                 left,
             )
             self.message_user(request, said % {"step": step.label, "number": left}, messages.WARNING)
-        return None
 
     def tell(self, request: HttpRequest, batch: Batch, name: str, told: Told) -> None:
         """The message for the person who did it, and a line in the batch's history for the others."""
@@ -192,7 +184,6 @@ class BatchAdmin(RowsAdmin[Batch]):
         fitting = {name: step.label for name, step in STEPS.items() if step.fits(row)}
         return {
             "buttons": fitting if self.has_flush_permission(request) else {},
-            "may_read": self.may_read(request),
             **batch_page.context(row, timezone.now()),
         }
 
@@ -222,7 +213,4 @@ class BatchAdmin(RowsAdmin[Batch]):
         """The batch whose mail the person may read, as it says what records say."""
         if not (self.has_view_permission(request) and self.may_read(request)):
             raise PermissionDenied(NEEDS_VIEW_RECORD)
-        batch = self.page_queryset().filter(pk=pk).first()
-        if batch is None:
-            raise Http404
-        return batch
+        return get_object_or_404(Batch, pk=pk)

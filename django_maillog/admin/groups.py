@@ -81,8 +81,12 @@ def _silence_action(length: str) -> Callable[[GroupAdmin, HttpRequest, QuerySet[
     return act
 
 
+def _with_titles(queryset: QuerySet[Group]) -> list[Group]:
+    return list(queryset.select_related(None).only("title").order_by("pk"))
+
+
 @admin.register(Group)
-class GroupAdmin(RowsAdmin[Group]):
+class GroupAdmin(RowsAdmin):
     """The list of what is broken, and the page of one group."""
 
     change_list_template = "admin/django_maillog/list.html"
@@ -115,11 +119,10 @@ class GroupAdmin(RowsAdmin[Group]):
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Django's list, with the charts of its rows read at once."""
         changelist = super().get_changelist_instance(request)
-        groups = list(changelist.result_list)
-        series = hourly([group.pk for group in groups], timezone.now())
-        for group in groups:
-            group.hours = series[group.pk]
-        changelist.result_list = groups
+        changelist.result_list = list(changelist.result_list)
+        hours = hourly(changelist.result_list, timezone.now())
+        for group in changelist.result_list:
+            group.hours = hours[group.pk]
         return changelist
 
     # The columns of the list
@@ -147,21 +150,16 @@ class GroupAdmin(RowsAdmin[Group]):
     # The actions: on the page, and in the list
 
     def press(self, request: HttpRequest, row: Group, button: str) -> None:
-        groups = self.page_queryset().filter(pk=row.pk)
-        if button == "silence":
-            form = SilenceForm(request.POST)
-            if not form.is_valid():
-                self.message_user(
-                    request,
-                    _("Nothing was silenced: say for how long, and keep the note short."),
-                    messages.ERROR,
-                )
-                return
-            self.silence(request, groups, form.cleaned_data["length"], form.cleaned_data["note"])
-        elif button == "speak":
+        groups, form = Group.objects.filter(pk=row.pk), SilenceForm(request.POST)
+        if button == "speak":
             self.end_silence(request, groups)
-        else:
+        elif button == "resolve":
             self.mark_resolved(request, groups)
+        elif form.is_valid():
+            self.silence(request, groups, form.cleaned_data["length"], form.cleaned_data["note"])
+        else:
+            said = _("Nothing was silenced: say for how long, and keep the note short.")
+            self.message_user(request, said, messages.ERROR)
 
     silence_hour = _silence_action("hour")
     silence_day = _silence_action("day")
@@ -170,14 +168,14 @@ class GroupAdmin(RowsAdmin[Group]):
 
     @admin.action(permissions=["silence"], description=gettext_lazy("End silence"))
     def end_silence(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
-        groups = list(queryset.select_related(None).only("title").order_by("pk"))
+        groups = _with_titles(queryset)
         end_silence(groups)
         said = ngettext("%(what)s is no longer silenced.", "%(what)s are no longer silenced.", len(groups))
         self.tell(request, groups, said)
 
     @admin.action(permissions=["silence"], description=gettext_lazy("Mark resolved"))
     def mark_resolved(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
-        groups = list(queryset.select_related(None).only("title").order_by("pk"))
+        groups = _with_titles(queryset)
         resolve(groups, timezone.now())
         said = ngettext(
             "%(what)s is marked resolved: the next record counts as a regression.",
@@ -189,7 +187,7 @@ class GroupAdmin(RowsAdmin[Group]):
     def silence(self, request: HttpRequest, queryset: QuerySet[Group], length: str, note: str) -> None:
         """Silence the groups, in the name of whoever asked for it."""
         now = database_now()
-        groups = list(queryset.select_related(None).only("title").order_by("pk"))
+        groups = _with_titles(queryset)
         words_of_length, duration = SILENCES[length]
         until = None if duration is None else now + duration
         silence(groups, until=until, by=request.user.get_username(), note=note[:255], now=now)

@@ -27,8 +27,8 @@ from ..digest.before import Before
 from ..frames import Section, sections
 from ..models import Record
 from . import words
-from .base import WINDOW, BoundedPaginator, RowsAdmin, framed, time_column
-from .changelist import RecordChangeList
+from .base import RowsAdmin, framed, time_column
+from .changelist import WINDOW, BoundedPaginator, RecordChangeList
 from .filters import (
     HostFilter,
     LevelFilter,
@@ -43,7 +43,7 @@ LISTED = ("level", "logger", "message", "count", "host", "last_at", "details", "
 
 
 @admin.register(Record)
-class RecordAdmin(RowsAdmin[Record]):
+class RecordAdmin(RowsAdmin):
     """The list of records, and the page of one."""
 
     change_list_template = "admin/django_maillog/records.html"

@@ -1,4 +1,4 @@
-"""The strip on the app's page in the admin, where Django offers no other way in than a tag."""
+"""The strip on the app's page in the admin, where only a tag can put it, and on the list of batches."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ def maillog_overview(context: template.Context) -> dict[str, Any]:
     if user is None or not user.has_perm("django_maillog.view_batch"):
         return {}
     now = timezone.now()
-    may_flush = user.has_perm("django_maillog.flush_batch")
     return {
         "overview": overview(now),
         "now": now,
-        "may_flush": may_flush,
+        "may_flush": user.has_perm("django_maillog.flush_batch"),
         "csrf_token": context.get("csrf_token"),
     }
