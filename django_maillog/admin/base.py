@@ -184,6 +184,6 @@ def shows_invisible(view: Callable[..., Any]) -> Callable[..., Any]:
     return shown
 
 
-def framed(content: str) -> HttpResponse:
+def framed(content: str, content_type: str | None = None) -> HttpResponse:
     """A page of somebody else's HTML: no scripts, nothing from elsewhere, an origin of its own."""
-    return HttpResponse(visible(content), headers=FRAMED)
+    return HttpResponse(visible(content), content_type=content_type, headers=FRAMED)

@@ -8,14 +8,12 @@ from typing import Any
 
 from django.db.models import Max, Min, QuerySet, Sum
 from django.db.models.functions import Trunc
-from django.http import Http404
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from .. import buffers, digest, links
+from .. import buffers, links
 from ..digest.timebar import Span, spread
 from ..models import Batch, Group, Outcome, Record, Status
-from ..outbox.mails import preview
 from . import charts, words
 
 GROUPS_SHOWN = 20
@@ -32,9 +30,9 @@ def context(batch: Batch, now: datetime) -> dict[str, Any]:
         "orphaned": batch.status in WAITING and buffers.find(batch.buffer) is None,
         "facts": list(_facts(batch, now)),
         "timeline": list(_timeline(batch, now)),
-        "groups": groups_of(batch, now),
+        "groups": _groups(batch, now),
         "has_mail": has_mail(batch),
-        "is_preview": not _is_rendered(batch),
+        "is_preview": not batch.text,
         "headers": _headers(batch),
         "text": links.hidden(batch.text),
     }
@@ -42,23 +40,7 @@ def context(batch: Batch, now: datetime) -> dict[str, Any]:
 
 def has_mail(batch: Batch) -> bool:
     """Whether there is a mail to show, made or to be made."""
-    return _is_rendered(batch) or (batch.status in WAITING and batch.record_count > 0)
-
-
-def mail_of(batch: Batch) -> tuple[digest.Digest | None, str]:
-    """The mail exactly as it was sent, or as it would be sent now; else what is wrong with it."""
-    if not has_mail(batch):
-        raise Http404
-    try:
-        return preview(batch), ""
-    # The project's templates may raise anything, and the reader wants to know what.
-    except Exception as error:
-        said = _("The mail can’t be rendered: %(problem)s")
-        return None, said % {"problem": f"{type(error).__name__}: {error}"}
-
-
-def _is_rendered(batch: Batch) -> bool:
-    return bool(batch.text or batch.html)
+    return bool(batch.text) or (batch.status in WAITING and batch.record_count > 0)
 
 
 def _facts(batch: Batch, now: datetime) -> Iterable[tuple[str, Any]]:
@@ -122,7 +104,7 @@ def _headers(batch: Batch) -> dict[str, str]:
     return {name: value for name, value in headers.items() if value}
 
 
-def groups_of(batch: Batch, now: datetime) -> list[dict[str, Any]]:
+def _groups(batch: Batch, now: datetime) -> list[dict[str, Any]]:
     """The batch's most frequent groups, each with its count and the bar of its times: two queries."""
     records = Record.objects.filter(batch=batch, silenced=False).order_by()
     rows = list(

@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from ..database_clock import database_now
 from ..models import Batch, Status
-from ..outbox.mails import eml
+from ..outbox.mails import eml, preview
 from . import batch_page, words
 from .base import RowsAdmin, framed, time_column
 from .filters import BatchBufferFilter, LevelFilter
@@ -104,8 +104,8 @@ class BatchAdmin(RowsAdmin):
         return [words.subject(batch) for batch in batches], counts, set(), kept
 
     def get_urls(self) -> list[URLPattern]:
-        each = {"mail.html": self.html_view, "mail.txt": self.text_view, "mail.eml": self.eml_view}
-        urls = [*(self.row_url(name, view) for name, view in each.items()), *super().get_urls()]
+        mails = [self.row_url(f"mail.{form}", self.mail_view, form=form) for form in ("html", "txt", "eml")]
+        urls = [*mails, *super().get_urls()]
         # Buttons and actions send mail. In the request's transaction (ATOMIC_REQUESTS) whatever failed later
         # would undo that it was sent, and other writers would wait for the mail server, too.
         for url, alias in product(urls, connections):
@@ -187,30 +187,25 @@ class BatchAdmin(RowsAdmin):
             **batch_page.context(row, timezone.now()),
         }
 
-    def html_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The mail's HTML, for the frame on the page."""
-        mail, problem = batch_page.mail_of(self.visible(request, pk))
-        return framed(mail.html if mail else format_html("<pre>{}</pre>", problem))
-
-    def text_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The mail's subject and text."""
-        mail, problem = batch_page.mail_of(self.visible(request, pk))
-        response = framed(f"{mail.subject}\n\n{mail.text}" if mail else problem)
-        response["Content-Type"] = "text/plain; charset=utf-8"
-        return response
-
-    def eml_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The whole message, for a mail client."""
-        batch = self.visible(request, pk)
-        if not batch_page.has_mail(batch):
-            raise Http404
-        response = HttpResponse(eml(batch), content_type="message/rfc822")
-        response["Content-Disposition"] = f'attachment; filename="maillog-{batch.pk}.eml"'
-        response["X-Content-Type-Options"] = "nosniff"
-        return response
-
-    def visible(self, request: HttpRequest, pk: int) -> Batch:
-        """The batch whose mail the person may read, as it says what records say."""
+    def mail_view(self, request: HttpRequest, pk: int, form: str) -> HttpResponse:
+        """The mail as HTML for the frame on the page, as text, or whole for a mail client."""
         if not (self.has_view_permission(request) and self.may_read(request)):
             raise PermissionDenied(NEEDS_VIEW_RECORD)
-        return get_object_or_404(Batch, pk=pk)
+        batch = get_object_or_404(Batch, pk=pk)
+        if not batch_page.has_mail(batch):
+            raise Http404
+        if form == "eml":
+            headers = {
+                "Content-Disposition": f'attachment; filename="maillog-{pk}.eml"',
+                "X-Content-Type-Options": "nosniff",
+            }
+            return HttpResponse(eml(batch), content_type="message/rfc822", headers=headers)
+        try:
+            mail = preview(batch)
+            text, html = f"{mail.subject}\n\n{mail.text}", mail.html
+        # The project's templates may raise anything, and the reader wants to know what.
+        except Exception as error:
+            said = _("The mail can’t be rendered: %(problem)s")
+            text = said % {"problem": f"{type(error).__name__}: {error}"}
+            html = format_html("<pre>{}</pre>", text)
+        return framed(html) if form == "html" else framed(text, "text/plain; charset=utf-8")
