@@ -14,7 +14,7 @@ from django.db.models import F, Max
 
 from . import buffers, conf
 from .checks import live_handlers
-from .checks.live import distinct_targets, is_buffering
+from .checks.live import distinct_targets, is_buffering, loggers
 from .database_clock import database_now
 from .flush import flush
 from .handlers import BufferingHandler, SMTPHandler
@@ -92,8 +92,7 @@ def _attached(name: str, handler: Any) -> Step:
 
 
 def _loggers_of(handler: Any) -> list[str]:
-    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
-    return [each.name for each in loggers if isinstance(each, logging.Logger) and handler in each.handlers]
+    return [each.name for each in loggers() if handler in each.handlers]
 
 
 def _refused(handler: logging.Handler, record: logging.LogRecord) -> Step | None:

@@ -8,13 +8,13 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Warning
 
-from .live import Found
+from .live import Found, loggers, reached
 
 
 def check_context(item: Found) -> Iterator[CheckMessage]:
     """Levels that have everything mailed, or nothing kept."""
     handler, reported = item.handler, item.handler.report_level
-    levels = dict(_levels(handler))
+    levels = _levels(handler)
     # There is none behind a QueueListener, which passes on what it gets.
     lowest = min(levels.values(), default=logging.NOTSET)
     lets_all_through = handler.level or logging.NOTSET < lowest < logging.WARNING
@@ -55,26 +55,14 @@ def _name(level: int) -> str:
 
 
 def _is_behind_a_queue(handler: Any) -> bool:
-    listeners = (getattr(each, "listener", None) for logger in _loggers() for each in logger.handlers)
+    listeners = (getattr(each, "listener", None) for logger in loggers() for each in logger.handlers)
     return any(handler in getattr(listener, "handlers", ()) for listener in listeners)
 
 
-def _loggers() -> Iterator[logging.Logger]:
-    for logger in (logging.root, *logging.root.manager.loggerDict.values()):
-        if isinstance(logger, logging.Logger):
-            yield logger
-
-
-def _levels(handler: Any) -> Iterator[tuple[str, int]]:
+def _levels(handler: Any) -> dict[str, int]:
     """The loggers that pass records on to the handler, and from which level on."""
-    for logger in _loggers():
-        if not logger.disabled and _reaches(logger, handler):
-            yield logger.name, logger.getEffectiveLevel()
-
-
-def _reaches(logger: logging.Logger | None, handler: Any) -> bool:
-    while logger is not None:
-        if handler in logger.handlers:
-            return True
-        logger = logger.parent if logger.propagate else None
-    return False
+    return {
+        logger.name: logger.getEffectiveLevel()
+        for logger in loggers()
+        if not logger.disabled and any(handler in each.handlers for each in reached(logger))
+    }
