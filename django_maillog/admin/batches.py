@@ -27,7 +27,7 @@ from ..outbox.mails import eml, preview
 from . import batch_page, words
 from .base import RowsAdmin, framed, time_column
 from .filters import BatchBufferFilter, LevelFilter
-from .steps import STEPS, Told
+from .steps import STEPS, Step
 
 NEEDS_VIEW_RECORD = gettext_lazy(
     "A mail says what its records say: reading it takes the permission django_maillog.view_record."
@@ -41,8 +41,9 @@ def _action(name: str) -> Callable[[BatchAdmin, HttpRequest, QuerySet[Batch]], N
 
     @admin.action(permissions=["flush"], description=STEPS[name].label)
     def act(admin: BatchAdmin, request: HttpRequest, batches: QuerySet[Batch]) -> None:
-        admin.take(request, batches, name)
+        admin.take_each(request, batches, STEPS[name])
 
+    act.__name__ = name
     return act
 
 
@@ -80,7 +81,7 @@ class BatchAdmin(RowsAdmin):
     ordering = ("-opened_at",)
     sortable_by = ("opened", "record_count", "group_count")
     list_per_page = 50
-    actions = ("flush_now", "retry_now", "cancel", "send_again")
+    actions = tuple(map(_action, STEPS))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Batch]:
         return super().get_queryset(request).defer("text", "html", "last_error")
@@ -144,27 +145,21 @@ class BatchAdmin(RowsAdmin):
         more = f" +{len(batch.recipients) - 1}" if len(batch.recipients) > 1 else ""
         return format_html('<span title="{}">{}{}</span>', ", ".join(batch.recipients), first, more)
 
-    # The actions: on the page, and in the list
+    # The steps: on the page, and in the list
 
     def press(self, request: HttpRequest, row: Batch, button: str) -> None:
-        self.tell(request, row, button, STEPS[button].take(row, database_now()))
+        self.take(request, row, STEPS[button])
 
-    flush_now = _action("flush")
-    retry_now = _action("retry")
-    cancel = _action("cancel")
-    send_again = _action("again")
-
-    def take(self, request: HttpRequest, queryset: QuerySet[Batch], name: str) -> None:
-        """One step for each chosen batch that it fits; the others are counted."""
+    def take_each(self, request: HttpRequest, queryset: QuerySet[Batch], step: Step) -> None:
+        """Take the step with each chosen batch that it fits; count the others."""
         chosen = list(queryset.defer(None)[: MOST_AT_ONCE + 1])
         if len(chosen) > MOST_AT_ONCE:
             said = _("Choose at most %(number)d batches at once. Nothing was done.")
             self.message_user(request, said % {"number": MOST_AT_ONCE}, messages.ERROR)
             return
-        step = STEPS[name]
         fitting = [batch for batch in chosen if step.fits(batch)]
         for batch in fitting:
-            self.tell(request, batch, name, step.take(batch, database_now()))
+            self.take(request, batch, step)
         if left := len(chosen) - len(fitting):
             said = ngettext(
                 "%(step)s: nothing to do for %(number)d batch in its state.",
@@ -173,10 +168,11 @@ class BatchAdmin(RowsAdmin):
             )
             self.message_user(request, said % {"step": step.label, "number": left}, messages.WARNING)
 
-    def tell(self, request: HttpRequest, batch: Batch, name: str, told: Told) -> None:
-        """The message for the person who did it, and a line in the batch's history for the others."""
+    def take(self, request: HttpRequest, batch: Batch, step: Step) -> None:
+        """Tell the person how it ended, and the others in the batch's history."""
+        told = step.take(batch, database_now())
         self.message_user(request, told.text, told.level)
-        self.log_change(request, batch, f"{STEPS[name].label}: {told.text}")
+        self.log_change(request, batch, f"{step.label}: {told.text}")
 
     # The page of one batch, and its mail
 

@@ -78,6 +78,7 @@ def _silence_action(length: str) -> Callable[[GroupAdmin, HttpRequest, QuerySet[
     def act(admin: GroupAdmin, request: HttpRequest, groups: QuerySet[Group]) -> None:
         admin.silence(request, groups, length, request.POST.get("note", ""))
 
+    act.__name__ = f"silence_{length}"
     return act
 
 
@@ -111,7 +112,7 @@ class GroupAdmin(RowsAdmin):
     # Each row has a chart of 24 bars.
     list_per_page = 25
     action_form = GroupActionForm
-    actions = ("silence_hour", "silence_day", "silence_week", "silence_ever", "end_silence", "mark_resolved")
+    actions = (*map(_silence_action, SILENCES), "end_silence", "mark_resolved")
 
     def has_silence_permission(self, request: HttpRequest) -> bool:
         return self.may(request, "silence_group")
@@ -160,11 +161,6 @@ class GroupAdmin(RowsAdmin):
         else:
             said = _("Nothing was silenced: say for how long, and keep the note short.")
             self.message_user(request, said, messages.ERROR)
-
-    silence_hour = _silence_action("hour")
-    silence_day = _silence_action("day")
-    silence_week = _silence_action("week")
-    silence_ever = _silence_action("ever")
 
     @admin.action(permissions=["silence"], description=gettext_lazy("End silence"))
     def end_silence(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
