@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import wraps
 from typing import Any, ClassVar
 
@@ -50,8 +50,9 @@ class RowsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # can't be subscri
     """An admin of rows that only the pipeline writes: people look, and press buttons if they may."""
 
     page_template: ClassVar[str]
-    # The buttons of the page: the end of the URL, and the permission that it takes.
-    buttons: ClassVar[dict[str, str]] = {}
+    # The ends of the URLs of the page's buttons, and the permission that these and the list's actions take.
+    buttons: ClassVar[Collection[str]] = ()
+    permission: ClassVar[str]
     show_facets = admin.ShowFacets.NEVER
     list_max_show_all = 0
 
@@ -77,10 +78,13 @@ class RowsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # can't be subscri
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
-    def may(self, request: HttpRequest, permission: str) -> bool:
-        """Whether the person has one of this model's own permissions, and may see its rows."""
-        named = f"{self.opts.app_label}.{permission}"
-        return self.has_view_permission(request) and request.user.has_perm(named)
+    def has_act_permission(self, request: HttpRequest) -> bool:
+        """Whether the person may press buttons and take the actions with ``permissions=["act"]``."""
+        return self.has_view_permission(request) and request.user.has_perm(self.permission)
+
+    def may_read(self, request: HttpRequest) -> bool:
+        """Whether the person may see what records say, wherever that is shown."""
+        return request.user.has_perm("django_maillog.view_record")
 
     def page_queryset(self) -> Any:
         """Whole rows for a page of one; the lists load less."""
@@ -109,13 +113,13 @@ class RowsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # can't be subscri
     def button_view(self, request: HttpRequest, pk: int, button: str) -> HttpResponse:
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        if not self.may(request, self.buttons[button]):
+        if not self.has_act_permission(request):
             raise PermissionDenied
         row = self.page_queryset().filter(pk=pk).first()
         if row is None:
             return self.gone(request, pk)
         self.press(request, row, button)
-        return HttpResponseRedirect(self.page_url(row))
+        return HttpResponseRedirect(self.url("change", pk))
 
     def change_view(self, request: HttpRequest, object_id: str, *_args: Any, **_named: Any) -> HttpResponse:
         """The page of one row: a page to read, where Django has a form."""
@@ -142,10 +146,6 @@ class RowsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # can't be subscri
         request.current_app = self.admin_site.name
         return TemplateResponse(request, self.page_template, context)
 
-    def may_read(self, request: HttpRequest) -> bool:
-        """Whether the person may see what records say, wherever that is shown."""
-        return request.user.has_perm(f"{self.opts.app_label}.view_record")
-
     def changelist_view(self, request: HttpRequest, *args: Any, **named: Any) -> HttpResponse:
         """Django ignores an action which the person may not take; we refuse it aloud."""
         if request.method == "POST":
@@ -159,9 +159,6 @@ class RowsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # can't be subscri
         said = _("There is no %(name)s %(key)s: it was deleted, or it never was.")
         self.message_user(request, said % {"name": self.opts.verbose_name, "key": key}, messages.WARNING)
         return HttpResponseRedirect(self.url("changelist"))
-
-    def page_url(self, row: Model) -> str:
-        return self.url("change", row.pk)
 
     def url(self, name: str, *args: object) -> str:
         url_name = f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}"

@@ -39,7 +39,7 @@ MOST_AT_ONCE = 20
 def _action(name: str) -> Callable[[BatchAdmin, HttpRequest, QuerySet[Batch]], None]:
     """The list's action for one of the steps."""
 
-    @admin.action(permissions=["flush"], description=STEPS[name].label)
+    @admin.action(permissions=["act"], description=STEPS[name].label)
     def act(admin: BatchAdmin, request: HttpRequest, batches: QuerySet[Batch]) -> None:
         admin.take_each(request, batches, STEPS[name])
 
@@ -62,7 +62,8 @@ class BatchAdmin(RowsAdmin):
 
     change_list_template = "admin/django_maillog/batches.html"
     page_template = "admin/django_maillog/batch.html"
-    buttons = dict.fromkeys(STEPS, "flush_batch")
+    buttons = tuple(STEPS)
+    permission = "django_maillog.flush_batch"
     list_display = (
         "subject_line",
         "state",
@@ -93,9 +94,6 @@ class BatchAdmin(RowsAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return BatchChangeList
-
-    def has_flush_permission(self, request: HttpRequest) -> bool:
-        return self.may(request, "flush_batch")
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Counts instead of a list of thousands of records; what was not sent is not deleted."""
@@ -179,7 +177,7 @@ class BatchAdmin(RowsAdmin):
     def page_context(self, request: HttpRequest, row: Batch) -> dict[str, Any]:
         fitting = {name: step.label for name, step in STEPS.items() if step.fits(row)}
         return {
-            "buttons": fitting if self.has_flush_permission(request) else {},
+            "buttons": fitting if self.has_act_permission(request) else {},
             **batch_page.context(row, timezone.now()),
         }
 

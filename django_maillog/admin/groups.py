@@ -72,7 +72,7 @@ def _silence_action(length: str) -> Callable[[GroupAdmin, HttpRequest, QuerySet[
     """The list's action that silences for one of the lengths, with the note beside the actions."""
 
     @admin.action(
-        permissions=["silence"],
+        permissions=["act"],
         description=format_lazy(gettext_lazy("Silence {length}"), length=SILENCES[length][0]),
     )
     def act(admin: GroupAdmin, request: HttpRequest, groups: QuerySet[Group]) -> None:
@@ -92,7 +92,8 @@ class GroupAdmin(RowsAdmin):
 
     change_list_template = "admin/django_maillog/list.html"
     page_template = "admin/django_maillog/group.html"
-    buttons = {"silence": "silence_group", "speak": "silence_group", "resolve": "silence_group"}
+    buttons = ("silence", "speak", "resolve")
+    permission = "django_maillog.silence_group"
     list_display = (
         "title_line",
         "level_badge",
@@ -113,9 +114,6 @@ class GroupAdmin(RowsAdmin):
     list_per_page = 25
     action_form = GroupActionForm
     actions = (*map(_silence_action, SILENCES), "end_silence", "mark_resolved")
-
-    def has_silence_permission(self, request: HttpRequest) -> bool:
-        return self.may(request, "silence_group")
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Django's list, with the charts of its rows read at once."""
@@ -162,14 +160,14 @@ class GroupAdmin(RowsAdmin):
             said = _("Nothing was silenced: say for how long, and keep the note short.")
             self.message_user(request, said, messages.ERROR)
 
-    @admin.action(permissions=["silence"], description=gettext_lazy("End silence"))
+    @admin.action(permissions=["act"], description=gettext_lazy("End silence"))
     def end_silence(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
         groups = _with_titles(queryset)
         end_silence(groups)
         said = ngettext("%(what)s is no longer silenced.", "%(what)s are no longer silenced.", len(groups))
         self.tell(request, groups, said)
 
-    @admin.action(permissions=["silence"], description=gettext_lazy("Mark resolved"))
+    @admin.action(permissions=["act"], description=gettext_lazy("Mark resolved"))
     def mark_resolved(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
         groups = _with_titles(queryset)
         resolve(groups, timezone.now())
@@ -216,7 +214,7 @@ class GroupAdmin(RowsAdmin):
         return Group.objects.select_related("sample")
 
     def page_context(self, request: HttpRequest, row: Group) -> dict[str, Any]:
-        may_silence = self.has_silence_permission(request)
+        may_silence = self.has_act_permission(request)
         return {
             "silence_form": SilenceForm(auto_id="maillog-%s") if may_silence else None,
             **group_page.context(row, timezone.now(), may_read=self.may_read(request)),
