@@ -33,7 +33,6 @@ RELEASE_CHARACTERS = 200
 
 
 def get(name: str) -> Any:
-    """The setting's value, or its default."""
     return getattr(settings, name, DEFAULTS[name])
 
 

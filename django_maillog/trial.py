@@ -82,7 +82,6 @@ def _record(level: int) -> logging.LogRecord:
 
 
 def _attached(tried: Found) -> Step:
-    """Which loggers pass records on to the handler."""
     name, handler = tried.name, tried.handler
     level = logging.getLevelName(handler.level) if handler.level else "every level"
     said = f"{type(handler).__name__}, from {level} on"

@@ -91,7 +91,6 @@ class RowsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # can't be subscri
         return self.model._default_manager.all()
 
     def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        """What the page of one row shows."""
         raise NotImplementedError
 
     def press(self, request: HttpRequest, row: Any, button: str) -> None:

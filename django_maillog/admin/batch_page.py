@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from .. import buffers, links
 from ..digest.timebar import Span, spread
+from ..language import formatted
 from ..models import Batch, Group, Outcome, Record, Status
 from . import charts, words
 
@@ -47,7 +48,7 @@ def _facts(batch: Batch, now: datetime) -> Iterable[tuple[str, Any]]:
     """(label, value) of what the timeline doesn't tell."""
     yield _("Buffer"), batch.buffer
     yield _("Highest level"), words.level_badge(batch.level)
-    yield _("Records"), words.number(batch.record_count)
+    yield _("Records"), formatted(batch.record_count)
     if batch.silenced_count:
         yield _("Of silenced problems"), batch.silenced_count
     if batch.lost_count:
@@ -79,7 +80,6 @@ def _timeline(batch: Batch, now: datetime) -> Iterable[tuple[str, SafeString, st
 
 
 def _outcome(outcome: str) -> tuple[str, str]:
-    """(kind, what happened) of one try."""
     known = {
         Outcome.SENT: ("sent", _("Sent")),
         Outcome.UNCONFIRMED: ("retrying", _("Handed over, but not confirmed: it may not have been sent")),

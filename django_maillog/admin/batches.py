@@ -37,7 +37,6 @@ MOST_AT_ONCE = 20
 
 
 def _action(name: str) -> Callable[[BatchAdmin, HttpRequest, QuerySet[Batch]], None]:
-    """The list's action for one of the steps."""
 
     @admin.action(permissions=["act"], description=STEPS[name].label)
     def act(admin: BatchAdmin, request: HttpRequest, batches: QuerySet[Batch]) -> None:

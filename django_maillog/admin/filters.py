@@ -29,8 +29,6 @@ def is_key(value: str) -> bool:
 
 
 class LevelFilter(admin.SimpleListFilter):
-    """By exact level, as the rows hold it; the standard ones only."""
-
     title = gettext_lazy("level")
     parameter_name = "level"
 
@@ -108,8 +106,6 @@ class StateFilter(admin.SimpleListFilter):
 
 
 class TimeFilter(admin.SimpleListFilter):
-    """Records by when they came."""
-
     title = gettext_lazy("time")
     parameter_name = "time"
     hours = {

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from .. import language, moments
 from ..capture.text import has_own_title, shortened
+from ..language import formatted
 from ..models import Batch, Group, Record
 from . import words
 from .charts import chart
@@ -60,8 +61,7 @@ def context(group: Group, now: datetime, *, may_read: bool) -> dict[str, Any]:
 
 
 def _facts(group: Group, now: datetime) -> Iterator[tuple[str, Any]]:
-    """(label, value) of what is known of a group."""
-    yield _("Records"), words.number(group.count)
+    yield _("Records"), formatted(group.count)
     yield _("First seen"), words.when(group.first_seen_at, now)
     yield _("Last seen"), words.when(group.last_seen_at, now)
     if group.first_release:

@@ -21,6 +21,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from ..database_clock import database_now
+from ..language import formatted
 from ..models import Group
 from ..silences import end_silence, resolve, silence
 from . import group_page, words
@@ -39,8 +40,6 @@ SILENCES = {
 
 
 class SilenceForm(forms.Form):
-    """For how long, and why."""
-
     length = forms.ChoiceField(
         label=gettext_lazy("Silence"), choices=[(key, said) for key, (said, _t) in SILENCES.items()]
     )
@@ -132,7 +131,7 @@ class GroupAdmin(RowsAdmin):
 
     @admin.display(description=gettext_lazy("records"), ordering="count")
     def records(self, group: Group) -> str:
-        return words.number(group.count)
+        return formatted(group.count)
 
     @admin.display(description=gettext_lazy("last 24 hours"))
     def last_day(self, group: Group) -> SafeString:

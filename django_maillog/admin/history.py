@@ -33,7 +33,6 @@ def hourly(groups: list[Group], now: datetime) -> dict[int, Counter[datetime]]:
 
 
 def hour_chart(hours: Counter[datetime], level: int, now: datetime) -> SafeString:
-    """The small chart in a row of the list."""
     columns = [
         _column(formats.date_format(moments.local(hour_at), "H:i"), level, hours[hour_at])
         for hour_at in last_hours(now)

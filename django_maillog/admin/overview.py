@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from .. import moments
+from ..language import formatted
 from ..models import Batch, Host, Outcome, Silence, Status, Tally
 from . import charts, words
 from .history import last_hours
@@ -42,8 +43,8 @@ def overview(now: datetime) -> dict[str, Any]:
         "strip": _strip(hours, totals.total()),
         "peak": rate(max(counts.total() for counts in hours.values())),
         "since": since,
-        "levels": [(badge, words.number(number)) for badge, number in levels if number],
-        "pending_count": words.number(pending["records"] or 0),
+        "levels": [(badge, formatted(number)) for badge, number in levels if number],
+        "pending_count": formatted(pending["records"] or 0),
         "oldest_pending_at": pending["oldest"],
         "failed_count": failed.total(),
         "last_sent": sent.only("sent_at", "subject", "buffer").order_by("-sent_at").first(),
@@ -79,7 +80,7 @@ def _strip(hours: dict[datetime, Counter[str]], total: int) -> SafeString:
     label = ngettext(
         "%(number)s record in the last 24 hours", "%(number)s records in the last 24 hours", total
     )
-    return charts.chart(columns, label=label % {"number": words.number(total)}, step=10, height=40)
+    return charts.chart(columns, label=label % {"number": formatted(total)}, step=10, height=40)
 
 
 def _cards(now: datetime) -> list[dict[str, Any]]:
@@ -195,4 +196,4 @@ def _overdue(pending: dict[str, Any], now: datetime) -> list[str]:
         number,
     )
     waited = timesince(since, now, depth=1)
-    return [said % {"time": waited, "number": words.number(number)}]
+    return [said % {"time": waited, "number": formatted(number)}]

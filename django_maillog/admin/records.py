@@ -25,6 +25,7 @@ from django.utils.translation import gettext_lazy
 from .. import moments
 from ..digest.before import Before
 from ..frames import Section, sections
+from ..language import formatted
 from ..models import Record
 from . import words
 from .base import RowsAdmin, framed, time_column
@@ -61,7 +62,7 @@ class RecordAdmin(RowsAdmin):
     )
     search_help_text = format_lazy(
         gettext_lazy("Searches the messages of the newest {number} rows."),
-        number=lazy(words.number, str)(WINDOW),
+        number=lazy(formatted, str)(WINDOW),
     )
     list_select_related = ("group",)
     search_fields = ("message",)
@@ -160,7 +161,6 @@ def folded(traceback: str) -> list[tuple[str, int]]:
 
 
 def _facts(record: Record, details: dict[str, Any], now: Any) -> list[tuple[str, Any]]:
-    """(label, value) of where a record came from."""
     one_moment = record.last_at == record.first_at
     moment = (
         words.when(record.first_at, now) if one_moment else words.span(record.first_at, record.last_at, now)
@@ -169,7 +169,7 @@ def _facts(record: Record, details: dict[str, Any], now: Any) -> list[tuple[str,
     return [
         (_("Time"), moment),
         (_("Logger"), record.logger),
-        (_("Records"), words.number(record.count) if record.count > 1 else ""),
+        (_("Records"), formatted(record.count) if record.count > 1 else ""),
         (_("Where"), record.where),
         (_("Release"), details.get("release")),
         (_("Host"), record.host),

@@ -21,7 +21,6 @@ DEFAULT_SENDER = "root@localhost"
 
 
 def check_target(item: Found) -> Iterator[CheckMessage]:
-    """An SMTPHandler's recipients, mailer and reporter."""
     yield from _check_recipients(item)
     yield from _check_mailer(item)
     yield from _check_reporter(item)

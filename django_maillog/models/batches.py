@@ -26,8 +26,6 @@ class Status(models.TextChoices):
 
 
 class Outcome(models.TextChoices):
-    """How one try to deliver a batch ended."""
-
     SENT = "sent", _("sent")
     RETRY = "retry", _("to be tried again")
     FAILED = "failed", _("failed for good")
@@ -63,7 +61,6 @@ class BatchQuerySet(models.QuerySet["Batch"]):
         return self.filter(status=Status.READY, attempts__gt=0)
 
     def undelivered(self) -> BatchQuerySet:
-        """Every batch that still has to go out: open, ready or being sent."""
         return self.filter(status__in=[Status.OPEN, Status.READY, Status.SENDING])
 
     def finished_before(self, moment: datetime) -> BatchQuerySet:
@@ -140,8 +137,6 @@ class Batch(models.Model):
 
 
 class Attempt(models.Model):
-    """One try to deliver a batch."""
-
     batch = models.ForeignKey(
         Batch, on_delete=models.CASCADE, related_name="attempt_set", verbose_name=_("batch")
     )

@@ -20,8 +20,6 @@ from ..base import MaillogCommand
 
 
 class Command(MaillogCommand):
-    """Parses, prunes, prints."""
-
     interrupted = "Interrupted. What is deleted is deleted."
     help = (
         "Delete sent and cancelled batches with their records; failed ones a year after nobody acted. "

@@ -20,8 +20,6 @@ LONGEST = timedelta(days=30)
 
 
 class Command(MaillogCommand):
-    """Parses, declares or ends silences, prints."""
-
     help = (
         "Silence a buffer, or what matches, for some time: records are counted, not mailed, and the mail "
         "after it says so. Without --for and --end, list the silences that hold."
