@@ -263,8 +263,8 @@ def test_filters_and_search_find_their_rows(admin_client: Client, showcase: Show
 def test_a_search_says_that_it_looks_at_the_newest_rows(
     admin_client: Client, showcase: Showcase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("django_maillog.admin.changelist.WINDOW", 10)
-    monkeypatch.setattr("django_maillog.admin.changelist.MOST_COUNTED", 20)
+    monkeypatch.setattr("django_maillog.admin.records.WINDOW", 10)
+    monkeypatch.setattr("django_maillog.admin.records.MOST_COUNTED", 20)
 
     searched = admin_client.get(f"{BASE}/record/?q=e")
     plain = admin_client.get(f"{BASE}/record/")

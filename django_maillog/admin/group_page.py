@@ -18,7 +18,7 @@ from ..models import Batch, Group, Record
 from . import words
 from .charts import chart
 from .history import DAYS, daily
-from .records import record_context
+from .record_page import record_context
 
 # What the page says of messages and hosts, it says of this many of the newest rows.
 ROWS_READ = 200
@@ -83,9 +83,7 @@ def _messages(records: list[Record]) -> list[tuple[str, int]]:
     """Distinct messages with their counts, the most frequent first."""
     counts: Counter[str] = Counter()
     for record in records:
-        each = record.messages or {shortened(record.message, 200): record.count}
-        for message, number in each.items():
-            counts[message] += number
+        counts.update(record.messages or {shortened(record.message, 200): record.count})
     return _shown(counts)
 
 
@@ -95,8 +93,7 @@ def _values(records: list[Record]) -> list[tuple[str, int]]:
     for record in records:
         title = str((record.details or {}).get("title", ""))
         own = {title: record.count} if has_own_title(title, record.message) else {}
-        for text, number in (record.titles or own).items():
-            counts[text] += number
+        counts.update(record.titles or own)
     return _shown(counts) if len(counts) > 1 else []
 
 

@@ -9,8 +9,7 @@ from django.apps import apps
 from django.core.checks import CheckMessage
 
 from .attached import check_attached
-from .buffering import check_buffer
-from .context import check_context
+from .buffering import check_buffer, check_context
 from .databases import check_databases, check_routers
 from .live import distinct_targets, is_buffering, live_handlers
 from .settings import check_settings
