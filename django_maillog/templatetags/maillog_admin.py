@@ -15,13 +15,8 @@ register = template.Library()
 @register.inclusion_tag("admin/django_maillog/includes/overview.html", takes_context=True)
 def maillog_overview(context: template.Context) -> dict[str, Any]:
     """The overview, for those who may see batches."""
-    user = getattr(context.get("request"), "user", None)
-    if user is None or not user.has_perm("django_maillog.view_batch"):
+    user, now = context["user"], timezone.now()
+    if not user.has_perm("django_maillog.view_batch"):
         return {}
-    now = timezone.now()
-    return {
-        "overview": overview(now),
-        "now": now,
-        "may_flush": user.has_perm("django_maillog.flush_batch"),
-        "csrf_token": context.get("csrf_token"),
-    }
+    may_flush = user.has_perm("django_maillog.flush_batch")
+    return {"overview": overview(now), "now": now, "may_flush": may_flush}
