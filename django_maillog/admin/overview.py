@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -144,56 +145,51 @@ def _failed() -> Counter[str]:
     )
 
 
-def _failures(failed: Counter[str]) -> list[str]:
-    return [
-        ngettext("%(number)d batch failed: %(error)s", "%(number)d batches failed: %(error)s", number)
-        % {"number": number, "error": error or _("no reason was given")}
-        for error, number in failed.most_common(ERRORS_SHOWN)
-    ]
+def _failures(failed: Counter[str]) -> Iterator[str]:
+    for error, number in failed.most_common(ERRORS_SHOWN):
+        said = ngettext("%(number)d batch failed: %(error)s", "%(number)d batches failed: %(error)s", number)
+        yield said % {"number": number, "error": error or _("no reason was given")}
 
 
-def _unconfirmed(since: datetime) -> list[str]:
+def _unconfirmed(since: datetime) -> Iterator[str]:
     """What a mail backend took and said that it had not sent: nobody tries it again."""
     recent = Batch.objects.filter(status=Status.SENT, sent_at__gte=since)
     number = recent.filter(attempt_set__outcome=Outcome.UNCONFIRMED).count()
     if not number:
-        return []
+        return
     said = ngettext(
         "%(number)d mail of the last 24 hours may not have been sent: its backend said that it sent 0.",
         "%(number)d mails of the last 24 hours may not have been sent: their backend said that it sent 0.",
         number,
     )
-    return [said % {"number": number}]
+    yield said % {"number": number}
 
 
-def _silences(now: datetime) -> list[str]:
-    """What is silenced for some time, so that nobody wonders where the mails are."""
-    return [
-        _("%(what)s is silenced until %(time)s. %(note)s")
-        % {"what": silence, "time": words.clock(silence.ends_at, now), "note": silence.note}
-        for silence in Silence.objects.active(now)
-    ]
-
-
-def _silent_hosts(now: datetime) -> list[str]:
-    """Hosts that may be down, or have lost their worker; what waits there, nobody can know."""
-    return [
-        _("%(host)s has not imported for %(time)s. If it is no more: manage.py flush_maillogs --forget-host")
-        % {"host": host.name, "time": timesince(host.imported_at, now, depth=1)}
-        for host in Host.objects.silent(now).order_by("name")[:HOSTS_SHOWN]
-    ]
-
-
-def _overdue(pending: dict[str, Any], now: datetime) -> list[str]:
+def _overdue(pending: dict[str, Any], now: datetime) -> Iterator[str]:
     since, number = pending["late_since"], pending["late_records"] or 0
-    if since is None or now - since < OVERDUE_AFTER:
-        return []
-    said = ngettext(
-        "Nothing was flushed for %(time)s although %(number)s record is due: "
-        "does any process's worker run, or flush_maillogs?",
-        "Nothing was flushed for %(time)s although %(number)s records are due: "
-        "does any process's worker run, or flush_maillogs?",
-        number,
+    if since and now - since >= OVERDUE_AFTER:
+        said = ngettext(
+            "Nothing was flushed for %(time)s although %(number)s record is due: "
+            "does any process's worker run, or flush_maillogs?",
+            "Nothing was flushed for %(time)s although %(number)s records are due: "
+            "does any process's worker run, or flush_maillogs?",
+            number,
+        )
+        yield said % {"time": timesince(since, now, depth=1), "number": formatted(number)}
+
+
+def _silent_hosts(now: datetime) -> Iterator[str]:
+    """Hosts that may be down, or have lost their worker; what waits there, nobody can know."""
+    said = _(
+        "%(host)s has not imported for %(time)s. If it is no more: manage.py flush_maillogs --forget-host"
     )
-    waited = timesince(since, now, depth=1)
-    return [said % {"time": waited, "number": formatted(number)}]
+    for host in Host.objects.silent(now).order_by("name")[:HOSTS_SHOWN]:
+        yield said % {"host": host.name, "time": timesince(host.imported_at, now, depth=1)}
+
+
+def _silences(now: datetime) -> Iterator[str]:
+    """What is silenced for some time, so that nobody wonders where the mails are."""
+    said = _("%(what)s is silenced until %(time)s. %(note)s")
+    for silence in Silence.objects.active(now):
+        time = words.clock(silence.ends_at, now)
+        yield said % {"what": silence, "time": time, "note": silence.note}
