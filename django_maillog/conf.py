@@ -33,7 +33,6 @@ RELEASE_CHARACTERS = 200
 
 
 def get(name: str) -> Any:
-    """The setting's value, or its default."""
     return getattr(settings, name, DEFAULTS[name])
 
 
@@ -44,9 +43,7 @@ def project() -> str:
         module = os.environ.get(ENVIRONMENT_VARIABLE, "") or getattr(settings, "ROOT_URLCONF", "")
         return str(module or "project")[:PROJECT_CHARACTERS]
     if not isinstance(value, str) or not value.strip() or len(value) > PROJECT_CHARACTERS:
-        raise ImproperlyConfigured(
-            f"MAILLOG_PROJECT must be a name of up to {PROJECT_CHARACTERS} characters, not {value!r}."
-        )
+        raise _wrong("MAILLOG_PROJECT", f"a name of up to {PROJECT_CHARACTERS} characters")
     return value
 
 
@@ -57,7 +54,7 @@ def spool_dir() -> Path | None:
         return None
     if not isinstance(value, (str, os.PathLike)) or not os.path.isabs(value):
         # A relative path is another folder in each process, and nobody expands "~" here.
-        raise ImproperlyConfigured(f'MAILLOG_SPOOL_DIR must be an absolute path, without "~", not {value!r}.')
+        raise _wrong("MAILLOG_SPOOL_DIR", 'an absolute path, without "~"')
     return Path(os.fsdecode(value))
 
 
@@ -68,7 +65,7 @@ def spool_group() -> int | None:
         return None
     found = _group_id(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else None
     if found is None:
-        raise ImproperlyConfigured(f"MAILLOG_SPOOL_GROUP must be a group of this host, not {value!r}.")
+        raise _wrong("MAILLOG_SPOOL_GROUP", "a group of this host")
     if get("MAILLOG_SPOOL_DIR") is None:
         raise ImproperlyConfigured(
             f"MAILLOG_SPOOL_GROUP = {value!r} needs MAILLOG_SPOOL_DIR: the default folder is one user's own."
@@ -100,9 +97,7 @@ def site_url() -> str:
     """Where the admin is reached from outside, without a trailing slash; empty if unknown."""
     value = get("MAILLOG_SITE_URL") or ""
     if not isinstance(value, str) or (value and not re.match(r"https?://[^/\s]+", value)):
-        raise ImproperlyConfigured(
-            f'MAILLOG_SITE_URL must be a URL such as "https://example.com", not {value!r}.'
-        )
+        raise _wrong("MAILLOG_SITE_URL", 'a URL such as "https://example.com"')
     return value.rstrip("/")
 
 
@@ -115,7 +110,7 @@ def personal_data() -> bool:
     """Whether user, IP address, parameters and headers of requests are stored and mailed."""
     value = get("MAILLOG_PERSONAL_DATA")
     if not isinstance(value, bool):
-        raise ImproperlyConfigured(f"MAILLOG_PERSONAL_DATA must be True or False, not {value!r}.")
+        raise _wrong("MAILLOG_PERSONAL_DATA", "True or False")
     return value
 
 
@@ -190,17 +185,21 @@ def tested() -> bool:
     return _tested
 
 
+def _wrong(name: str, wanted: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(f"{name} must be {wanted}, not {get(name)!r}.")
+
+
 def _number(name: str) -> float:
     value = get(name)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        raise ImproperlyConfigured(f"{name} must be a positive number, not {value!r}.")
+        raise _wrong(name, "a positive number")
     return value
 
 
 def _choice(name: str, choices: tuple[str, ...]) -> str:
     value = get(name)
     if value not in choices:
-        raise ImproperlyConfigured(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}.")
+        raise _wrong(name, f"one of {', '.join(map(repr, choices))}")
     return str(value)
 
 

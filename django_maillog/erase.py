@@ -6,11 +6,10 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from django.db import router
 from django.db.models import Model, Q, QuerySet
 
 from .models import Batch, Group, Record, Status
-from .transactions import step_aside, writing
+from .transactions import step_aside, write_alias, writing
 
 CHUNK = 250
 STEP_ASIDE_SECONDS = 0.02
@@ -26,6 +25,7 @@ RECORD: dict[str, Any] = {
     "html": "",
 }
 GROUP = {"title": ERASED}
+SUBJECT = {"subject": ERASED}
 MAIL = {"text": "", "html": ""}
 Row = TypeVar("Row", bound=Model)
 Progress = Callable[[int], object]
@@ -33,39 +33,36 @@ Progress = Callable[[int], object]
 
 def erase_user(user: str, *, progress: Progress) -> int:
     """Erase the records of requests by a user, given by key or by name, and the mails that show them."""
-    alias = router.db_for_write(Record)
     known = Q(request__user=user) | Q(request__user__startswith=f"{user} ")
     known |= Q(request__user__endswith=f" {user}")
     shown: set[str] = set()
     erased = 0
-    for records in _pages(Record.objects.using(alias).filter(known).only("batch_id", "request")):
+    for records in _pages(Record.objects.filter(known).only("request")):
         shown |= {str(record.request["user"]) for record in records if record.request}
-        erased += _erase(records, RECORD, alias, progress)
-    return erased + sum(_erase_mails(text, alias, progress) for text in shown)
+        erased += _erase(records, RECORD, progress)
+    return erased + sum(_erase_mails(text, progress) for text in shown)
 
 
 def erase_text(text: str, *, progress: Progress) -> int:
     """Erase the records, titles and mails that contain a text, such as an address, in any case."""
-    alias = router.db_for_write(Record)
     erased = 0
-    for records in _pages(Record.objects.using(alias).only("batch_id", *RECORD)):
-        erased += _erase(_containing(text, records, RECORD), RECORD, alias, progress)
-    for groups in _pages(Group.objects.using(alias).only(*GROUP)):
-        erased += _erase(_containing(text, groups, GROUP), GROUP, alias, progress)
-    return erased + _erase_mails(text, alias, progress)
+    for records in _pages(Record.objects.only(*RECORD)):
+        erased += _erase(_containing(text, records, RECORD), RECORD, progress)
+    for groups in _pages(Group.objects.only(*GROUP)):
+        erased += _erase(_containing(text, groups, GROUP), GROUP, progress)
+    return erased + _erase_mails(text, progress)
 
 
-def _erase_mails(text: str, alias: str, progress: Progress) -> int:
+def _erase_mails(text: str, progress: Progress) -> int:
     """Erase the mails that contain a text. One that is still to be sent is made again, of what is left."""
     erased = 0
-    for batches in _pages(Batch.objects.using(alias).only("subject", "status", "record_count", *MAIL)):
+    for batches in _pages(Batch.objects.only(*SUBJECT, "status", "record_count", *MAIL)):
         found = _containing(text, batches, MAIL)
-        erased += _erase(found, MAIL, alias, progress)
-        subjects = _containing(text, batches, {"subject": ERASED})
-        erased += _erase(subjects, {"subject": ERASED}, alias, progress)
+        erased += _erase(found, MAIL, progress)
+        erased += _erase(_containing(text, batches, SUBJECT), SUBJECT, progress)
         # A copy that is to be sent again has no records to be made of.
         copies = [batch for batch in found if batch.status == Status.READY and not batch.record_count]
-        _erase(copies, {"status": Status.CANCELLED}, alias, progress)
+        _erase(copies, {"status": Status.CANCELLED}, progress)
     return erased
 
 
@@ -88,11 +85,12 @@ def _said(row: Model, fields: dict[str, Any]) -> str:
     )
 
 
-def _erase(rows: list[Row], left: dict[str, Any], alias: str, progress: Progress) -> int:
+def _erase(rows: list[Row], left: dict[str, Any], progress: Progress) -> int:
     if not rows:
         return 0
+    alias = write_alias()
     with writing(alias):
-        type(rows[0])._default_manager.using(alias).filter(pk__in=[row.pk for row in rows]).update(**left)
+        type(rows[0])._default_manager.filter(pk__in=[row.pk for row in rows]).update(**left)
     progress(len(rows))
     step_aside(alias, STEP_ASIDE_SECONDS)
     return len(rows)

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error
-from django.db.models import F, Min, Q
+from django.db.models import Aggregate, Max, Min, Q, QuerySet
 from django.db.models.functions import Coalesce
 
 from .database_clock import database_now
@@ -49,12 +49,12 @@ class Health:
     def level(self) -> Level:
         return max((level for level, _reason in self.reasons), default=Level.OK)
 
-    def add(self, level: Level, reason: str) -> None:
-        self.reasons.append((level, reason))
-
     def as_dict(self) -> dict[str, Any]:
         reasons = [{"level": level.name, "reason": reason} for level, reason in self.reasons]
         return {"status": self.level.name, "reasons": reasons, **self.figures}
+
+    def add(self, level: Level, reason: str) -> None:
+        self.reasons.append((level, reason))
 
 
 def check(max_age: float = MAX_AGE_SECONDS) -> Health:
@@ -81,20 +81,20 @@ def _look_at_mails(health: Health, now: datetime, max_age: timedelta) -> None:
         Q(status=Status.OPEN, due_at__lte=now, record_count__gt=0)
         | Q(status=Status.READY, attempts=0, next_attempt_at__lte=now)
     )
-    due_at = late.aggregate(moment=Min(Coalesce(F("next_attempt_at"), F("due_at"))))["moment"]
     failing = Attempt.objects.filter(batch__in=Batch.objects.waiting())
-    failing_at = failing.aggregate(moment=Min("tried_at"))["moment"]
     expired = Batch.objects.filter(status=Status.SENDING, claimed_until__lte=now)
-    expired_at = expired.aggregate(moment=Min("claimed_until"))["moment"]
     unconfirmed = Attempt.objects.filter(outcome=Outcome.UNCONFIRMED, tried_at__gt=now - UNCONFIRMED_FOR)
-    last = Batch.objects.filter(status=Status.SENT, sent_at__isnull=False).order_by("-sent_at").first()
+
+    def age(rows: QuerySet[Any], when: Aggregate) -> int | None:
+        return _age(rows.aggregate(moment=when)["moment"], now)
+
     figures: dict[str, Any] = {
-        "oldest_due_seconds": _age(due_at, now),
-        "delivery_failing_seconds": _age(failing_at, now),
-        "claim_expired_seconds": _age(expired_at, now),
+        "oldest_due_seconds": age(late, Min(Coalesce("next_attempt_at", "due_at"))),
+        "delivery_failing_seconds": age(failing, Min("tried_at")),
+        "claim_expired_seconds": age(expired, Min("claimed_until")),
         "failed": Batch.objects.filter(status=Status.FAILED).count(),
         "unconfirmed": unconfirmed.count(),
-        "last_sent_seconds": _age(last.sent_at if last else None, now),
+        "last_sent_seconds": age(Batch.objects.filter(status=Status.SENT), Max("sent_at")),
     }
     health.figures |= figures
     if figures["failed"]:

@@ -27,7 +27,6 @@ def in_project_language(make: Callable[P, R]) -> Callable[P, R]:
     def made(*args: P.args, **kwargs: P.kwargs) -> R:
         with ExitStack() as language:
             if _is_ready():
-                # Django's own catalogues went with a release that was deployed away.
                 with suppress(OSError):
                     language.enter_context(translation.override(settings.LANGUAGE_CODE))
             return make(*args, **kwargs)
@@ -41,25 +40,17 @@ def gettext_noop(message: str) -> str:
 
 
 def gettext(message: str) -> str:
-    if _is_ready():
-        with suppress(OSError):
-            return translation.gettext(message)
-    return message
+    return _said(message, translation.gettext, message)
 
 
 def pgettext(context: str, message: str) -> str:
-    if _is_ready():
-        with suppress(OSError):
-            return translation.pgettext(context, message)
-    return message
+    return _said(message, translation.pgettext, context, message)
 
 
 def ngettext(singular: str, plural: str, number: int) -> str:
     """A message in the form for a number, which is its ``%(number)s``."""
-    said = singular if number == 1 else plural
-    if _is_ready():
-        with suppress(OSError):
-            said = translation.ngettext(singular, plural, number)
+    english = singular if number == 1 else plural
+    said = _said(english, translation.ngettext, singular, plural, number)
     return said % {"number": formatted(number)}
 
 
@@ -80,6 +71,14 @@ def code() -> str:
     """The code, for HTML, of the language that texts really are in."""
     # Translators: the code of your language, as "de".
     return pgettext("language code", "en")
+
+
+def _said(english: str, translate: Callable[..., str], *message: object) -> str:
+    # OSError: Django's own catalogues went with a release that was deployed away.
+    if _is_ready():
+        with suppress(OSError):
+            return translate(*message)
+    return english
 
 
 def _is_ready() -> bool:

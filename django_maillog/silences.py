@@ -12,33 +12,30 @@ from .outbox.groups import update_groups
 from .spool import silenced
 
 
-def silence(groups: Iterable[Group], *, until: datetime | None, by: str, note: str, now: datetime) -> int:
+def silence(groups: Iterable[Group], *, until: datetime | None, by: str, note: str, now: datetime) -> None:
     """Count these groups from now on without mailing them, until a time, or for ever (None)."""
-    return update_groups(
-        _keys(groups), silenced_at=now, silenced_until=until, silenced_by=by[:150], silence_note=note[:255]
-    )
+    keys = [group.pk for group in groups]
+    by, note = by[:150], note[:255]
+    update_groups(keys, silenced_at=now, silenced_until=until, silenced_by=by, silence_note=note)
 
 
-def end_silence(groups: Iterable[Group]) -> int:
+def end_silence(groups: Iterable[Group]) -> None:
     """Mail these groups again."""
-    return update_groups(
-        _keys(groups), silenced_at=None, silenced_until=None, silenced_by="", silence_note=""
-    )
+    keys = [group.pk for group in groups]
+    update_groups(keys, silenced_at=None, silenced_until=None, silenced_by="", silence_note="")
 
 
-def resolve(groups: Iterable[Group], now: datetime) -> int:
+def resolve(groups: Iterable[Group], now: datetime) -> None:
     """Mark these groups as repaired: their next record counts as a regression."""
-    return update_groups(_keys(groups), resolved_at=now)
+    update_groups([group.pk for group in groups], resolved_at=now)
 
 
-def declare(buffer: str, match: str, *, starts_at: datetime, ends_at: datetime, note: str) -> Silence:
+def declare(buffer: str, match: str, *, starts_at: datetime, ends_at: datetime, note: str) -> None:
     """Count what comes between two times in a buffer (``""``: in all) and matches, without mailing it."""
     facts = {"buffer": buffer[:200], "match": match[:200], "note": note[:255]}
-    made: Silence = Silence.objects.create(
-        **charset.storable_row(Silence, facts), starts_at=starts_at, ends_at=ends_at
-    )
+    facts = charset.storable_row(Silence, facts)
+    Silence.objects.create(**facts, starts_at=starts_at, ends_at=ends_at)
     publish(starts_at)
-    return made
 
 
 def end(buffer: str, match: str, now: datetime) -> bool:
@@ -53,7 +50,3 @@ def publish(now: datetime) -> None:
     silences = [plain(each) for each in Silence.objects.active(now)]
     if silences != silenced.read():
         silenced.write(silences)
-
-
-def _keys(groups: Iterable[Group]) -> list[int]:
-    return [group.pk for group in groups]

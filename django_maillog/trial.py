@@ -14,7 +14,7 @@ from django.db.models import F, Max
 
 from . import buffers, conf
 from .checks import live_handlers
-from .checks.live import distinct_targets, is_buffering
+from .checks.live import Found, distinct_targets, is_buffering, loggers
 from .database_clock import database_now
 from .flush import flush
 from .handlers import BufferingHandler, SMTPHandler
@@ -41,31 +41,34 @@ class MaillogTestError(Exception):
     """What the test mail is about."""
 
 
-def tried_handlers() -> dict[str, Any]:
+def tried_handlers() -> dict[str, Found]:
     """The handlers that mail, by name: each BufferingHandler, and SMTPHandlers that get records otherwise."""
     found = live_handlers()
-    buffering = {item.name: item.handler for item in found if is_buffering(item.handler)}
-    targets = [handler._target for handler in buffering.values()]
+    buffering = {item.name: item for item in found if is_buffering(item.handler)}
+    targets = [item.handler._target for item in buffering.values()]
     return buffering | {
-        item.name: item.handler
+        item.name: item
         for item in distinct_targets(found)
         if _loggers_of(item.handler) or (item.is_passed_to and item.handler not in targets)
     }
 
 
-def try_out(name: str, handler: Any) -> Iterator[Step]:
+def try_out(tried: Found) -> Iterator[Step]:
     """Log one test error to a handler, and mail it alone; each step as soon as it is taken.
 
     Nothing of what waits in the handler's own buffer is mailed: the record goes to one named after it, which
     has the same target, rules and filters. A test mail that can't be sent is cancelled; one whose database
     is away comes when that is back.
     """
+    handler = tried.handler
     record = _record(handler.level)
-    yield _attached(name, handler)
+    yield _attached(tried)
     if refused := _refused(handler, record):
         yield refused
-        return
-    yield from _mail_at_once(handler, record) if isinstance(handler, SMTPHandler) else _mail(handler, record)
+    elif isinstance(handler, SMTPHandler):
+        yield from _mail_at_once(handler, record)
+    else:
+        yield from _mail(handler, record)
 
 
 def _record(level: int) -> logging.LogRecord:
@@ -78,22 +81,20 @@ def _record(level: int) -> logging.LogRecord:
     return logging.LogRecord("test_maillog", level, __file__, 0, TEXT, (), error, "try_out")
 
 
-def _attached(name: str, handler: Any) -> Step:
-    """Which loggers pass records on to the handler."""
-    names = _loggers_of(handler)
+def _attached(tried: Found) -> Step:
+    name, handler = tried.name, tried.handler
     level = logging.getLevelName(handler.level) if handler.level else "every level"
-    if names:
-        return Step("handler", True, f"{type(handler).__name__}, from {level} on, of {', '.join(names)}")
-    if any(item.handler is handler and item.is_passed_to for item in live_handlers()):
-        return Step("handler", True, f"{type(handler).__name__}, from {level} on, behind another handler")
-    return Step(
-        "handler", False, f'no logger has it: add "{name}" to the "handlers" of "root" or another logger'
-    )
+    said = f"{type(handler).__name__}, from {level} on"
+    if names := _loggers_of(handler):
+        return Step("handler", True, f"{said}, of {', '.join(names)}")
+    if tried.is_passed_to:
+        return Step("handler", True, f"{said}, behind another handler")
+    hint = f'no logger has it: add "{name}" to the "handlers" of "root" or another logger'
+    return Step("handler", False, hint)
 
 
 def _loggers_of(handler: Any) -> list[str]:
-    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
-    return [each.name for each in loggers if isinstance(each, logging.Logger) and handler in each.handlers]
+    return [each.name for each in loggers() if handler in each.handlers]
 
 
 def _refused(handler: logging.Handler, record: logging.LogRecord) -> Step | None:
@@ -108,8 +109,12 @@ def _refused(handler: logging.Handler, record: logging.LogRecord) -> Step | None
 
 def _mail_at_once(handler: SMTPHandler, record: logging.LogRecord) -> Iterator[Step]:
     errors: list[str] = []
+
+    def note(record: logging.LogRecord) -> None:
+        errors.append(_told(sys.exception()))
+
     alone = copy.copy(handler)
-    alone.handleError = lambda record: errors.append(_last_error())  # type: ignore[method-assign]
+    alone.handleError = note  # type: ignore[method-assign]
     yield _addressee(handler)
     alone.emit(record)
     yield Step("sent", not errors, "; ".join(errors) or f"taken by {_mailer(handler)}")
@@ -129,9 +134,9 @@ def _mail(handler: BufferingHandler, record: logging.LogRecord) -> Iterator[Step
         for batch in Batch.objects.undelivered().filter(buffer=alone.buffer).defer("text", "html"):
             cancel(batch, database_now())
     except Error as error:
-        yield Step("database", False, f"{type(error).__name__}: {error} (if tables are missing: migrate)")
+        yield Step("database", False, f"{_told(error)} (if tables are missing: migrate)")
     except Exception as error:  # another segment that can't be imported, which flush_maillogs names
-        yield Step("imported", False, f"{type(error).__name__}: {error} (see: manage.py flush_maillogs)")
+        yield Step("imported", False, f"{_told(error)} (see: manage.py flush_maillogs)")
 
 
 def _newest(buffer: str) -> int:
@@ -172,7 +177,7 @@ def _addressee(handler: Any) -> Step:
         target = handler.target if isinstance(handler, BufferingHandler) else handler
         recipients, sender, _using = buffers.addressee(target)
     except Exception as error:  # the project's own code, or a mistake in its settings
-        return Step("to", False, f"{type(error).__name__}: {error}")
+        return Step("to", False, _told(error))
     if not recipients:
         return Step("to", False, 'nobody: set ADMINS = ["ada@example.com"], or toaddrs of the SMTPHandler')
     return Step("to", True, f"{', '.join(recipients)} from {sender}")
@@ -183,7 +188,7 @@ def _mailer(target: Any) -> str:
     try:
         backend = target.get_connection()
     except Exception as error:  # as above
-        return f"{type(error).__name__}: {error}"
+        return _told(error)
     facts = vars(backend)
     server = f" at {facts['host']}:{facts.get('port', '')}" if facts.get("host") else ""
     return f"{type(backend).__module__}.{type(backend).__qualname__}{server}"
@@ -197,9 +202,8 @@ def _who_delivers() -> str:
     return "each process mails what its rules say"
 
 
-def _last_error() -> str:
-    kind, error, _traceback = sys.exc_info()
-    return f"{kind.__name__ if kind else 'failed'}: {error}"
+def _told(error: BaseException | None) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _folder() -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from django_maillog.admin import charts, words
-from django_maillog.admin.records import folded
+from django_maillog.admin.record_page import folded
 from django_maillog.digest.timebar import spread
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

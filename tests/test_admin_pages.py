@@ -81,10 +81,10 @@ def test_an_attempt_whose_end_is_not_known_is_told(
 def test_mails_that_no_backend_confirmed_are_warned_of(showcase: Showcase) -> None:
     now = timezone.now()
     batch = Batch.objects.filter(status=Status.SENT).latest("sent_at")
-    before = overview(now).warnings
+    before = overview(now)["warnings"]
     Attempt.objects.filter(batch=batch).update(outcome=Outcome.UNCONFIRMED)
 
-    (warning,) = set(overview(now).warnings) - set(before)
+    (warning,) = set(overview(now)["warnings"]) - set(before)
 
     assert warning.startswith("1 mail of the last 24 hours may not have been sent")
 
@@ -263,9 +263,8 @@ def test_filters_and_search_find_their_rows(admin_client: Client, showcase: Show
 def test_a_search_says_that_it_looks_at_the_newest_rows(
     admin_client: Client, showcase: Showcase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("django_maillog.admin.changelist.WINDOW", 10)
-    monkeypatch.setattr("django_maillog.admin.base.MOST_COUNTED", 20)
-    monkeypatch.setattr("django_maillog.admin.changelist.MOST_COUNTED", 20)
+    monkeypatch.setattr("django_maillog.admin.records.WINDOW", 10)
+    monkeypatch.setattr("django_maillog.admin.records.MOST_COUNTED", 20)
 
     searched = admin_client.get(f"{BASE}/record/?q=e")
     plain = admin_client.get(f"{BASE}/record/")

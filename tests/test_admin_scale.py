@@ -26,9 +26,8 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def _windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """As small beside these rows as the real ones are beside a million."""
-    monkeypatch.setattr("django_maillog.admin.changelist.WINDOW", 200)
-    monkeypatch.setattr("django_maillog.admin.base.MOST_COUNTED", 300)
-    monkeypatch.setattr("django_maillog.admin.changelist.MOST_COUNTED", 300)
+    monkeypatch.setattr("django_maillog.admin.records.WINDOW", 200)
+    monkeypatch.setattr("django_maillog.admin.records.MOST_COUNTED", 300)
 
 
 def populate(now: datetime, groups: int, batches: int, records: int) -> None:

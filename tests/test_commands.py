@@ -411,3 +411,11 @@ def test_each_command_says_in_one_sentence_that_the_database_is_away(
     assert done.returncode == 1
     assert done.stderr.startswith("CommandError: The database can't be used: ")
     assert "Traceback" not in done.stderr
+
+
+def test_a_database_that_is_away_is_told_of_where_the_spool_is_nowhere_too(empty_site: Site) -> None:
+    env = {"DATABASE_URL": "sqlite:////nowhere/db.sqlite3", "MAILLOG_SPOOL_DIR": "relative"}
+
+    done = empty_site.manage("flush_maillogs", env=env, check=False)
+
+    assert done.stderr.startswith("CommandError: The database can't be used: ")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property, wraps
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from collections.abc import Callable, Collection
+from functools import wraps
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.core.paginator import Paginator
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -21,30 +20,20 @@ from django.utils.translation import gettext_lazy
 from ..digest.excerpts import visible
 from . import words
 
-M = TypeVar("M", bound=Model)
-Response = HttpResponse | TemplateResponse
-
-# Nobody leafs further than this through a list.
-MOST_COUNTED = 10_000
-# A search or a filter without an index of its own reads no more records than this, the newest ones.
-WINDOW = 20_000
 # What Django's own filters and date hierarchy put into addresses.
 COMPARISONS = {"", "exact", "isnull", "gte", "lt", "year", "month", "day"}
-
+# What Django's row of buttons asks for, which some themes show outside of the blocks.
 NO_FORM = (
     *("save_as", "save_on_top", "has_file_field", "has_editable_inline_admin_formsets"),
     *("has_add_permission", "has_change_permission", "has_delete_permission"),
 )
-
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin
-else:
-
-    class ModelAdmin(admin.ModelAdmin):
-        """Django's class, which can't be subscripted at run time."""
-
-        def __class_getitem__(cls, item):
-            return cls
+FRAMED = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+    "frame-ancestors 'self'; sandbox",
+    "X-Frame-Options": "SAMEORIGIN",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
 
 
 def time_column(field: str, said: Any) -> Callable[[Any, Model], SafeString]:
@@ -57,12 +46,13 @@ def time_column(field: str, said: Any) -> Callable[[Any, Model], SafeString]:
     return column
 
 
-class RowsAdmin(ModelAdmin[M]):
+class RowsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # can't be subscripted at run time
     """An admin of rows that only the pipeline writes: people look, and press buttons if they may."""
 
     page_template: ClassVar[str]
-    # The buttons of the page: the end of the URL, and the permission that it takes.
-    buttons: ClassVar[dict[str, str]] = {}
+    # The ends of the URLs of the page's buttons, and the permission that these and the list's actions take.
+    buttons: ClassVar[Collection[str]] = ()
+    permission: ClassVar[str]
     show_facets = admin.ShowFacets.NEVER
     list_max_show_all = 0
 
@@ -88,37 +78,33 @@ class RowsAdmin(ModelAdmin[M]):
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
-    def may(self, request: HttpRequest, permission: str) -> bool:
-        """Whether the person has one of this model's own permissions, and may see its rows."""
-        named = f"{self.opts.app_label}.{permission}"
-        return self.has_view_permission(request) and request.user.has_perm(named)
+    def has_act_permission(self, request: HttpRequest) -> bool:
+        """Whether the person may press buttons and take the actions with ``permissions=["act"]``."""
+        return self.has_view_permission(request) and request.user.has_perm(self.permission)
 
-    def page_queryset(self) -> QuerySet[M]:
+    def may_read(self, request: HttpRequest) -> bool:
+        """Whether the person may see what records say, wherever that is shown."""
+        return request.user.has_perm("django_maillog.view_record")
+
+    def page_queryset(self) -> Any:
         """Whole rows for a page of one; the lists load less."""
         return self.model._default_manager.all()
 
-    if TYPE_CHECKING:
+    def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        raise NotImplementedError
 
-        def page_context(self, request: HttpRequest, row: M) -> dict[str, Any]:
-            """What the page of one row shows."""
-            raise NotImplementedError
-
-        def press(self, request: HttpRequest, row: M, button: str) -> None:
-            """Do what a button of the page says, and tell the person; only where there are ``buttons``."""
-            raise NotImplementedError
+    def press(self, request: HttpRequest, row: Any, button: str) -> None:
+        """Do what a button of the page says, and tell the person; only where there are ``buttons``."""
+        raise NotImplementedError
 
     def get_urls(self) -> list[URLPattern]:
-        urls = [*(self.button_url(button) for button in self.buttons), *super().get_urls()]
+        buttons = [self.row_url(name, self.button_view, button=name) for name in self.buttons]
+        urls = [*buttons, *super().get_urls()]
         for url in urls:
             url.callback = shows_invisible(url.callback)
         return urls
 
-    def button_url(self, button: str) -> URLPattern:
-        return self.row_url(button, self.button_view, {"button": button})
-
-    def row_url(
-        self, name: str, view: Callable[..., Any], arguments: dict[str, Any] | None = None
-    ) -> URLPattern:
+    def row_url(self, name: str, view: Callable[..., Any], **arguments: str) -> URLPattern:
         """A URL of this admin below a row's: ``<pk>/<name>/``."""
         url_name = f"{self.opts.app_label}_{self.opts.model_name}_{name.replace('.', '_')}"
         return path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), arguments, name=url_name)
@@ -126,21 +112,15 @@ class RowsAdmin(ModelAdmin[M]):
     def button_view(self, request: HttpRequest, pk: int, button: str) -> HttpResponse:
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        if not self.may(request, self.buttons[button]):
+        if not self.has_act_permission(request):
             raise PermissionDenied
         row = self.page_queryset().filter(pk=pk).first()
         if row is None:
             return self.gone(request, pk)
         self.press(request, row, button)
-        return HttpResponseRedirect(self.page_url(row))
+        return HttpResponseRedirect(self.url("change", pk))
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Response:
+    def change_view(self, request: HttpRequest, object_id: str, *_args: Any, **_named: Any) -> HttpResponse:
         """The page of one row: a page to read, where Django has a form."""
         if request.method not in ("GET", "HEAD") or not self.has_view_permission(request):
             raise PermissionDenied
@@ -157,26 +137,21 @@ class RowsAdmin(ModelAdmin[M]):
             "add": False,
             "change": True,
             "is_popup": False,
-            # What Django's row of buttons asks for, which some themes show outside of the blocks.
             **dict.fromkeys(NO_FORM, False),
             "may_delete": self.has_delete_permission(request, row),
+            "may_read": self.may_read(request),
             **self.page_context(request, row),
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, self.page_template, context)
 
-    def may_read(self, request: HttpRequest) -> bool:
-        """Whether the person may see what records say, wherever that is shown."""
-        return request.user.has_perm(f"{self.opts.app_label}.view_record")
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Response:
+    def changelist_view(self, request: HttpRequest, *args: Any, **named: Any) -> HttpResponse:
         """Django ignores an action which the person may not take; we refuse it aloud."""
-        if request.method == "POST" and not set(request.POST.getlist("action")) <= {
-            "",
-            *self.get_actions(request),
-        }:
-            raise PermissionDenied
-        return super().changelist_view(request, extra_context)
+        if request.method == "POST":
+            allowed = {"", *self.get_actions(request)}
+            if not allowed.issuperset(request.POST.getlist("action")):
+                raise PermissionDenied
+        return super().changelist_view(request, *args, **named)
 
     def gone(self, request: HttpRequest, key: object) -> HttpResponseRedirect:
         """Back to the list from a row that isn't there (any more)."""
@@ -184,22 +159,9 @@ class RowsAdmin(ModelAdmin[M]):
         self.message_user(request, said % {"name": self.opts.verbose_name, "key": key}, messages.WARNING)
         return HttpResponseRedirect(self.url("changelist"))
 
-    def page_url(self, row: Model) -> str:
-        return self.url("change", row.pk)
-
     def url(self, name: str, *args: object) -> str:
         url_name = f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}"
         return reverse(url_name, args=args, current_app=self.admin_site.name)
-
-
-class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # can't be subscripted at run time
-    """A paginator that counts no further than its last page of interest."""
-
-    @cached_property
-    def count(self) -> int:
-        # The order stays in the subquery, so that the database walks an index for just these rows.
-        rows: QuerySet[Any] = self.object_list[:MOST_COUNTED]  # type: ignore[assignment]
-        return rows.count()
 
 
 def shows_invisible(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -209,23 +171,15 @@ def shows_invisible(view: Callable[..., Any]) -> Callable[..., Any]:
     def shown(*args: Any, **kwargs: Any) -> Any:
         response = view(*args, **kwargs)
         if isinstance(response, TemplateResponse):
-            response.add_post_render_callback(_show)
+            response.add_post_render_callback(show)
         return response
+
+    def show(response: HttpResponse) -> None:
+        response.content = visible(response.content.decode(response.charset)).encode(response.charset)
 
     return shown
 
 
-def _show(response: HttpResponse) -> None:
-    response.content = visible(response.content.decode(response.charset)).encode(response.charset)
-
-
-def framed(content: str) -> HttpResponse:
+def framed(content: str, content_type: str | None = None) -> HttpResponse:
     """A page of somebody else's HTML: no scripts, nothing from elsewhere, an origin of its own."""
-    response = HttpResponse(visible(content))
-    response["Content-Security-Policy"] = (
-        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; sandbox"
-    )
-    response["X-Frame-Options"] = "SAMEORIGIN"
-    response["X-Content-Type-Options"] = "nosniff"
-    response["Referrer-Policy"] = "no-referrer"
-    return response
+    return HttpResponse(visible(content), content_type=content_type, headers=FRAMED)

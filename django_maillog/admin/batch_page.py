@@ -7,15 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db.models import Max, Min, QuerySet, Sum
-from django.db.models.functions import TruncDay, TruncHour, TruncMinute
-from django.http import Http404
+from django.db.models.functions import Trunc
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from .. import buffers, digest, links
+from .. import buffers, links
 from ..digest.timebar import Span, spread
+from ..language import formatted
 from ..models import Batch, Group, Outcome, Record, Status
-from ..outbox.mails import preview
 from . import charts, words
 
 GROUPS_SHOWN = 20
@@ -32,9 +31,9 @@ def context(batch: Batch, now: datetime) -> dict[str, Any]:
         "orphaned": batch.status in WAITING and buffers.find(batch.buffer) is None,
         "facts": list(_facts(batch, now)),
         "timeline": list(_timeline(batch, now)),
-        "groups": groups_of(batch, now),
+        "groups": _groups(batch, now),
         "has_mail": has_mail(batch),
-        "is_preview": not _is_rendered(batch),
+        "is_preview": not batch.text,
         "headers": _headers(batch),
         "text": links.hidden(batch.text),
     }
@@ -42,30 +41,14 @@ def context(batch: Batch, now: datetime) -> dict[str, Any]:
 
 def has_mail(batch: Batch) -> bool:
     """Whether there is a mail to show, made or to be made."""
-    return _is_rendered(batch) or (batch.status in WAITING and batch.record_count > 0)
-
-
-def mail_of(batch: Batch) -> tuple[digest.Digest | None, str]:
-    """The mail exactly as it was sent, or as it would be sent now; else what is wrong with it."""
-    if not has_mail(batch):
-        raise Http404
-    try:
-        return preview(batch), ""
-    # The project's templates may raise anything, and the reader wants to know what.
-    except Exception as error:
-        said = _("The mail can’t be rendered: %(problem)s")
-        return None, said % {"problem": f"{type(error).__name__}: {error}"}
-
-
-def _is_rendered(batch: Batch) -> bool:
-    return bool(batch.text or batch.html)
+    return bool(batch.text) or (batch.status in WAITING and batch.record_count > 0)
 
 
 def _facts(batch: Batch, now: datetime) -> Iterable[tuple[str, Any]]:
     """(label, value) of what the timeline doesn't tell."""
     yield _("Buffer"), batch.buffer
     yield _("Highest level"), words.level_badge(batch.level)
-    yield _("Records"), words.number(batch.record_count)
+    yield _("Records"), formatted(batch.record_count)
     if batch.silenced_count:
         yield _("Of silenced problems"), batch.silenced_count
     if batch.lost_count:
@@ -97,7 +80,6 @@ def _timeline(batch: Batch, now: datetime) -> Iterable[tuple[str, SafeString, st
 
 
 def _outcome(outcome: str) -> tuple[str, str]:
-    """(kind, what happened) of one try."""
     known = {
         Outcome.SENT: ("sent", _("Sent")),
         Outcome.UNCONFIRMED: ("retrying", _("Handed over, but not confirmed: it may not have been sent")),
@@ -122,7 +104,7 @@ def _headers(batch: Batch) -> dict[str, str]:
     return {name: value for name, value in headers.items() if value}
 
 
-def groups_of(batch: Batch, now: datetime) -> list[dict[str, Any]]:
+def _groups(batch: Batch, now: datetime) -> list[dict[str, Any]]:
     """The batch's most frequent groups, each with its count and the bar of its times: two queries."""
     records = Record.objects.filter(batch=batch, silenced=False).order_by()
     rows = list(
@@ -152,36 +134,27 @@ def _bars(records: QuerySet[Record], rows: Sequence[Mapping[str, Any]]) -> dict[
         return {}
     start, end = min(row["first"] for row in rows), max(row["last"] for row in rows)
     size = max((end - start) / BARS, timedelta(seconds=1))
-    starts = charts.buckets(start, size, BARS)
     spans: dict[int, list[Span]] = {row["group"]: [] for row in rows}
     for group, moment, number in _moments(records.filter(folded=False), end - start):
         spans[group].append((moment, moment, number))
-    folded = (
-        records.filter(folded=True).order_by("-count").values_list("group", "first_at", "last_at", "count")
-    )
-    for group, first, last, number in folded[:FOLDS_READ]:
+    folded = records.filter(folded=True).order_by("-count")[:FOLDS_READ]
+    for group, first, last, number in folded.values_list("group", "first_at", "last_at", "count"):
         spans[group].append((first, last, number))
-    return {group: _bar(found, starts, size) for group, found in spans.items()}
+    return {group: _bar(found, start, size) for group, found in spans.items()}
 
 
-def _bar(spans: Iterable[Span], starts: Sequence[datetime], size: timedelta) -> SafeString:
-    end = starts[-1] + size
-    columns = spread(spans, starts[0], end, width=len(starts))
+def _bar(spans: Iterable[Span], start: datetime, size: timedelta) -> SafeString:
+    end = start + size * BARS
+    columns = spread(spans, start, end, width=BARS)
     bars = [
-        charts.Column(f"{words.clock(at, end)} – {number}", {"bar": column})
-        for at, column, number in zip(starts, columns, charts.whole(columns), strict=True)
+        charts.Column(f"{words.clock(start + size * index, end)} – {number}", {"bar": column})
+        for index, (column, number) in enumerate(zip(columns, charts.whole(columns), strict=True))
     ]
     return charts.chart(bars, label=_("its records over the time of this batch"))
 
 
 def _moments(records: QuerySet[Record], length: timedelta) -> Iterable[tuple[int, datetime, int]]:
     """(group, minute or hour or day, how many), as fine as the chart can show, counted by the database."""
-    trunc = (
-        TruncMinute
-        if length <= timedelta(hours=1)
-        else TruncHour
-        if length <= timedelta(days=3)
-        else TruncDay
-    )
-    moments = records.annotate(moment=trunc("last_at", tzinfo=UTC)).values("group", "moment")
+    kind = "minute" if length <= timedelta(hours=1) else "hour" if length <= timedelta(days=3) else "day"
+    moments = records.annotate(moment=Trunc("last_at", kind, tzinfo=UTC)).values("group", "moment")
     return moments.annotate(number=Sum("count")).values_list("group", "moment", "number")

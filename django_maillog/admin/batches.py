@@ -12,6 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import connections, transaction
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
 from django.template.defaultfilters import truncatechars
 from django.urls import URLPattern
 from django.utils import timezone
@@ -22,13 +23,11 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from ..database_clock import database_now
 from ..models import Batch, Status
-from ..outbox.mails import eml
+from ..outbox.mails import eml, preview
 from . import batch_page, words
-from .base import Response, RowsAdmin, framed, time_column
-from .changelist import BatchChangeList
+from .base import RowsAdmin, framed, time_column
 from .filters import BatchBufferFilter, LevelFilter
-from .overview import overview
-from .steps import STEPS, Told
+from .steps import STEPS, Step
 
 NEEDS_VIEW_RECORD = gettext_lazy(
     "A mail says what its records say: reading it takes the permission django_maillog.view_record."
@@ -38,22 +37,32 @@ MOST_AT_ONCE = 20
 
 
 def _action(name: str) -> Callable[[BatchAdmin, HttpRequest, QuerySet[Batch]], None]:
-    """The list's action for one of the steps."""
 
-    @admin.action(permissions=["flush"], description=STEPS[name].label)
+    @admin.action(permissions=["act"], description=STEPS[name].label)
     def act(admin: BatchAdmin, request: HttpRequest, batches: QuerySet[Batch]) -> None:
-        admin.take(request, batches, name)
+        admin.take_each(request, batches, STEPS[name])
 
+    act.__name__ = name
     return act
 
 
+class BatchChangeList(ChangeList):
+    """A list by date where the database knows time zones: MariaDB and MySQL may lack their tables."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        if not connections[self.root_queryset.db].features.has_zoneinfo_database:
+            self.date_hierarchy = None
+
+
 @admin.register(Batch)
-class BatchAdmin(RowsAdmin[Batch]):
+class BatchAdmin(RowsAdmin):
     """The list of mails, and the page of one."""
 
     change_list_template = "admin/django_maillog/batches.html"
     page_template = "admin/django_maillog/batch.html"
-    buttons = dict.fromkeys(STEPS, "flush_batch")
+    buttons = tuple(STEPS)
+    permission = "django_maillog.flush_batch"
     list_display = (
         "subject_line",
         "state",
@@ -72,7 +81,7 @@ class BatchAdmin(RowsAdmin[Batch]):
     ordering = ("-opened_at",)
     sortable_by = ("opened", "record_count", "group_count")
     list_per_page = 50
-    actions = ("flush_now", "retry_now", "cancel", "send_again")
+    actions = tuple(map(_action, STEPS))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Batch]:
         return super().get_queryset(request).defer("text", "html", "last_error")
@@ -85,9 +94,6 @@ class BatchAdmin(RowsAdmin[Batch]):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return BatchChangeList
 
-    def has_flush_permission(self, request: HttpRequest) -> bool:
-        return self.may(request, "flush_batch")
-
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Counts instead of a list of thousands of records; what was not sent is not deleted."""
         batches = list(objs)
@@ -96,21 +102,13 @@ class BatchAdmin(RowsAdmin[Batch]):
         return [words.subject(batch) for batch in batches], counts, set(), kept
 
     def get_urls(self) -> list[URLPattern]:
-        each = {"mail.html": self.html_view, "mail.txt": self.text_view, "mail.eml": self.eml_view}
-        urls = [*(self.row_url(name, view) for name, view in each.items()), *super().get_urls()]
+        mails = [self.row_url(f"mail.{form}", self.mail_view, form=form) for form in ("html", "txt", "eml")]
+        urls = [*mails, *super().get_urls()]
         # Buttons and actions send mail. In the request's transaction (ATOMIC_REQUESTS) whatever failed later
         # would undo that it was sent, and other writers would wait for the mail server, too.
         for url, alias in product(urls, connections):
             transaction.non_atomic_requests(using=alias)(url.callback)
         return urls
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Response:
-        now = timezone.now()
-        context: dict[str, Any] = {"now": now, "may_flush": self.has_flush_permission(request)}
-        # Whoever filters, searches or leafs has seen the strip.
-        if request.method == "GET" and not request.GET:
-            context["overview"] = overview(now)
-        return super().changelist_view(request, {**context, **(extra_context or {})})
 
     # The columns of the list
 
@@ -140,38 +138,25 @@ class BatchAdmin(RowsAdmin[Batch]):
         """Who the first is, and how many more; all of them for the pointer."""
         if not batch.recipients:
             return "–"
-        first, *more = batch.recipients
-        return format_html(
-            '<span title="{}">{}{}</span>',
-            ", ".join(batch.recipients),
-            str(first).partition("@")[0],
-            f" +{len(more)}" if more else "",
-        )
+        first = batch.recipients[0].partition("@")[0]
+        more = f" +{len(batch.recipients) - 1}" if len(batch.recipients) > 1 else ""
+        return format_html('<span title="{}">{}{}</span>', ", ".join(batch.recipients), first, more)
 
-    # The actions: on the page, and in the list
+    # The steps: on the page, and in the list
 
     def press(self, request: HttpRequest, row: Batch, button: str) -> None:
-        self.tell(request, row, button, STEPS[button].take(row, database_now()))
+        self.take(request, row, STEPS[button])
 
-    flush_now = _action("flush")
-    retry_now = _action("retry")
-    cancel = _action("cancel")
-    send_again = _action("again")
-
-    def take(self, request: HttpRequest, queryset: QuerySet[Batch], name: str) -> None:
-        """One step for each chosen batch that it fits; the others are counted."""
-        chosen = list(
-            self.page_queryset().filter(
-                pk__in=list(queryset.values_list("pk", flat=True)[: MOST_AT_ONCE + 1])
-            )
-        )
+    def take_each(self, request: HttpRequest, queryset: QuerySet[Batch], step: Step) -> None:
+        """Take the step with each chosen batch that it fits; count the others."""
+        chosen = list(queryset.defer(None)[: MOST_AT_ONCE + 1])
         if len(chosen) > MOST_AT_ONCE:
             said = _("Choose at most %(number)d batches at once. Nothing was done.")
-            return self.message_user(request, said % {"number": MOST_AT_ONCE}, messages.ERROR)
-        step = STEPS[name]
+            self.message_user(request, said % {"number": MOST_AT_ONCE}, messages.ERROR)
+            return
         fitting = [batch for batch in chosen if step.fits(batch)]
         for batch in fitting:
-            self.tell(request, batch, name, step.take(batch, database_now()))
+            self.take(request, batch, step)
         if left := len(chosen) - len(fitting):
             said = ngettext(
                 "%(step)s: nothing to do for %(number)d batch in its state.",
@@ -179,50 +164,41 @@ class BatchAdmin(RowsAdmin[Batch]):
                 left,
             )
             self.message_user(request, said % {"step": step.label, "number": left}, messages.WARNING)
-        return None
 
-    def tell(self, request: HttpRequest, batch: Batch, name: str, told: Told) -> None:
-        """The message for the person who did it, and a line in the batch's history for the others."""
+    def take(self, request: HttpRequest, batch: Batch, step: Step) -> None:
+        """Tell the person how it ended, and the others in the batch's history."""
+        told = step.take(batch, database_now())
         self.message_user(request, told.text, told.level)
-        self.log_change(request, batch, f"{STEPS[name].label}: {told.text}")
+        self.log_change(request, batch, f"{step.label}: {told.text}")
 
     # The page of one batch, and its mail
 
     def page_context(self, request: HttpRequest, row: Batch) -> dict[str, Any]:
         fitting = {name: step.label for name, step in STEPS.items() if step.fits(row)}
         return {
-            "buttons": fitting if self.has_flush_permission(request) else {},
-            "may_read": self.may_read(request),
+            "buttons": fitting if self.has_act_permission(request) else {},
             **batch_page.context(row, timezone.now()),
         }
 
-    def html_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The mail's HTML, for the frame on the page."""
-        mail, problem = batch_page.mail_of(self.visible(request, pk))
-        return framed(mail.html if mail else format_html("<pre>{}</pre>", problem))
-
-    def text_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The mail's subject and text."""
-        mail, problem = batch_page.mail_of(self.visible(request, pk))
-        response = framed(f"{mail.subject}\n\n{mail.text}" if mail else problem)
-        response["Content-Type"] = "text/plain; charset=utf-8"
-        return response
-
-    def eml_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The whole message, for a mail client."""
-        batch = self.visible(request, pk)
-        if not batch_page.has_mail(batch):
-            raise Http404
-        response = HttpResponse(eml(batch), content_type="message/rfc822")
-        response["Content-Disposition"] = f'attachment; filename="maillog-{batch.pk}.eml"'
-        response["X-Content-Type-Options"] = "nosniff"
-        return response
-
-    def visible(self, request: HttpRequest, pk: int) -> Batch:
-        """The batch whose mail the person may read, as it says what records say."""
+    def mail_view(self, request: HttpRequest, pk: int, form: str) -> HttpResponse:
+        """The mail as HTML for the frame on the page, as text, or whole for a mail client."""
         if not (self.has_view_permission(request) and self.may_read(request)):
             raise PermissionDenied(NEEDS_VIEW_RECORD)
-        batch = self.page_queryset().filter(pk=pk).first()
-        if batch is None:
+        batch = get_object_or_404(Batch, pk=pk)
+        if not batch_page.has_mail(batch):
             raise Http404
-        return batch
+        if form == "eml":
+            headers = {
+                "Content-Disposition": f'attachment; filename="maillog-{pk}.eml"',
+                "X-Content-Type-Options": "nosniff",
+            }
+            return HttpResponse(eml(batch), content_type="message/rfc822", headers=headers)
+        try:
+            mail = preview(batch)
+            text, html = f"{mail.subject}\n\n{mail.text}", mail.html
+        # The project's templates may raise anything, and the reader wants to know what.
+        except Exception as error:
+            said = _("The mail can’t be rendered: %(problem)s")
+            text = said % {"problem": f"{type(error).__name__}: {error}"}
+            html = format_html("<pre>{}</pre>", text)
+        return framed(html) if form == "html" else framed(text, "text/plain; charset=utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
@@ -29,22 +28,15 @@ class Column(NamedTuple):
 def chart(columns: Sequence[Column], *, label: str, step: int = 4, height: int = 20) -> SafeString:
     """An SVG with a bar a column, ``step`` units wide; ``label`` is what a screen reader says of it all."""
     highest = max((column.total for column in columns), default=0)
-    bars = format_html_join(
-        "", "{}", ((_bar(c, i * step, step, height, highest),) for i, c in enumerate(columns))
-    )
+    bars = [(_bar(column, index * step, step, height, highest),) for index, column in enumerate(columns)]
     return format_html(
         '<svg class="maillog-chart" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" '
         'aria-label="{}">{}</svg>',
         len(columns) * step,
         height,
         label,
-        bars,
+        format_html_join("", "{}", bars),
     )
-
-
-def buckets(start: datetime, size: timedelta, count: int) -> list[datetime]:
-    """The starts of ``count`` stretches of time, each ``size`` long."""
-    return [start + size * index for index in range(count)]
 
 
 def whole(columns: Iterable[float]) -> list[int]:
@@ -53,35 +45,20 @@ def whole(columns: Iterable[float]) -> list[int]:
     return [after - before for before, after in pairwise(ends)]
 
 
-def _bar(column: Column, left: float, step: float, height: float, highest: float) -> SafeString:
-    total = column.total
+def _bar(column: Column, left: int, step: int, height: int, highest: float) -> SafeString:
     # A rectangle without colour carries the tooltip of an empty column, too.
-    empty = format_html(
-        '<rect class="maillog-empty" x="{}" y="0" width="{}" height="{}"/>', left, step, height
-    )
-    drawn = max(total / highest * height, THINNEST) if total else 0
+    rectangles = [("empty", str(left), "0", str(step), str(height))]
+    scale = max(height / highest, THINNEST / column.total) if column.total else 0
+    inset, width, top = _short(left + step * GAP / 2), _short(step * (1 - GAP)), float(height)
+    for name, number in column.parts.items():
+        if number:
+            top -= number * scale
+            rectangles.append((name, inset, _short(top), width, _short(number * scale)))
     return format_html(
-        "<g><title>{}</title>{}{}</g>",
+        "<g><title>{}</title>{}</g>",
         column.label,
-        empty,
-        _stack(column.parts, total, left, step, height, drawn),
+        format_html_join("", '<rect class="maillog-{}" x="{}" y="{}" width="{}" height="{}"/>', rectangles),
     )
-
-
-def _stack(
-    parts: Mapping[str, float], total: float, left: float, step: float, height: float, drawn: float
-) -> SafeString:
-    pieces = []
-    top = height
-    for name, number in parts.items():
-        if not number:
-            continue
-        tall = number / total * drawn
-        top -= tall
-        pieces.append(
-            (name, _short(left + step * GAP / 2), _short(top), _short(step * (1 - GAP)), _short(tall))
-        )
-    return format_html_join("", '<rect class="maillog-{}" x="{}" y="{}" width="{}" height="{}"/>', pieces)
 
 
 def _short(number: float) -> str:

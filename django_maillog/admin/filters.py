@@ -29,8 +29,6 @@ def is_key(value: str) -> bool:
 
 
 class LevelFilter(admin.SimpleListFilter):
-    """By exact level, as the rows hold it; the standard ones only."""
-
     title = gettext_lazy("level")
     parameter_name = "level"
 
@@ -51,12 +49,8 @@ class DistinctFilter(admin.SimpleListFilter):
     column: str
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
-        names = (
-            self.source._default_manager.order_by(self.source_field)
-            .values_list(self.source_field, flat=True)
-            .distinct()
-        )
-        return [(name, name) for name in names[:MOST_CHOICES]]
+        names = self.source._default_manager.values_list(self.source_field, flat=True)
+        return [(name, name) for name in names.order_by(self.source_field).distinct()[:MOST_CHOICES]]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
         value = self.value()
@@ -95,25 +89,23 @@ class StateFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
         now = timezone.now()
-        silenced = Q(silenced_at__isnull=False) & (Q(silenced_until__isnull=True) | Q(silenced_until__gt=now))
-        midnight = moments.local(now).replace(hour=0, minute=0, second=0, microsecond=0)
         match self.value():
             case "new":
+                midnight = moments.local(now).replace(hour=0, minute=0, second=0, microsecond=0)
                 return queryset.filter(first_seen_at__gte=midnight)
             case "active":
                 # Not exclude(): NULL is neither.
                 loud = Q(silenced_at__isnull=True) | Q(silenced_until__lte=now)
                 return queryset.filter(loud, resolved_at__isnull=True)
             case "silenced":
-                return queryset.filter(silenced)
+                silent = Q(silenced_until__isnull=True) | Q(silenced_until__gt=now)
+                return queryset.filter(silent, silenced_at__isnull=False)
             case "resolved":
                 return queryset.filter(resolved_at__isnull=False)
         return queryset
 
 
 class TimeFilter(admin.SimpleListFilter):
-    """Records by when they came."""
-
     title = gettext_lazy("time")
     parameter_name = "time"
     hours = {
@@ -147,17 +139,9 @@ class RowFilter(admin.SimpleListFilter):
         return queryset.filter(**{str(self.parameter_name): value}) if is_key(value) else queryset.none()
 
 
-class RecordGroupFilter(RowFilter):
-    """Records of one group."""
-
-    title = gettext_lazy("problem")
-    parameter_name = "group"
-    source = Group
+def _of_row(title: Any, field: str, source: type[Batch] | type[Group]) -> type[RowFilter]:
+    return type("Filter", (RowFilter,), {"title": title, "parameter_name": field, "source": source})
 
 
-class RecordBatchFilter(RowFilter):
-    """Records of one batch."""
-
-    title = gettext_lazy("batch")
-    parameter_name = "batch"
-    source = Batch
+RecordGroupFilter = _of_row(gettext_lazy("problem"), "group", Group)
+RecordBatchFilter = _of_row(gettext_lazy("batch"), "batch", Batch)

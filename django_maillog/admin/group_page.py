@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,11 +13,12 @@ from django.utils.translation import gettext as _
 
 from .. import language, moments
 from ..capture.text import has_own_title, shortened
+from ..language import formatted
 from ..models import Batch, Group, Record
 from . import words
 from .charts import chart
 from .history import DAYS, daily
-from .records import record_context
+from .record_page import record_context
 
 # What the page says of messages and hosts, it says of this many of the newest rows.
 ROWS_READ = 200
@@ -27,15 +29,16 @@ BATCHES_SHOWN = 10
 
 def context(group: Group, now: datetime, *, may_read: bool) -> dict[str, Any]:
     """What the page's template shows, but for the form; what its records say only to who ``may_read`` it."""
-    newest = _newest_records(group)
+    records = Record.objects.filter(group=group).order_by("-last_at", "-pk")
+    fields = ("message", "messages", "titles", "details", "count", "host", "last_at")
+    newest = list(records.only(*fields)[:ROWS_READ])
+    sample = (group.sample or records.first()) if may_read else None
     columns = daily(group, now)
-    sample = (group.sample or (Record.objects.get(pk=newest[0].pk) if newest else None)) if may_read else None
     hosts: Counter[str] = Counter()
     for record in newest:
         hosts[record.host] += record.count
     return {
         "state": words.group_badge(group, now),
-        "now": now,
         "level": words.level_badge(group.level),
         "facts": list(_facts(group, now)),
         "silenced": group.is_silenced(now),
@@ -43,7 +46,6 @@ def context(group: Group, now: datetime, *, may_read: bool) -> dict[str, Any]:
         "chart_days": columns,
         "first_day": language.date(moments.local(now - timedelta(days=DAYS - 1)), with_year=False),
         "hosts": hosts.most_common(MESSAGES_SHOWN),
-        "may_read": may_read,
         "distinct": _messages(newest) if may_read else [],
         "values": _values(newest) if may_read else [],
         "rows_read": len(newest) if len(newest) == ROWS_READ else 0,
@@ -58,42 +60,30 @@ def context(group: Group, now: datetime, *, may_read: bool) -> dict[str, Any]:
     }
 
 
-def _newest_records(group: Group) -> list[Record]:
-    fields = ("message", "messages", "titles", "details", "count", "host", "process", "last_at", "level")
-    return list(
-        Record.objects.filter(group=group)
-        .only(*fields, "logger", "folded")
-        .order_by("-last_at", "-pk")[:ROWS_READ]
-    )
-
-
-def _facts(group: Group, now: datetime) -> list[tuple[str, Any]]:
-    """(label, value) of what is known of a group."""
-    facts: list[tuple[str, Any]] = [
-        (_("Records"), words.number(group.count)),
-        (_("First seen"), words.when(group.first_seen_at, now)),
-        (_("Last seen"), words.when(group.last_seen_at, now)),
-        *((_("First seen in release"), text) for text in [group.first_release] if text),
-        *((_("Last seen in release"), text) for text in [group.last_release] if text),
-        (_("Last mailed"), words.when(group.notified_at, now)),
-        (_("Logger"), group.logger),
-        (_("Buffer"), group.buffer),
-    ]
+def _facts(group: Group, now: datetime) -> Iterator[tuple[str, Any]]:
+    yield _("Records"), formatted(group.count)
+    yield _("First seen"), words.when(group.first_seen_at, now)
+    yield _("Last seen"), words.when(group.last_seen_at, now)
+    if group.first_release:
+        yield _("First seen in release"), group.first_release
+    if group.last_release:
+        yield _("Last seen in release"), group.last_release
+    yield _("Last mailed"), words.when(group.notified_at, now)
+    yield _("Logger"), group.logger
+    yield _("Buffer"), group.buffer
     if group.is_silenced(now):
         by = _("%(name)s: %(note)s") if group.silence_note else "%(name)s"
-        facts.append((_("Silenced by"), by % {"name": group.silenced_by, "note": group.silence_note}))
+        yield _("Silenced by"), by % {"name": group.silenced_by, "note": group.silence_note}
     if group.resolved_at:
-        facts.append((_("Resolved"), words.when(group.resolved_at, now)))
-    return [*facts, (_("Fingerprint"), group.fingerprint)]
+        yield _("Resolved"), words.when(group.resolved_at, now)
+    yield _("Fingerprint"), group.fingerprint
 
 
 def _messages(records: list[Record]) -> list[tuple[str, int]]:
     """Distinct messages with their counts, the most frequent first."""
     counts: Counter[str] = Counter()
     for record in records:
-        each = record.messages or {shortened(record.message, 200): record.count}
-        for message, number in each.items():
-            counts[message] += number
+        counts.update(record.messages or {shortened(record.message, 200): record.count})
     return _shown(counts)
 
 
@@ -103,8 +93,7 @@ def _values(records: list[Record]) -> list[tuple[str, int]]:
     for record in records:
         title = str((record.details or {}).get("title", ""))
         own = {title: record.count} if has_own_title(title, record.message) else {}
-        for text, number in (record.titles or own).items():
-            counts[text] += number
+        counts.update(record.titles or own)
     return _shown(counts) if len(counts) > 1 else []
 
 

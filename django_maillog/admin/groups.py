@@ -21,6 +21,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from ..database_clock import database_now
+from ..language import formatted
 from ..models import Group
 from ..silences import end_silence, resolve, silence
 from . import group_page, words
@@ -39,8 +40,6 @@ SILENCES = {
 
 
 class SilenceForm(forms.Form):
-    """For how long, and why."""
-
     length = forms.ChoiceField(
         label=gettext_lazy("Silence"), choices=[(key, said) for key, (said, _t) in SILENCES.items()]
     )
@@ -72,22 +71,28 @@ def _silence_action(length: str) -> Callable[[GroupAdmin, HttpRequest, QuerySet[
     """The list's action that silences for one of the lengths, with the note beside the actions."""
 
     @admin.action(
-        permissions=["silence"],
+        permissions=["act"],
         description=format_lazy(gettext_lazy("Silence {length}"), length=SILENCES[length][0]),
     )
     def act(admin: GroupAdmin, request: HttpRequest, groups: QuerySet[Group]) -> None:
         admin.silence(request, groups, length, request.POST.get("note", ""))
 
+    act.__name__ = f"silence_{length}"
     return act
 
 
+def _with_titles(queryset: QuerySet[Group]) -> list[Group]:
+    return list(queryset.select_related(None).only("title").order_by("pk"))
+
+
 @admin.register(Group)
-class GroupAdmin(RowsAdmin[Group]):
+class GroupAdmin(RowsAdmin):
     """The list of what is broken, and the page of one group."""
 
     change_list_template = "admin/django_maillog/list.html"
     page_template = "admin/django_maillog/group.html"
-    buttons = {"silence": "silence_group", "speak": "silence_group", "resolve": "silence_group"}
+    buttons = ("silence", "speak", "resolve")
+    permission = "django_maillog.silence_group"
     list_display = (
         "title_line",
         "level_badge",
@@ -107,19 +112,15 @@ class GroupAdmin(RowsAdmin[Group]):
     # Each row has a chart of 24 bars.
     list_per_page = 25
     action_form = GroupActionForm
-    actions = ("silence_hour", "silence_day", "silence_week", "silence_ever", "end_silence", "mark_resolved")
-
-    def has_silence_permission(self, request: HttpRequest) -> bool:
-        return self.may(request, "silence_group")
+    actions = (*map(_silence_action, SILENCES), "end_silence", "mark_resolved")
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Django's list, with the charts of its rows read at once."""
         changelist = super().get_changelist_instance(request)
-        groups = list(changelist.result_list)
-        series = hourly([group.pk for group in groups], timezone.now())
-        for group in groups:
-            group.hours = series[group.pk]
-        changelist.result_list = groups
+        changelist.result_list = list(changelist.result_list)
+        hours = hourly(changelist.result_list, timezone.now())
+        for group in changelist.result_list:
+            group.hours = hours[group.pk]
         return changelist
 
     # The columns of the list
@@ -130,7 +131,7 @@ class GroupAdmin(RowsAdmin[Group]):
 
     @admin.display(description=gettext_lazy("records"), ordering="count")
     def records(self, group: Group) -> str:
-        return words.number(group.count)
+        return formatted(group.count)
 
     @admin.display(description=gettext_lazy("last 24 hours"))
     def last_day(self, group: Group) -> SafeString:
@@ -147,37 +148,27 @@ class GroupAdmin(RowsAdmin[Group]):
     # The actions: on the page, and in the list
 
     def press(self, request: HttpRequest, row: Group, button: str) -> None:
-        groups = self.page_queryset().filter(pk=row.pk)
-        if button == "silence":
-            form = SilenceForm(request.POST)
-            if not form.is_valid():
-                self.message_user(
-                    request,
-                    _("Nothing was silenced: say for how long, and keep the note short."),
-                    messages.ERROR,
-                )
-                return
-            self.silence(request, groups, form.cleaned_data["length"], form.cleaned_data["note"])
-        elif button == "speak":
+        groups, form = Group.objects.filter(pk=row.pk), SilenceForm(request.POST)
+        if button == "speak":
             self.end_silence(request, groups)
-        else:
+        elif button == "resolve":
             self.mark_resolved(request, groups)
+        elif form.is_valid():
+            self.silence(request, groups, form.cleaned_data["length"], form.cleaned_data["note"])
+        else:
+            said = _("Nothing was silenced: say for how long, and keep the note short.")
+            self.message_user(request, said, messages.ERROR)
 
-    silence_hour = _silence_action("hour")
-    silence_day = _silence_action("day")
-    silence_week = _silence_action("week")
-    silence_ever = _silence_action("ever")
-
-    @admin.action(permissions=["silence"], description=gettext_lazy("End silence"))
+    @admin.action(permissions=["act"], description=gettext_lazy("End silence"))
     def end_silence(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
-        groups = list(queryset.select_related(None).only("title").order_by("pk"))
+        groups = _with_titles(queryset)
         end_silence(groups)
         said = ngettext("%(what)s is no longer silenced.", "%(what)s are no longer silenced.", len(groups))
         self.tell(request, groups, said)
 
-    @admin.action(permissions=["silence"], description=gettext_lazy("Mark resolved"))
+    @admin.action(permissions=["act"], description=gettext_lazy("Mark resolved"))
     def mark_resolved(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
-        groups = list(queryset.select_related(None).only("title").order_by("pk"))
+        groups = _with_titles(queryset)
         resolve(groups, timezone.now())
         said = ngettext(
             "%(what)s is marked resolved: the next record counts as a regression.",
@@ -189,7 +180,7 @@ class GroupAdmin(RowsAdmin[Group]):
     def silence(self, request: HttpRequest, queryset: QuerySet[Group], length: str, note: str) -> None:
         """Silence the groups, in the name of whoever asked for it."""
         now = database_now()
-        groups = list(queryset.select_related(None).only("title").order_by("pk"))
+        groups = _with_titles(queryset)
         words_of_length, duration = SILENCES[length]
         until = None if duration is None else now + duration
         silence(groups, until=until, by=request.user.get_username(), note=note[:255], now=now)
@@ -222,7 +213,7 @@ class GroupAdmin(RowsAdmin[Group]):
         return Group.objects.select_related("sample")
 
     def page_context(self, request: HttpRequest, row: Group) -> dict[str, Any]:
-        may_silence = self.has_silence_permission(request)
+        may_silence = self.has_act_permission(request)
         return {
             "silence_form": SilenceForm(auto_id="maillog-%s") if may_silence else None,
             **group_page.context(row, timezone.now(), may_read=self.may_read(request)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import datetime, timedelta
 
 from django.db.models import Sum
@@ -13,36 +13,31 @@ from django.utils.translation import ngettext
 from .. import moments
 from ..models import Group, Tally
 from . import charts, words
-from .overview import HOUR, HOURS, last_hours
 
 DAYS = 14
 
 
-def hourly(groups: list[int], now: datetime) -> dict[int, dict[datetime, int]]:
+def last_hours(now: datetime) -> list[datetime]:
+    """The starts of the last 24 hours, the running one included."""
+    running = moments.hour_of(now)
+    return [moments.at(hour * moments.HOUR) for hour in range(running - 23, running + 1)]
+
+
+def hourly(groups: list[Group], now: datetime) -> dict[int, Counter[datetime]]:
     """Records by group and hour over the last day, of all groups in one query."""
-    found: dict[int, dict[datetime, int]] = defaultdict(dict)
-    tallies = (
-        Tally.objects.filter(group__in=groups, hour_at__gte=last_hours(now, HOURS))
-        .values("group", "hour_at")
-        .annotate(number=Sum("count"))
-        .values_list("group", "hour_at", "number")
-    )
-    for group, hour_at, number in tallies:
-        found[group][hour_at] = number
+    found: dict[int, Counter[datetime]] = defaultdict(Counter)
+    tallies = Tally.objects.filter(group__in=groups, hour_at__gte=last_hours(now)[0])
+    for tally in tallies.values("group", "hour_at").annotate(number=Sum("count")):
+        found[tally["group"]][tally["hour_at"]] = tally["number"]
     return found
 
 
-def hour_chart(hours: dict[datetime, int], level: int, now: datetime) -> SafeString:
-    """The small chart in a row of the list."""
-    kind = words.level_class(level)
+def hour_chart(hours: Counter[datetime], level: int, now: datetime) -> SafeString:
     columns = [
-        charts.Column(
-            f"{formats.date_format(moments.local(moment), 'H:i')} – {hours.get(moment, 0)}",
-            {kind: hours.get(moment, 0)},
-        )
-        for moment in charts.buckets(last_hours(now, HOURS), HOUR, HOURS)
+        _column(formats.date_format(moments.local(hour_at), "H:i"), level, hours[hour_at])
+        for hour_at in last_hours(now)
     ]
-    total = sum(hours.values())
+    total = hours.total()
     label = ngettext(
         "%(number)d record in the last 24 hours", "%(number)d records in the last 24 hours", total
     )
@@ -58,8 +53,8 @@ def daily(group: Group, now: datetime) -> list[charts.Column]:
         day = moments.local(hour_at).date()
         if day in days:
             days[day] += number
-    kind = words.level_class(group.level)
-    return [
-        charts.Column(f"{formats.date_format(day, 'D j M')} – {number}", {kind: number})
-        for day, number in days.items()
-    ]
+    return [_column(formats.date_format(day, "D j M"), group.level, number) for day, number in days.items()]
+
+
+def _column(time: str, level: int, number: int) -> charts.Column:
+    return charts.Column(f"{time} – {number}", {words.level_class(level): number})

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db.models import Exists, F, Min, OuterRef, Q, Sum
 from django.db.models.functions import Coalesce, Left
@@ -16,11 +16,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from .. import moments
+from ..language import formatted
 from ..models import Batch, Host, Outcome, Silence, Status, Tally
 from . import charts, words
+from .history import last_hours
 
-HOURS = 24
-HOUR = timedelta(hours=1)
 # A worker looks every second or so, a cron job perhaps every few minutes.
 OVERDUE_AFTER = timedelta(minutes=10)
 ERRORS_SHOWN = 3
@@ -28,79 +28,73 @@ MOST_FAILED = 500
 HOSTS_SHOWN = 10
 
 
-class Card(NamedTuple):
-    """An open batch, and what makes it due."""
+def overview(now: datetime) -> dict[str, Any]:
+    """The state of the whole log at one moment.
 
-    batch: Batch
-    level: SafeString
-    due: SafeString
-    reason: str
-
-
-class Overview(NamedTuple):
-    """The state of the whole log at one moment."""
-
-    strip: SafeString
-    peak: str
-    since: datetime
-    levels: list[tuple[SafeString, str]]
-    pending_count: str
-    oldest_pending_at: datetime | None
-    failed_count: int
-    last_sent: Batch | None
-    warnings: list[str]
-    cards: list[Card]
-    is_empty: bool
-
-
-def overview(now: datetime) -> Overview:
-    """Nine queries, none of which reads a record; of an empty log one more."""
-    start = last_hours(now, HOURS)
-    tallies = (
-        Tally.objects.filter(hour_at__gte=start)
-        .values("hour_at", "level")
-        .annotate(number=Sum("count"))
-        .values_list("hour_at", "level", "number")
-    )
-    strip, peak, totals = _strip(list(tallies), start)
+    Nine queries, none of which reads a record; of an empty log one more.
+    """
+    hours = _by_hour(now)
+    totals = sum(hours.values(), Counter[str]())
+    levels = [(words.level_badge(level), totals[words.level_class(level)]) for level in words.LEVELS]
     pending = _pending(now)
     failed = _failed()
-    return Overview(
-        strip=strip,
-        peak=peak,
-        since=start,
-        levels=[
-            (words.level_badge(level), words.number(totals[level])) for level in words.LEVELS if totals[level]
-        ],
-        pending_count=words.number(pending["records"] or 0),
-        oldest_pending_at=pending["oldest"],
-        failed_count=sum(failed.values()),
-        last_sent=Batch.objects.filter(status=Status.SENT, sent_at__isnull=False)
-        .only("sent_at", "subject", "buffer")
-        .order_by("-sent_at")
-        .first(),
-        warnings=[
+    sent = Batch.objects.filter(status=Status.SENT, sent_at__isnull=False)
+    since = min(hours)
+    return {
+        "strip": _strip(hours, totals.total()),
+        "peak": rate(max(counts.total() for counts in hours.values())),
+        "since": since,
+        "levels": [(badge, formatted(number)) for badge, number in levels if number],
+        "pending_count": formatted(pending["records"] or 0),
+        "oldest_pending_at": pending["oldest"],
+        "failed_count": failed.total(),
+        "last_sent": sent.only("sent_at", "subject", "buffer").order_by("-sent_at").first(),
+        "warnings": [
             *_failures(failed),
-            *_unconfirmed(start),
+            *_unconfirmed(since),
             *_overdue(pending, now),
             *_silent_hosts(now),
             *_silences(now),
         ],
-        cards=_cards(now),
-        is_empty=not totals and not Batch.objects.exists(),
+        "cards": _cards(now),
+        "is_empty": not totals and not Batch.objects.exists(),
+    }
+
+
+def _by_hour(now: datetime) -> dict[datetime, Counter[str]]:
+    """How many records of each level's colour came in each of the last 24 hours."""
+    hours: dict[datetime, Counter[str]] = {hour_at: Counter() for hour_at in last_hours(now)}
+    tallies = Tally.objects.filter(hour_at__gte=min(hours)).values("hour_at", "level")
+    for tally in tallies.annotate(number=Sum("count")):
+        # Another host's clock may be ahead.
+        hour_at = tally["hour_at"] if tally["hour_at"] in hours else max(hours)
+        hours[hour_at][words.level_class(tally["level"])] += tally["number"]
+    return hours
+
+
+def _strip(hours: dict[datetime, Counter[str]], total: int) -> SafeString:
+    colours = [words.level_class(level) for level in words.LEVELS]
+    columns = [
+        charts.Column(_hour_label(hour_at, counts), {colour: counts[colour] for colour in colours})
+        for hour_at, counts in hours.items()
+    ]
+    label = ngettext(
+        "%(number)s record in the last 24 hours", "%(number)s records in the last 24 hours", total
     )
+    return charts.chart(columns, label=label % {"number": formatted(total)}, step=10, height=40)
 
 
-def last_hours(now: datetime, hours: int) -> datetime:
-    """The start of the first of the last ``hours`` hours, the running one included."""
-    return moments.at((moments.hour_of(now) - hours + 1) * moments.HOUR)
-
-
-def _cards(now: datetime) -> list[Card]:
+def _cards(now: datetime) -> list[dict[str, Any]]:
+    """The open batches, and what makes each due."""
     fields = ("buffer", "status", "due_at", "reason", "record_count", "group_count", "level")
     batches = Batch.objects.open().filter(record_count__gt=0).only(*fields).order_by("buffer")
     return [
-        Card(batch, words.level_badge(batch.level), words.when(batch.due_at, now), words.reason(batch.reason))
+        {
+            "batch": batch,
+            "level": words.level_badge(batch.level),
+            "due": words.when(batch.due_at, now),
+            "reason": words.reason(batch.reason),
+        }
         for batch in batches.annotate(is_held_back=_is_held_back())
     ]
 
@@ -108,28 +102,6 @@ def _cards(now: datetime) -> list[Card]:
 def _is_held_back() -> Exists:
     """Whether an earlier mail of the batch's buffer was tried and waits to be tried again."""
     return Exists(Batch.objects.holding_back().filter(buffer=OuterRef("buffer")))
-
-
-def _strip(tallies: list[tuple[datetime, int, int]], start: datetime) -> tuple[SafeString, str, Counter[int]]:
-    """The chart, the highest rate in words, and how many records there were of each standard level."""
-    totals: Counter[int] = Counter()
-    starts = charts.buckets(start, HOUR, HOURS)
-    by_hour: dict[datetime, Counter[str]] = {moment: Counter() for moment in starts}
-    for hour_at, level, number in tallies:
-        name = words.level_class(level)
-        totals[getattr(logging, name.upper())] += number
-        by_hour.get(hour_at, by_hour[starts[-1]])[name] += number
-    names = [words.level_class(level) for level in words.LEVELS]
-    columns = [
-        charts.Column(_hour_label(moment, counts), {name: counts[name] for name in names})
-        for moment, counts in by_hour.items()
-    ]
-    peak = rate(max(column.total for column in columns))
-    total = sum(totals.values())
-    label = ngettext(
-        "%(number)s record in the last 24 hours", "%(number)s records in the last 24 hours", total
-    ) % {"number": words.number(total)}
-    return charts.chart(columns, label=label, step=10, height=40), peak, totals
 
 
 def rate(per_hour: float) -> str:
@@ -141,10 +113,10 @@ def rate(per_hour: float) -> str:
 
 def _hour_label(moment: datetime, counts: Counter[str]) -> str:
     clock = formats.date_format(moments.local(moment), "H:i")
-    if not (total := sum(counts.values())):
+    if not counts:
         return f"{clock} – 0"
     each = ", ".join(f"{number} {name.upper()}" for name, number in counts.items())
-    return f"{clock} – {rate(total)} ({each})"
+    return f"{clock} – {rate(counts.total())} ({each})"
 
 
 def _pending(now: datetime) -> dict[str, Any]:
@@ -173,56 +145,51 @@ def _failed() -> Counter[str]:
     )
 
 
-def _failures(failed: Counter[str]) -> list[str]:
-    return [
-        ngettext("%(number)d batch failed: %(error)s", "%(number)d batches failed: %(error)s", number)
-        % {"number": number, "error": error or _("no reason was given")}
-        for error, number in failed.most_common(ERRORS_SHOWN)
-    ]
+def _failures(failed: Counter[str]) -> Iterator[str]:
+    for error, number in failed.most_common(ERRORS_SHOWN):
+        said = ngettext("%(number)d batch failed: %(error)s", "%(number)d batches failed: %(error)s", number)
+        yield said % {"number": number, "error": error or _("no reason was given")}
 
 
-def _unconfirmed(since: datetime) -> list[str]:
+def _unconfirmed(since: datetime) -> Iterator[str]:
     """What a mail backend took and said that it had not sent: nobody tries it again."""
     recent = Batch.objects.filter(status=Status.SENT, sent_at__gte=since)
     number = recent.filter(attempt_set__outcome=Outcome.UNCONFIRMED).count()
     if not number:
-        return []
+        return
     said = ngettext(
         "%(number)d mail of the last 24 hours may not have been sent: its backend said that it sent 0.",
         "%(number)d mails of the last 24 hours may not have been sent: their backend said that it sent 0.",
         number,
     )
-    return [said % {"number": number}]
+    yield said % {"number": number}
 
 
-def _silences(now: datetime) -> list[str]:
-    """What is silenced for some time, so that nobody wonders where the mails are."""
-    return [
-        _("%(what)s is silenced until %(time)s. %(note)s")
-        % {"what": silence, "time": words.clock(silence.ends_at, now), "note": silence.note}
-        for silence in Silence.objects.active(now)
-    ]
-
-
-def _silent_hosts(now: datetime) -> list[str]:
-    """Hosts that may be down, or have lost their worker; what waits there, nobody can know."""
-    return [
-        _("%(host)s has not imported for %(time)s. If it is no more: manage.py flush_maillogs --forget-host")
-        % {"host": host.name, "time": timesince(host.imported_at, now, depth=1)}
-        for host in Host.objects.silent(now).order_by("name")[:HOSTS_SHOWN]
-    ]
-
-
-def _overdue(pending: dict[str, Any], now: datetime) -> list[str]:
+def _overdue(pending: dict[str, Any], now: datetime) -> Iterator[str]:
     since, number = pending["late_since"], pending["late_records"] or 0
-    if since is None or now - since < OVERDUE_AFTER:
-        return []
-    said = ngettext(
-        "Nothing was flushed for %(time)s although %(number)s record is due: "
-        "does any process's worker run, or flush_maillogs?",
-        "Nothing was flushed for %(time)s although %(number)s records are due: "
-        "does any process's worker run, or flush_maillogs?",
-        number,
+    if since and now - since >= OVERDUE_AFTER:
+        said = ngettext(
+            "Nothing was flushed for %(time)s although %(number)s record is due: "
+            "does any process's worker run, or flush_maillogs?",
+            "Nothing was flushed for %(time)s although %(number)s records are due: "
+            "does any process's worker run, or flush_maillogs?",
+            number,
+        )
+        yield said % {"time": timesince(since, now, depth=1), "number": formatted(number)}
+
+
+def _silent_hosts(now: datetime) -> Iterator[str]:
+    """Hosts that may be down, or have lost their worker; what waits there, nobody can know."""
+    said = _(
+        "%(host)s has not imported for %(time)s. If it is no more: manage.py flush_maillogs --forget-host"
     )
-    waited = timesince(since, now, depth=1)
-    return [said % {"time": waited, "number": words.number(number)}]
+    for host in Host.objects.silent(now).order_by("name")[:HOSTS_SHOWN]:
+        yield said % {"host": host.name, "time": timesince(host.imported_at, now, depth=1)}
+
+
+def _silences(now: datetime) -> Iterator[str]:
+    """What is silenced for some time, so that nobody wonders where the mails are."""
+    said = _("%(what)s is silenced until %(time)s. %(note)s")
+    for silence in Silence.objects.active(now):
+        time = words.clock(silence.ends_at, now)
+        yield said % {"what": silence, "time": time, "note": silence.note}

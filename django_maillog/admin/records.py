@@ -1,15 +1,14 @@
-"""Records in the admin: a list that walks indexes only, and the page of one record."""
+"""Records in the admin: a list that reads its newest rows, or walks one index."""
 
 from __future__ import annotations
 
-import json
-from itertools import groupby, pairwise
-from operator import itemgetter
+from functools import cached_property
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.defaultfilters import truncatechars
@@ -22,13 +21,10 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from .. import moments
-from ..digest.before import Before
-from ..frames import Section, sections
+from ..language import formatted
 from ..models import Record
 from . import words
-from .base import WINDOW, BoundedPaginator, RowsAdmin, framed, time_column
-from .changelist import RecordChangeList
+from .base import RowsAdmin, framed, time_column
 from .filters import (
     HostFilter,
     LevelFilter,
@@ -37,13 +33,63 @@ from .filters import (
     RecordBufferFilter,
     RecordGroupFilter,
     TimeFilter,
+    is_key,
 )
+from .record_page import record_context
 
+# Nobody leafs further than this through the list.
+MOST_COUNTED = 10_000
+# A search or a filter without an index of its own reads no more records than this, the newest ones.
+WINDOW = 20_000
+INDEXED = ("batch", "group", "level")
 LISTED = ("level", "logger", "message", "count", "host", "last_at", "details", "group__title")
 
 
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # can't be subscripted at run time
+    """A paginator that counts no further than its last page of interest."""
+
+    @cached_property
+    def count(self) -> int:
+        # The order stays in the subquery, so that the database walks an index for just these rows.
+        rows: QuerySet[Any] = self.object_list[:MOST_COUNTED]  # type: ignore[assignment]
+        return rows.count()
+
+
+class RecordChangeList(ChangeList):
+    """A list that never reads the whole table, whatever is searched, filtered or forged."""
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        """Newest first, as in the indexes: no other order can be asked for."""
+        return ["-last_at", "-pk"]
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.is_bounded = self.result_count == MOST_COUNTED
+        if not self.query:
+            # Else Django offers to "show all" of a list that nothing was left out of.
+            self.full_result_count = self.result_count
+
+    def get_queryset(self, *args: Any, **named: Any) -> QuerySet[Any]:
+        self.window = self._narrow()
+        return super().get_queryset(*args, **named)
+
+    def _narrow(self) -> int:
+        """Keep to the newest rows unless one index serves all that is asked; returns how many, 0 for all."""
+        asked = self.params.keys() - {"p", "q", "time", "o", "all"}
+        keys = {name: key for name in INDEXED if is_key(key := str(self.params.get(name, "")))}
+        indexed = dict(list(keys.items())[:1])
+        if not self.query and asked <= indexed.keys():
+            return 0
+        rows = Record.objects.filter(**indexed).order_by("-last_at")
+        oldest = rows.values_list("last_at", flat=True)[WINDOW : WINDOW + 1].first()
+        if oldest is None:
+            return 0
+        self.root_queryset = self.root_queryset.filter(last_at__gte=oldest)
+        return WINDOW
+
+
 @admin.register(Record)
-class RecordAdmin(RowsAdmin[Record]):
+class RecordAdmin(RowsAdmin):
     """The list of records, and the page of one."""
 
     change_list_template = "admin/django_maillog/records.html"
@@ -61,7 +107,7 @@ class RecordAdmin(RowsAdmin[Record]):
     )
     search_help_text = format_lazy(
         gettext_lazy("Searches the messages of the newest {number} rows."),
-        number=lazy(words.number, str)(WINDOW),
+        number=lazy(formatted, str)(WINDOW),
     )
     list_select_related = ("group",)
     search_fields = ("message",)
@@ -117,72 +163,3 @@ class RecordAdmin(RowsAdmin[Record]):
             "batch_subject": words.subject(row.batch),
             "batch_state": words.status_badge(row.batch, timezone.now()),
         }
-
-
-def record_context(record: Record) -> dict[str, Any]:
-    """What the template of one record in full shows."""
-    now = timezone.now()
-    details = dict(record.details or {})
-    request = dict(record.request or {})
-    before = Before({**details, "time": moments.to_timestamp(record.first_at)})
-    tables = [
-        (name, _pairs(request.pop(name)))
-        for name in ("GET", "POST", "META")
-        if isinstance(request.get(name), dict)
-    ]
-    return {
-        "record": record,
-        "level": words.level_badge(record.level),
-        "facts": [(label, value) for label, value in _facts(record, details, now) if value not in ("", None)],
-        "sections": folded(record.traceback),
-        "stack": details.get("stack_info", ""),
-        "formatted": details.get("formatted", ""),
-        "before": [(f"{line.ago} {line.level} {line.logger}", line.message) for line in before.lines],
-        "before_heading": before.heading,
-        "request": _pairs(request),
-        "tables": [(name, pairs) for name, pairs in tables if pairs],
-        "extra": _pairs(record.extra or {}),
-        "messages": sorted(record.messages.items(), key=lambda item: -item[1]),
-        "values": sorted(record.titles.items(), key=lambda item: -item[1]),
-        "cut": ", ".join(map(str, details.get("cut") or ())),
-    }
-
-
-def folded(traceback: str) -> list[tuple[str, int]]:
-    """A traceback in stretches, each with the number of library frames in it if it is to be folded.
-
-    The frame in which an exception was raised is never folded.
-    """
-    followed = pairwise([*sections(traceback), Section("")])
-    marked = ((each.kind == "library" and then.frame is not None, each.text) for each, then in followed)
-    stretches = [(fold, [text for _fold, text in run]) for fold, run in groupby(marked, key=itemgetter(0))]
-    return [("".join(texts).rstrip("\n"), len(texts) if fold else 0) for fold, texts in stretches]
-
-
-def _facts(record: Record, details: dict[str, Any], now: Any) -> list[tuple[str, Any]]:
-    """(label, value) of where a record came from."""
-    one_moment = record.last_at == record.first_at
-    moment = (
-        words.when(record.first_at, now) if one_moment else words.span(record.first_at, record.last_at, now)
-    )
-    thread, task = details.get("thread"), details.get("task")
-    return [
-        (_("Time"), moment),
-        (_("Logger"), record.logger),
-        (_("Records"), words.number(record.count) if record.count > 1 else ""),
-        (_("Where"), record.where),
-        (_("Release"), details.get("release")),
-        (_("Host"), record.host),
-        (_("Process"), f"{record.process} {details.get('process_name') or ''}".strip()),
-        (_("Thread"), f"{thread} / {task}" if thread and task else thread or task),
-        (_("Template"), details.get("template") if details.get("template") != record.message else ""),
-    ]
-
-
-def _pairs(values: dict[str, Any]) -> list[tuple[str, str]]:
-    """The items of a JSON object, each value as text."""
-    return [(str(name), _text(value)) for name, value in values.items()]
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2, default=str)

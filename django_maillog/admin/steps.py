@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 from django.contrib import messages
 from django.utils.translation import gettext as _
@@ -14,9 +14,6 @@ from ..flush import flush_batch
 from ..models import Batch, Status
 from ..outbox.batches import cancel, retry, send_again
 from . import words
-
-if TYPE_CHECKING:
-    from django.utils.functional import _StrOrPromise
 
 
 class Told(NamedTuple):
@@ -29,7 +26,7 @@ class Told(NamedTuple):
 class Step(NamedTuple):
     """One thing that a person can do with a batch in one of ``statuses``."""
 
-    label: _StrOrPromise
+    label: Any  # a lazy text
     statuses: frozenset[str]
     run: Callable[[Batch, datetime], Told]
 
@@ -39,11 +36,8 @@ class Step(NamedTuple):
     def take(self, batch: Batch, now: datetime) -> Told:
         """Do it, unless the batch is past it by now."""
         if not self.fits(batch):
-            said = _("“%(subject)s” is %(status)s: nothing to do.")
-            return Told(
-                messages.WARNING,
-                said % {"subject": words.subject(batch), "status": batch.get_status_display()},
-            )
+            facts = {"subject": words.subject(batch), "status": batch.get_status_display()}
+            return Told(messages.WARNING, _("“%(subject)s” is %(status)s: nothing to do.") % facts)
         return self.run(batch, now)
 
 
@@ -58,9 +52,8 @@ def outcome(batch: Batch, now: datetime) -> Told:
         return Told(messages.ERROR, said % facts)
     if batch.status == Status.READY and batch.attempts and batch.next_attempt_at:
         facts["time"] = words.clock(batch.next_attempt_at, now)
-        return Told(
-            messages.ERROR, _("“%(subject)s” was not sent, and is retried at %(time)s: %(error)s") % facts
-        )
+        said = _("“%(subject)s” was not sent, and is retried at %(time)s: %(error)s")
+        return Told(messages.ERROR, said % facts)
     if batch.status == Status.SENDING:
         return Told(messages.INFO, _("“%(subject)s” is being sent by another process right now.") % facts)
     facts["status"] = batch.get_status_display()

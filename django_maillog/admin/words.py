@@ -21,24 +21,16 @@ LEVELS = [logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO, loggin
 
 def level_class(level: int) -> str:
     """The CSS class of a level: that of the highest standard level which it reaches."""
-    for standard in LEVELS:
-        if level >= standard:
-            return logging.getLevelName(standard).lower()
-    return "debug"
+    reached = next((standard for standard in LEVELS if level >= standard), logging.DEBUG)
+    return logging.getLevelName(reached).lower()
 
 
 def badge(word: object, kind: str) -> SafeString:
-    """A coloured label that says its word, too."""
     return format_html('<span class="maillog-badge maillog-{}">{}</span>', kind, word)
 
 
 def level_badge(level: int) -> SafeString:
     return badge(logging.getLevelName(level), level_class(level))
-
-
-def number(value: int) -> str:
-    """A count with its thousands apart."""
-    return formats.number_format(value, force_grouping=True)
 
 
 def clock(moment: datetime, now: datetime) -> str:
@@ -61,7 +53,6 @@ def when(moment: datetime | None, now: datetime) -> SafeString:
 
 
 def span(first_at: datetime, last_at: datetime, now: datetime) -> SafeString:
-    """From when to when."""
     return format_html("{} – {}", when(first_at, now), when(last_at, now))
 
 
@@ -73,7 +64,6 @@ def status_badge(batch: Batch, now: datetime) -> SafeString:
 
 
 def group_badge(group: Group, now: datetime) -> SafeString:
-    """The state of a group: active, silenced (until when), resolved."""
     if group.is_silenced(now):
         if group.silenced_until is None:
             return badge(_("silenced for ever"), "silenced")
@@ -85,7 +75,6 @@ def group_badge(group: Group, now: datetime) -> SafeString:
 
 
 def reason(code: str) -> str:
-    """Why a batch is due, in words."""
     return str(WHY[Reason(code)].clause) if code in list(Reason) else code
 
 

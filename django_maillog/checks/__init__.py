@@ -9,8 +9,7 @@ from django.apps import apps
 from django.core.checks import CheckMessage
 
 from .attached import check_attached
-from .buffering import check_buffer
-from .context import check_context
+from .buffering import check_buffer, check_context
 from .databases import check_databases, check_routers
 from .live import distinct_targets, is_buffering, live_handlers
 from .settings import check_settings
@@ -18,15 +17,16 @@ from .targets import check_backend, check_target
 
 __all__ = ["check_all", "check_backends", "check_databases", "live_handlers"]
 
-OF_BUFFERS = (check_buffer, check_context)
-
 
 def check_all() -> list[CheckMessage]:
     """Everything that would keep mails from being written or sent."""
     found = live_handlers()
     buffering = [item for item in found if is_buffering(item.handler)]
-    messages = [message for item in buffering for check in OF_BUFFERS for message in check(item)]
-    messages += [message for item in distinct_targets(found) for message in check_target(item)]
+    messages: list[CheckMessage] = []
+    for item in buffering:
+        messages += [*check_buffer(item), *check_context(item)]
+    for item in distinct_targets(found):
+        messages += check_target(item)
     messages += check_attached(found)
     if buffering and apps.is_installed("django_maillog"):
         messages += check_routers()

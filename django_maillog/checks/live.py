@@ -24,10 +24,22 @@ class Found(NamedTuple):
     is_passed_to: bool = False
 
 
+def loggers() -> list[logging.Logger]:
+    known = [logging.root, *logging.root.manager.loggerDict.values()]
+    return [each for each in known if isinstance(each, logging.Logger)]
+
+
+def reached(logger: logging.Logger) -> Iterator[logging.Logger]:
+    """The loggers whose handlers get the records of a logger: itself, and those that it passes them on to."""
+    current: logging.Logger | None = logger
+    while current is not None:
+        yield current
+        current = current.parent if current.propagate else None
+
+
 def live_handlers() -> list[Found]:
     """Our handlers that logging has now, with targets and listeners' handlers, however they came there."""
-    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
-    waiting = [handler for logger in loggers for handler in getattr(logger, "handlers", [])]
+    waiting: list[Any] = [handler for logger in loggers() for handler in logger.handlers]
     waiting += [*logging._handlers.values(), *buffers.configured().values()]  # type: ignore[attr-defined]
     found: dict[int, Found] = {}
     passed_to: set[int] = set()
@@ -36,14 +48,11 @@ def live_handlers() -> list[Found]:
         if id(handler) in found:
             continue
         found[id(handler)] = Found(getattr(handler, "name", None) or type(handler).__name__, handler)
-        held = [item for item in [*_held(handler)] if isinstance(item, logging.Handler)]
+        held = [item for item in _held(handler) if isinstance(item, logging.Handler)]
         passed_to |= {id(item) for item in held}
         waiting += held
-    return [
-        item._replace(is_passed_to=key in passed_to)
-        for key, item in found.items()
-        if _is_ours(type(item.handler))
-    ]
+    ours = {key: item for key, item in found.items() if _is_ours(item.handler)}
+    return [item._replace(is_passed_to=key in passed_to) for key, item in ours.items()]
 
 
 def distinct_targets(found: list[Found]) -> list[Found]:
@@ -57,7 +66,7 @@ def distinct_targets(found: list[Found]) -> list[Found]:
 
 
 def is_buffering(handler: Any) -> bool:
-    return hasattr(handler, "rules") and _is_ours(type(handler))
+    return hasattr(handler, "rules") and _is_ours(handler)
 
 
 def is_callable(path: str) -> bool:
@@ -75,5 +84,5 @@ def _held(handler: Any) -> Iterator[Any]:
         yield from getattr(getattr(handler, "listener", None), "handlers", ())
 
 
-def _is_ours(kind: type) -> bool:
-    return any(f"{base.__module__}.".startswith(f"{PACKAGE}.") for base in kind.__mro__)
+def _is_ours(handler: Any) -> bool:
+    return any(f"{base.__module__}.".startswith(f"{PACKAGE}.") for base in type(handler).__mro__)

@@ -6,41 +6,52 @@ from collections.abc import Iterator
 
 from django.core.checks import CheckMessage, Error, Warning
 
-from .. import compat, conf
+from .. import compat, conf, links
 from ..spool import unattended
 from ..spool.folder import UnsafeFolder, spool_folder, verify_unmade
-from .links import check_links
 
 
 def check_settings(*, spooling: bool) -> list[CheckMessage]:
     """The MAILLOG_* settings, and where a BufferingHandler needs it, the spool folder."""
-    messages: list[CheckMessage] = []
-    for name, problem in conf.problems():
-        known = name in conf.DEFAULTS
-        others = ", ".join(conf.DEFAULTS)
-        hint = f"The default is {conf.DEFAULTS[name]!r}." if known else f"The settings are {others}."
-        kind, number = (Error, "E007") if known else (Warning, "W003")
-        messages.append(kind(problem, hint=hint, id=f"django_maillog.{number}"))
+    messages = list(_check_values())
     if any(message.id == "django_maillog.E007" for message in messages):
         return messages
-    if conf.delivery() == "task" and not compat.has_tasks():
-        messages.append(
-            Error(
-                'MAILLOG_DELIVERY is "task", and nothing here runs tasks.',
-                hint='Use Django 6.0 or later, "pip install celery", or set MAILLOG_DELIVERY = "worker".',
-                id="django_maillog.E011",
-            )
+    return [*messages, *_check_tasks(), *_check_links(), *(_check_spool() if spooling else ())]
+
+
+def _check_values() -> Iterator[CheckMessage]:
+    for name, problem in conf.problems():
+        if name in conf.DEFAULTS:
+            yield Error(problem, hint=f"The default is {conf.DEFAULTS[name]!r}.", id="django_maillog.E007")
+        else:
+            known = ", ".join(conf.DEFAULTS)
+            yield Warning(problem, hint=f"The settings are {known}.", id="django_maillog.W003")
+
+
+def _check_tasks() -> Iterator[CheckMessage]:
+    if conf.delivery() != "task":
+        return
+    if not compat.has_tasks():
+        yield Error(
+            'MAILLOG_DELIVERY is "task", and nothing here runs tasks.',
+            hint='Use Django 6.0 or later, "pip install celery", or set MAILLOG_DELIVERY = "worker".',
+            id="django_maillog.E011",
         )
-    elif conf.delivery() == "task" and compat.keeps_tasks():
-        messages.append(
-            Warning(
-                'MAILLOG_DELIVERY is "task", and the backend in TASKS runs none: nothing is ever mailed.',
-                hint='Name a backend in TASKS that runs them, or set MAILLOG_DELIVERY = "worker".',
-                id="django_maillog.W010",
-            )
+    elif compat.keeps_tasks():
+        yield Warning(
+            'MAILLOG_DELIVERY is "task", and the backend in TASKS runs none: nothing is ever mailed.',
+            hint='Name a backend in TASKS that runs them, or set MAILLOG_DELIVERY = "worker".',
+            id="django_maillog.W010",
         )
-    messages += check_links()
-    return [*messages, *_check_spool()] if spooling else messages
+
+
+def _check_links() -> Iterator[CheckMessage]:
+    if links.are_included() and not conf.site_url():
+        yield Warning(
+            "The URLs of django_maillog are included, and MAILLOG_SITE_URL is not set: no mail has a link.",
+            hint='Set MAILLOG_SITE_URL = "https://example.com", where the site is reached from outside.',
+            id="django_maillog.W060",
+        )
 
 
 def _check_spool() -> Iterator[CheckMessage]:

@@ -20,9 +20,10 @@ DEVELOPMENT_BACKENDS = {f"{BACKENDS}.{name}" for name in ("console", "dummy", "f
 DEFAULT_SENDER = "root@localhost"
 
 
-def check_target(item: Found) -> list[CheckMessage]:
-    """An SMTPHandler's recipients, mailer and reporter."""
-    return [*_check_recipients(item), *_check_mailer(item), *_check_reporter(item)]
+def check_target(item: Found) -> Iterator[CheckMessage]:
+    yield from _check_recipients(item)
+    yield from _check_mailer(item)
+    yield from _check_reporter(item)
 
 
 def check_backend(item: Found) -> Iterator[CheckMessage]:

@@ -57,11 +57,7 @@ class Migration(migrations.Migration):
                 ),
                 ("imported_at", models.DateTimeField(verbose_name="last import")),
             ],
-            options={
-                "base_manager_name": "objects",
-                "verbose_name": "host",
-                "verbose_name_plural": "hosts",
-            },
+            options={"base_manager_name": "objects", "verbose_name": "host", "verbose_name_plural": "hosts"},
         ),
         migrations.CreateModel(
             name="Batch",
@@ -89,15 +85,7 @@ class Migration(migrations.Migration):
                         verbose_name="status",
                     ),
                 ),
-                (
-                    "open_for",
-                    models.CharField(
-                        editable=False,
-                        help_text="The buffer's name while the batch is open, else NULL.",
-                        max_length=200,
-                        null=True,
-                    ),
-                ),
+                ("open_for", models.CharField(editable=False, max_length=200, null=True)),
                 ("opened_at", models.DateTimeField(verbose_name="opened")),
                 ("due_at", models.DateTimeField(null=True, verbose_name="due")),
                 ("reason", models.CharField(blank=True, max_length=10, verbose_name="reason")),
@@ -115,52 +103,19 @@ class Migration(migrations.Migration):
                 ("recipients", models.JSONField(default=list, verbose_name="recipients")),
                 ("sender", models.CharField(blank=True, max_length=320, verbose_name="sender")),
                 ("using", models.CharField(blank=True, max_length=200, verbose_name="mailer")),
-                (
-                    "rules",
-                    models.JSONField(
-                        default=dict,
-                        editable=False,
-                        help_text="When it is due, as its handler says: for processes that have no such handler.",
-                    ),
-                ),
+                ("rules", models.JSONField(default=dict, editable=False)),
                 ("headers", models.JSONField(default=dict, editable=False)),
                 ("subject", models.CharField(blank=True, max_length=200, verbose_name="subject")),
                 (
                     "message_id",
-                    models.CharField(
-                        help_text="NULL until the batch is sealed.",
-                        max_length=255,
-                        null=True,
-                        unique=True,
-                        verbose_name="Message-ID",
-                    ),
+                    models.CharField(max_length=255, null=True, unique=True, verbose_name="Message-ID"),
                 ),
                 ("attempts", models.IntegerField(default=0, verbose_name="attempts")),
-                (
-                    "handed_over",
-                    models.BooleanField(
-                        default=False, help_text="A mail server has been given this mail, and may have it."
-                    ),
-                ),
+                ("handed_over", models.BooleanField(default=False)),
                 ("next_attempt_at", models.DateTimeField(null=True, verbose_name="next attempt")),
-                (
-                    "give_up_at",
-                    models.DateTimeField(
-                        help_text="A try that fails after this time is the last one.",
-                        null=True,
-                        verbose_name="given up",
-                    ),
-                ),
+                ("give_up_at", models.DateTimeField(null=True, verbose_name="given up")),
                 ("claimed_until", models.DateTimeField(null=True, verbose_name="claimed until")),
-                (
-                    "claimed_by",
-                    models.CharField(
-                        blank=True,
-                        editable=False,
-                        help_text="The claim's token: only the process that holds it may record the outcome.",
-                        max_length=32,
-                    ),
-                ),
+                ("claimed_by", models.CharField(blank=True, editable=False, max_length=32)),
                 ("sent_at", models.DateTimeField(null=True, verbose_name="sent")),
                 ("last_error", models.TextField(blank=True, verbose_name="last error")),
                 ("text", models.TextField(blank=True, verbose_name="text")),
@@ -234,15 +189,7 @@ class Migration(migrations.Migration):
                 ("buffer", models.CharField(max_length=200, verbose_name="buffer")),
                 ("fingerprint", models.CharField(max_length=64, verbose_name="fingerprint")),
                 ("cause", models.CharField(max_length=64, verbose_name="cause")),
-                (
-                    "site",
-                    models.CharField(
-                        blank=True,
-                        editable=False,
-                        help_text="Where in the code it comes from, if that place can make problems without end.",
-                        max_length=64,
-                    ),
-                ),
+                ("site", models.CharField(blank=True, editable=False, max_length=64)),
                 ("kind", models.SmallIntegerField(default=1, editable=False)),
                 ("title", models.CharField(max_length=255, verbose_name="title")),
                 ("level", models.IntegerField(verbose_name="level")),
@@ -258,24 +205,11 @@ class Migration(migrations.Migration):
                     models.CharField(blank=True, max_length=200, verbose_name="last seen in release"),
                 ),
                 ("count", models.BigIntegerField(default=0, verbose_name="records")),
-                (
-                    "episode_at",
-                    models.DateTimeField(
-                        help_text="When it was last new: its first record, or the one that made it a regression.",
-                        verbose_name="new since",
-                    ),
-                ),
+                ("episode_at", models.DateTimeField(verbose_name="new since")),
                 ("episode_count", models.BigIntegerField(default=0, verbose_name="records since it was new")),
                 ("notified_at", models.DateTimeField(null=True, verbose_name="last mailed")),
                 ("silenced_at", models.DateTimeField(null=True, verbose_name="silenced")),
-                (
-                    "silenced_until",
-                    models.DateTimeField(
-                        help_text="NULL in a silenced problem: for ever.",
-                        null=True,
-                        verbose_name="silenced until",
-                    ),
-                ),
+                ("silenced_until", models.DateTimeField(null=True, verbose_name="silenced until")),
                 ("silenced_by", models.CharField(blank=True, max_length=150, verbose_name="silenced by")),
                 ("silence_note", models.CharField(blank=True, max_length=255, verbose_name="note")),
                 ("resolved_at", models.DateTimeField(null=True, verbose_name="resolved")),
@@ -330,20 +264,8 @@ class Migration(migrations.Migration):
                 ("process", models.BigIntegerField(verbose_name="process")),
                 ("where", models.CharField(blank=True, max_length=500, verbose_name="where")),
                 ("message", models.TextField(verbose_name="message")),
-                (
-                    "messages",
-                    models.JSONField(
-                        default=dict,
-                        help_text="Of a folded row: distinct messages and their counts, '' for the rest.",
-                    ),
-                ),
-                (
-                    "titles",
-                    models.JSONField(
-                        default=dict,
-                        help_text="Of a folded row: distinct exceptions and their counts, '' for the rest.",
-                    ),
-                ),
+                ("messages", models.JSONField(default=dict)),
+                ("titles", models.JSONField(default=dict)),
                 ("traceback", models.TextField(blank=True, verbose_name="traceback")),
                 ("request", models.JSONField(null=True, verbose_name="request")),
                 ("extra", models.JSONField(null=True, verbose_name="extra")),
@@ -421,16 +343,13 @@ class Migration(migrations.Migration):
             index=models.Index(fields=["batch", "group", "process"], name="maillog_record_batch"),
         ),
         migrations.AddIndex(
-            model_name="record",
-            index=models.Index(fields=["group", "last_at"], name="maillog_record_group"),
+            model_name="record", index=models.Index(fields=["group", "last_at"], name="maillog_record_group")
         ),
         migrations.AddIndex(
-            model_name="record",
-            index=models.Index(fields=["last_at"], name="maillog_record_last"),
+            model_name="record", index=models.Index(fields=["last_at"], name="maillog_record_last")
         ),
         migrations.AddIndex(
-            model_name="record",
-            index=models.Index(fields=["level", "last_at"], name="maillog_record_level"),
+            model_name="record", index=models.Index(fields=["level", "last_at"], name="maillog_record_level")
         ),
         migrations.AddIndex(
             model_name="group",
@@ -441,12 +360,10 @@ class Migration(migrations.Migration):
             index=models.Index(fields=["buffer", "site", "first_seen_at"], name="maillog_group_site"),
         ),
         migrations.AddIndex(
-            model_name="group",
-            index=models.Index(fields=["last_seen_at"], name="maillog_group_last_seen"),
+            model_name="group", index=models.Index(fields=["last_seen_at"], name="maillog_group_last_seen")
         ),
         migrations.AddIndex(
-            model_name="group",
-            index=models.Index(fields=["first_seen_at"], name="maillog_group_first_seen"),
+            model_name="group", index=models.Index(fields=["first_seen_at"], name="maillog_group_first_seen")
         ),
         migrations.AddConstraint(
             model_name="group",
@@ -455,8 +372,7 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddIndex(
-            model_name="tally",
-            index=models.Index(fields=["hour_at"], name="maillog_tally_hour"),
+            model_name="tally", index=models.Index(fields=["hour_at"], name="maillog_tally_hour")
         ),
         migrations.AddConstraint(
             model_name="tally",

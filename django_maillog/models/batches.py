@@ -26,8 +26,6 @@ class Status(models.TextChoices):
 
 
 class Outcome(models.TextChoices):
-    """How one try to deliver a batch ended."""
-
     SENT = "sent", _("sent")
     RETRY = "retry", _("to be tried again")
     FAILED = "failed", _("failed for good")
@@ -63,7 +61,6 @@ class BatchQuerySet(models.QuerySet["Batch"]):
         return self.filter(status=Status.READY, attempts__gt=0)
 
     def undelivered(self) -> BatchQuerySet:
-        """Every batch that still has to go out: open, ready or being sent."""
         return self.filter(status__in=[Status.OPEN, Status.READY, Status.SENDING])
 
     def finished_before(self, moment: datetime) -> BatchQuerySet:
@@ -83,12 +80,8 @@ class Batch(models.Model):
 
     buffer = models.CharField(_("buffer"), max_length=200)
     status = models.CharField(_("status"), max_length=10, choices=Status.choices, default=Status.OPEN)
-    open_for = models.CharField(
-        max_length=200,
-        null=True,
-        editable=False,
-        help_text=_("The buffer's name while the batch is open, else NULL."),
-    )
+    # The buffer's name while the batch is open, else NULL.
+    open_for = models.CharField(max_length=200, null=True, editable=False)
     opened_at = models.DateTimeField(_("opened"))
     due_at = models.DateTimeField(_("due"), null=True)
     reason = models.CharField(_("reason"), max_length=10, blank=True)
@@ -103,35 +96,21 @@ class Batch(models.Model):
     recipients = models.JSONField(_("recipients"), default=list)
     sender = models.CharField(_("sender"), max_length=320, blank=True)
     using = models.CharField(_("mailer"), max_length=200, blank=True)
-    rules = models.JSONField(
-        default=dict,
-        editable=False,
-        help_text=_("When it is due, as its handler says: for processes that have no such handler."),
-    )
+    # When it is due, as its handler says: for processes that have no such handler.
+    rules = models.JSONField(default=dict, editable=False)
     headers = models.JSONField(default=dict, editable=False)
     subject = models.CharField(_("subject"), max_length=200, blank=True)
-    message_id = models.CharField(
-        _("Message-ID"),
-        max_length=255,
-        null=True,
-        unique=True,
-        help_text=_("NULL until the batch is sealed."),
-    )
+    # NULL until the batch is sealed.
+    message_id = models.CharField(_("Message-ID"), max_length=255, null=True, unique=True)
     attempts = models.IntegerField(_("attempts"), default=0)
-    handed_over = models.BooleanField(
-        default=False, help_text=_("A mail server has been given this mail, and may have it.")
-    )
+    # A mail server has been given this mail, and may have it.
+    handed_over = models.BooleanField(default=False)
     next_attempt_at = models.DateTimeField(_("next attempt"), null=True)
-    give_up_at = models.DateTimeField(
-        _("given up"), null=True, help_text=_("A try that fails after this time is the last one.")
-    )
+    # A try that fails after this time is the last one.
+    give_up_at = models.DateTimeField(_("given up"), null=True)
     claimed_until = models.DateTimeField(_("claimed until"), null=True)
-    claimed_by = models.CharField(
-        max_length=32,
-        blank=True,
-        editable=False,
-        help_text=_("The claim's token: only the process that holds it may record the outcome."),
-    )
+    # The claim's token: only the process that holds it may record the outcome.
+    claimed_by = models.CharField(max_length=32, blank=True, editable=False)
     sent_at = models.DateTimeField(_("sent"), null=True)
     last_error = models.TextField(_("last error"), blank=True)
     text = models.TextField(_("text"), blank=True)
@@ -158,8 +137,6 @@ class Batch(models.Model):
 
 
 class Attempt(models.Model):
-    """One try to deliver a batch."""
-
     batch = models.ForeignKey(
         Batch, on_delete=models.CASCADE, related_name="attempt_set", verbose_name=_("batch")
     )

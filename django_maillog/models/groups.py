@@ -18,12 +18,8 @@ class Group(models.Model):
     buffer = models.CharField(_("buffer"), max_length=200)
     fingerprint = models.CharField(_("fingerprint"), max_length=64)
     cause = models.CharField(_("cause"), max_length=64)
-    site = models.CharField(
-        max_length=64,
-        blank=True,
-        editable=False,
-        help_text=_("Where in the code it comes from, if that place can make problems without end."),
-    )
+    # Where in the code it comes from, if that place can make problems without end.
+    site = models.CharField(max_length=64, blank=True, editable=False)
     kind = models.SmallIntegerField(default=Kind.MESSAGE.value, editable=False)
     title = models.CharField(_("title"), max_length=255)
     level = models.IntegerField(_("level"))
@@ -33,16 +29,13 @@ class Group(models.Model):
     first_release = models.CharField(_("first seen in release"), max_length=200, blank=True)
     last_release = models.CharField(_("last seen in release"), max_length=200, blank=True)
     count = models.BigIntegerField(_("records"), default=0)
-    episode_at = models.DateTimeField(
-        _("new since"),
-        help_text=_("When it was last new: its first record, or the one that made it a regression."),
-    )
+    # When it was last new: its first record, or the one that made it a regression.
+    episode_at = models.DateTimeField(_("new since"))
     episode_count = models.BigIntegerField(_("records since it was new"), default=0)
     notified_at = models.DateTimeField(_("last mailed"), null=True)
     silenced_at = models.DateTimeField(_("silenced"), null=True)
-    silenced_until = models.DateTimeField(
-        _("silenced until"), null=True, help_text=_("NULL in a silenced problem: for ever.")
-    )
+    # NULL in a silenced problem: for ever.
+    silenced_until = models.DateTimeField(_("silenced until"), null=True)
     silenced_by = models.CharField(_("silenced by"), max_length=150, blank=True)
     silence_note = models.CharField(_("note"), max_length=255, blank=True)
     resolved_at = models.DateTimeField(_("resolved"), null=True)
@@ -121,12 +114,9 @@ class Record(models.Model):
     process = models.BigIntegerField(_("process"))
     where = models.CharField(_("where"), max_length=500, blank=True)
     message = models.TextField(_("message"))
-    messages = models.JSONField(
-        default=dict, help_text=_("Of a folded row: distinct messages and their counts, '' for the rest.")
-    )
-    titles = models.JSONField(
-        default=dict, help_text=_("Of a folded row: distinct exceptions and their counts, '' for the rest.")
-    )
+    # Of a folded row: distinct messages, and distinct exceptions, with their counts; '' for the rest.
+    messages = models.JSONField(default=dict)
+    titles = models.JSONField(default=dict)
     traceback = models.TextField(_("traceback"), blank=True)
     request = models.JSONField(_("request"), null=True)
     extra = models.JSONField(_("extra"), null=True)

@@ -1,4 +1,4 @@
-"""The strip on the app's page in the admin, where Django offers no other way in than a tag."""
+"""The strip on the app's page in the admin, where only a tag can put it, and on the list of batches."""
 
 from __future__ import annotations
 
@@ -15,14 +15,8 @@ register = template.Library()
 @register.inclusion_tag("admin/django_maillog/includes/overview.html", takes_context=True)
 def maillog_overview(context: template.Context) -> dict[str, Any]:
     """The overview, for those who may see batches."""
-    user = getattr(context.get("request"), "user", None)
-    if user is None or not user.has_perm("django_maillog.view_batch"):
+    user, now = context["user"], timezone.now()
+    if not user.has_perm("django_maillog.view_batch"):
         return {}
-    now = timezone.now()
     may_flush = user.has_perm("django_maillog.flush_batch")
-    return {
-        "overview": overview(now),
-        "now": now,
-        "may_flush": may_flush,
-        "csrf_token": context.get("csrf_token"),
-    }
+    return {"overview": overview(now), "now": now, "may_flush": may_flush}

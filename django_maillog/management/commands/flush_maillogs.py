@@ -6,57 +6,46 @@ import json
 import signal
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
-from django.db import Error
+from django.core.management.base import CommandError
 
-from ...buffers import muted
 from ...digest.excerpts import visible
 from ...flush import Summary, flush, retry_failed
 from ...health import MAX_AGE_SECONDS, check
 from ...hosts import forget
 from ...models import Host
 from ...outbox.options import FlushOptions
-from ...plan import known_buffers, plan, problems, spool_plan
-from ...spool.folder import UnsafeFolder, spool_folder
+from ...plan import Plan, plan, problems, spool_plan
+from ...spool.folder import spool_folder
 from ...watch import Termination, notify_systemd, watch
+from ..base import TERMINATED, MaillogCommand, check_buffers
 
-# The shell's statuses for SIGINT and SIGTERM.
-INTERRUPTED = 130
-TERMINATED = 143
 INTERVAL_SECONDS = 5.0
 
 
-class Command(BaseCommand):
+class Command(MaillogCommand):
     """Parses, flushes, prints; the exit status is 1 if a delivery or a line failed."""
 
-    # Django's check of JSON fields asks SQLite and MySQL, which may be away: a service waits for them, and
-    # --check says so.
-    requires_system_checks: list[str] = []  # as Django declares it
-
+    interrupted = "Interrupted. Nothing is lost: the next flush goes on from here."
     help = (
         "Import every spool segment on this host, seal the open batches and deliver what is sealed. "
         "Exit status: 0, or 1 if a delivery failed or is to be tried again, or a line can't be imported."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        flag = partial(parser.add_argument, action="store_true")
         parser.add_argument("buffers", nargs="*", metavar="BUFFER", help="Only these buffers. Default: all.")
-        parser.add_argument(
+        flag(
             "--due",
-            action="store_true",
             help="Keep to the handlers' rules, send only what is due (for cron). Default: send everything.",
         )
-        parser.add_argument(
-            "--dry-run",
-            action="store_true",
-            help="Say what would be sent, and to whom; change nothing. Default: send.",
-        )
-        parser.add_argument(
+        flag("--dry-run", help="Say what would be sent, and to whom; change nothing. Default: send.")
+        flag(
             "--watch",
-            action="store_true",
             help="Go on, as a service: flush what is due until SIGTERM or SIGINT. Default: flush once.",
         )
         parser.add_argument(
@@ -72,14 +61,11 @@ class Command(BaseCommand):
             metavar="N",
             help="Deliver at most so many batches in a run; the others wait. Default: no limit.",
         )
-        parser.add_argument(
+        flag(
             "--retry-failed",
-            action="store_true",
             help="Try failed batches once more, too. Default: they wait until somebody acts.",
         )
-        parser.add_argument(
-            "--json", action="store_true", help="Print one JSON object. Default: print for people."
-        )
+        flag("--json", help="Print one JSON object. Default: print for people.")
         self._add_what_flushes_nothing(parser)
 
     def _add_what_flushes_nothing(self, parser: ArgumentParser) -> None:
@@ -101,31 +87,16 @@ class Command(BaseCommand):
             help="Flush nothing; forget a host that is no more. Default: hosts are pruned.",
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            with muted():
-                self._run(options)
-        except Error as error:
-            raise CommandError(
-                f"The database can't be used: {visible(str(error))}\n"
-                f"Nothing is lost: the records stay in {spool_folder()}. "
-                "If the tables are missing, run: manage.py migrate"
-            ) from error
-        except (ImproperlyConfigured, UnsafeFolder) as error:
-            raise CommandError(visible(str(error))) from error
-        except KeyboardInterrupt:
-            raise CommandError(
-                "Interrupted. Nothing is lost: the next flush goes on from here.", returncode=INTERRUPTED
-            ) from None
-
-    def _run(self, options: dict[str, Any]) -> None:
+    def run(self, options: dict[str, Any]) -> None:
         """Do what is asked for; leaves with an exit status if that isn't 0."""
         everything, as_json = not options["due"], options["json"]
+        buffers = options["buffers"] or None
         if options["check"]:
             self._check(options["max_age"], as_json=as_json)
         if options["forget_host"] is not None:
             return self._forget(options["forget_host"])
-        buffers = self._known(options["buffers"]) if options["buffers"] else None
+        if buffers:
+            check_buffers(buffers)
         if options["dry_run"]:
             return self._plan(buffers, everything=everything, as_json=as_json)
         if options["retry_failed"]:
@@ -148,12 +119,9 @@ class Command(BaseCommand):
 
     def _check(self, max_age: float, *, as_json: bool) -> None:
         health = check(max_age)
-        if as_json:
-            self.stdout.write(json.dumps(health.as_dict()))
-        for level, reason in health.reasons if not as_json else ():
-            self.stdout.write(visible(f"{level.name}: {reason}"))
-        if not health.reasons and not as_json:
-            self.stdout.write("OK: nothing that is due waits.")
+        reasons = [visible(f"{level.name}: {reason}") for level, reason in health.reasons]
+        said = "\n".join(reasons) or "OK: nothing that is due waits."
+        self.stdout.write(json.dumps(health.as_dict()) if as_json else said)
         sys.exit(health.level)
 
     def _forget(self, name: str) -> None:
@@ -181,16 +149,6 @@ class Command(BaseCommand):
             notify_systemd("STOPPING=1")
         self.stdout.write("Stopped.")
 
-    def _known(self, names: list[str]) -> list[str]:
-        known = known_buffers()
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            raise CommandError(
-                f"No buffer is called {', '.join(map(repr, unknown))}. "
-                f"There is: {', '.join(map(repr, sorted(known))) or 'none yet'}."
-            )
-        return names
-
     def _plan(self, buffers: list[str] | None, *, everything: bool, as_json: bool) -> None:
         planned = plan(buffers, everything=everything)
         spool = spool_plan(buffers)
@@ -199,16 +157,16 @@ class Command(BaseCommand):
             mails, first = [mail.as_dict() for mail in planned], [mail.as_dict() for mail in spool]
             self.stdout.write(json.dumps({"mails": mails, "spooled": number, "spool": first}))
             return
-        for mail in planned:
-            addressees = ", ".join(mail.recipients) or "nobody: ADMINS is empty, so it stays pending"
-            said = f"{mail.buffer}: {counted(mail.records)} to {addressees}\n    {mail.subject}"
-            self.stdout.write(visible(said))
+        self._print_plans(planned, nobody="nobody: ADMINS is empty, so it stays pending")
         if not planned:
             self.stdout.write("Nothing that is imported would be sent.")
         if number:
             self.stdout.write(f"{counted(number)} in the spool would be imported first:")
-        for mail in spool:
-            addressees = ", ".join(mail.recipients) or "nobody"
+        self._print_plans(spool, nobody="nobody")
+
+    def _print_plans(self, plans: list[Plan], *, nobody: str) -> None:
+        for mail in plans:
+            addressees = ", ".join(mail.recipients) or nobody
             said = f"{mail.buffer}: {counted(mail.records)} to {addressees}\n    {mail.subject}"
             self.stdout.write(visible(said))
 
@@ -221,24 +179,20 @@ class Command(BaseCommand):
             f"{summary.sent} sent, {summary.retrying} to be tried again, {summary.failed} failed; "
             f"{counted(summary.pending)} pending."
         )
-        if summary.set_aside:
-            lines = f"{counted(summary.set_aside, 'line', 'lines')} of the spool can't be imported"
-            where = f"kept in *.lines.bad in {spool_folder()}"
-            self.stderr.write(self.style.WARNING(f"{lines}: {where}, and counted as lost."))
-        if summary.held_back:
-            waiting = counted(summary.held_back, "batch waits", "batches wait")
-            self.stderr.write(
-                self.style.WARNING(f"{waiting} behind an earlier mail that its server did not take.")
-            )
-        if summary.sending:
-            held = counted(summary.sending, "batch is", "batches are")
-            self.stderr.write(
-                self.style.WARNING(
-                    f"{held} being sent by another process; if that was killed, a later flush sends it."
-                )
-            )
-        for problem in problems():
-            self.stderr.write(self.style.WARNING(visible(problem)))
+        for warning in [*_warnings(summary), *problems()]:
+            self.stderr.write(self.style.WARNING(visible(warning)))
+
+
+def _warnings(summary: Summary) -> Iterator[str]:
+    if summary.set_aside:
+        lines = f"{counted(summary.set_aside, 'line', 'lines')} of the spool can't be imported"
+        yield f"{lines}: kept in *.lines.bad in {spool_folder()}, and counted as lost."
+    if summary.held_back:
+        waiting = counted(summary.held_back, "batch waits", "batches wait")
+        yield f"{waiting} behind an earlier mail that its server did not take."
+    if summary.sending:
+        held = counted(summary.sending, "batch is", "batches are")
+        yield f"{held} being sent by another process; if that was killed, a later flush sends it."
 
 
 def _seconds(text: str) -> float:

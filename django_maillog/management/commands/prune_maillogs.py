@@ -6,27 +6,21 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
-from django.db import Error
+from django.core.management.base import CommandError
 from django.utils import translation
 
-from ... import buffers, conf
+from ... import conf
 from ...database_clock import database_now
-from ...digest.excerpts import visible
 from ...erase import erase_text, erase_user
 from ...prune import count, prune
+from ..base import MaillogCommand
 
 
-class Command(BaseCommand):
-    """Parses, prunes, prints."""
-
-    # Django's check of JSON fields asks SQLite and MySQL, which may be away: the command says so itself.
-    requires_system_checks: list[str] = []  # as Django declares it
-
+class Command(MaillogCommand):
+    interrupted = "Interrupted. What is deleted is deleted."
     help = (
         "Delete sent and cancelled batches with their records; failed ones a year after nobody acted. "
         "With --user or --text, erase what records and mails say of somebody instead: import first, with "
@@ -39,7 +33,6 @@ class Command(BaseCommand):
             type=_days,
             help="Delete what is older than this many days. Default: MAILLOG_RETENTION_DAYS.",
         )
-
         parser.add_argument(
             "--user",
             help="Erase the records of requests by this user, a key or a name, and the mails with them. "
@@ -55,37 +48,31 @@ class Command(BaseCommand):
             help="Say how much would be deleted; change nothing. Default: delete.",
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            with buffers.muted():
-                self.stdout.write(self._run(options))
-        except Error as error:
-            raise CommandError(f"The database can't be used: {visible(str(error))}") from error
-        except ImproperlyConfigured as error:
-            raise CommandError(str(error)) from error
-        except KeyboardInterrupt:
-            raise CommandError("Interrupted. What is deleted is deleted.", returncode=130) from None
-
-    def _run(self, options: dict[str, Any]) -> str:
-        """Do what is asked for; what is said of it."""
-        user, text, is_dry = options["user"], options["text"], options["dry_run"]
+    def run(self, options: dict[str, Any]) -> None:
+        user, text = options["user"], options["text"]
         now = database_now()
         days = options["days"] if options["days"] is not None else conf.retention_days()
         before = now - timedelta(days=days)
-        if is_dry and (user or text):
+        if options["dry_run"]:
+            self.stdout.write(self._would_delete(before, now, erases=bool(user or text)))
+            return
+        with _counter() as progress:
+            if user or text:
+                erased = erase_user(user, progress=progress) if user else 0
+                erased += erase_text(text, progress=progress) if text else 0
+                said = f"{erased} rows erased."
+            else:
+                said = f"{prune(before, now, progress=progress)} rows deleted."
+        self.stdout.write(said)
+
+    def _would_delete(self, before: datetime, now: datetime, *, erases: bool) -> str:
+        if erases:
             raise CommandError(
                 "--dry-run tells what is old: with --user or --text there is no such look ahead."
             )
-        if is_dry:
-            with translation.override(None):
-                found = ", ".join(f"{number} {name}" for name, number in count(before, now).items())
-            return f"Would be deleted: {found or 'nothing'}."
-        with _counter() as progress:
-            if not (user or text):
-                return f"{prune(before, now, progress=progress)} rows deleted."
-            erased = erase_user(user, progress=progress) if user else 0
-            erased += erase_text(text, progress=progress) if text else 0
-            return f"{erased} rows erased."
+        with translation.override(None):
+            found = ", ".join(f"{number} {name}" for name, number in count(before, now).items())
+        return f"Would be deleted: {found or 'nothing'}."
 
 
 @contextmanager

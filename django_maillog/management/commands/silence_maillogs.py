@@ -7,26 +7,19 @@ from argparse import ArgumentParser, ArgumentTypeError
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-from django.db import Error
+from django.core.management.base import CommandError
 from django.utils import translation
 
 from ... import moments, silences
-from ...buffers import muted
 from ...database_clock import database_now
 from ...models import Silence
-from ...plan import known_buffers
+from ..base import MaillogCommand, check_buffers
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 LONGEST = timedelta(days=30)
 
 
-class Command(BaseCommand):
-    """Parses, declares or ends silences, prints."""
-
-    # Django's check of JSON fields asks SQLite and MySQL, which may be away: the command says so itself.
-    requires_system_checks: list[str] = []  # as Django declares it
-
+class Command(MaillogCommand):
     help = (
         "Silence a buffer, or what matches, for some time: records are counted, not mailed, and the mail "
         "after it says so. Without --for and --end, list the silences that hold."
@@ -50,28 +43,18 @@ class Command(BaseCommand):
         parser.add_argument("--note", default="", metavar="TEXT", help="Why, for the mail that says so.")
         parser.add_argument("--end", action="store_true", help="End what was silenced so, now.")
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        buffer, match = options["buffer"], options["match"]
-        if options["end"] and options["length"]:
+    def run(self, options: dict[str, Any]) -> None:
+        buffer, match, length = options["buffer"], options["match"], options["length"]
+        if options["end"] and length:
             raise CommandError("--for begins a silence and --end ends one: give one of them.")
-        try:
-            with muted():
-                self._check(buffer)
-                now = database_now()
-                if options["length"]:
-                    silences.declare(
-                        buffer, match, starts_at=now, ends_at=now + options["length"], note=options["note"]
-                    )
-                elif options["end"] and not silences.end(buffer, match, now):
-                    raise CommandError("Nothing is silenced so.")
-                self._list(list(Silence.objects.active(now)))
-        except Error as error:
-            raise CommandError(f"The database can't be used: {error}") from error
-
-    def _check(self, buffer: str) -> None:
-        if buffer and buffer not in (known := known_buffers()):
-            there_is = ", ".join(map(repr, sorted(known))) or "none yet"
-            raise CommandError(f"No buffer is called {buffer!r}. There is: {there_is}.")
+        if buffer:
+            check_buffers([buffer])
+        now = database_now()
+        if length:
+            silences.declare(buffer, match, starts_at=now, ends_at=now + length, note=options["note"])
+        elif options["end"] and not silences.end(buffer, match, now):
+            raise CommandError("Nothing is silenced so.")
+        self._list(list(Silence.objects.active(now)))
 
     def _list(self, active: list[Silence]) -> None:
         for each in active:

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from ...checks import check_all
+from ...checks.live import Found
 from ...digest.excerpts import visible
 from ...trial import Step, tried_handlers, try_out
 
@@ -40,16 +41,16 @@ class Command(BaseCommand):
             self.stdout.write(self.style.WARNING(visible(str(message))))
         if not chosen:
             raise CommandError("LOGGING has no handler of django_maillog: see the README, Install.")
-        failed = [name for name in chosen if not self._try(name, handlers[name])]
+        failed = [name for name in chosen if not self._try(handlers[name])]
         if failed:
             raise CommandError(f"No test mail from: {', '.join(failed)}.")
         self.stdout.write(self.style.SUCCESS("Look into your mailbox: the server has taken it."))
 
-    def _try(self, name: str, handler: Any) -> bool:
+    def _try(self, tried: Found) -> bool:
         """Print the steps; whether all went well."""
-        self.stdout.write(visible(name))
+        self.stdout.write(visible(tried.name))
         is_well = True
-        for step in try_out(name, handler):
+        for step in try_out(tried):
             self._print(step)
             is_well = is_well and step.is_well
         return is_well

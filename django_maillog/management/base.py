@@ -1,0 +1,53 @@
+"""What the commands share: none mails what it logs itself, none shows a traceback where something is away."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+from django.db import Error
+
+from ..buffers import muted
+from ..digest.excerpts import visible
+from ..plan import known_buffers
+from ..spool.folder import UnsafeFolder
+
+# The shell's statuses for SIGINT and SIGTERM.
+INTERRUPTED = 130
+TERMINATED = 143
+
+
+class MaillogCommand(BaseCommand):
+    """A command that ``run``s and says what went wrong."""
+
+    # Django's check of JSON fields asks SQLite and MySQL, which may be away: the command says so itself.
+    requires_system_checks: list[str] = []  # as Django declares it
+    interrupted = "Interrupted."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            with muted():
+                self.run(options)
+        except Error as error:
+            raise CommandError(
+                f"The database can't be used: {visible(str(error))}\n"
+                "Nothing is lost: the records stay in the spool. "
+                "If the tables are missing, run: manage.py migrate"
+            ) from error
+        except (ImproperlyConfigured, UnsafeFolder) as error:
+            raise CommandError(visible(str(error))) from error
+        except KeyboardInterrupt:
+            raise CommandError(self.interrupted, returncode=INTERRUPTED) from None
+
+    def run(self, options: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+
+def check_buffers(names: Collection[str]) -> None:
+    """Raise CommandError if one of these buffers isn't known."""
+    known = known_buffers()
+    if unknown := [name for name in names if name not in known]:
+        there_is = ", ".join(map(repr, sorted(known))) or "none yet"
+        raise CommandError(f"No buffer is called {', '.join(map(repr, unknown))}. There is: {there_is}.")
