@@ -39,7 +39,6 @@ KEPT = {
     "buffers._handlers": "the handlers are copied, too; what each of them has seen is forgotten",
     "buffers._number_of": "goes on",
     "buffers.thread": "the thread that forks goes on in the child",
-    "capture.callsite._calls": "the code is the same",
     "capture.chain._codes": "the code is the same",
     "capture.chain._links": "the code is the same",
     "capture.context._of_asgi": "the requests of the thread that forks go on in the child",
