@@ -40,7 +40,6 @@ KEPT = {
     "buffers._number_of": "goes on",
     "buffers.thread": "the thread that forks goes on in the child",
     "capture.chain._codes": "the code is the same",
-    "capture.chain._links": "the code is the same",
     "capture.context._of_asgi": "the requests of the thread that forks go on in the child",
     "capture.context._scope": "the request or task of the thread that forks goes on in the child",
     "capture.fingerprint._messages": "the code is the same",
