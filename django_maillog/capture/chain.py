@@ -16,7 +16,7 @@ import re
 import traceback
 from functools import lru_cache
 from types import CodeType, FrameType, TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .. import frames
 from .keys import Key, as_one, call_site, fingerprint_of
@@ -154,7 +154,7 @@ def _leaves(group: BaseExceptionGroup[BaseException], walk: _Walk, above: frozen
 
 def _link(exc: BaseException, tb: TracebackType | None, walk: _Walk) -> _Link:
     """Return what one exception tells."""
-    kind = type(exc)
+    kind: Any = type(exc)
     if tb is None:
         value = text_of(exc)
         if (told := read(value)) is not None:  # the traceback of a process that ran it for this one
@@ -168,17 +168,21 @@ def _link(exc: BaseException, tb: TracebackType | None, walk: _Walk) -> _Link:
     codes, crash = path.codes, path.crash
     if not template:
         codes, crash = codes or _all_codes(tb), crash or path.last
-    offset = "" if crash is None else f"+{_offset(crash)}"
-    library = path.innermost if crash is None or crash.tb_next is not None else ""
-    return _described(kind, tuple(codes), f"{offset} {library} {page}", path.innermost)
+    offset = None if crash is None else _offset(crash)
+    is_library = crash is None or crash.tb_next is not None
+    return _described(kind, tuple(codes), offset, path.innermost, page, is_library)
 
 
 @lru_cache(maxsize=2_000)
-def _described(kind: type, codes: tuple[_Code, ...], place: str, innermost: str) -> _Link:
+def _described(
+    kind: type, codes: tuple[_Code, ...], offset: int | None, innermost: str, page: str, is_library: bool
+) -> _Link:
     name = f"{kind.__module__}.{kind.__qualname__}"
+    place = "" if offset is None else f"+{offset}"
+    library = innermost if is_library else ""
     names = dict.fromkeys(code.name for code in codes)
     return _Link(
-        " ".join([name, *names, place]),
+        " ".join([name, *names, place, library, page]),
         fingerprint_of("cause", f"{name} {innermost}"),
         fingerprint_of("site", innermost),
     )
@@ -205,7 +209,8 @@ class _Path:
             if code.in_app:
                 codes[code] = None
                 crash = step
-                templates, library = [], []
+                if library:
+                    templates, library = [], []
             else:
                 library.append(frame)
                 if code.is_template:

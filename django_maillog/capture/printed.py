@@ -94,11 +94,7 @@ def read(text: str) -> Printed | None:
 
 def _is_in(args: object) -> bool:
     values = args if type(args) is tuple else args.values() if type(args) is dict else ()
-    # No generator: this is asked of each repeat.
-    for value in values:  # noqa: SIM110
-        if type(value) is str and _MARK in value:
-            return True
-    return False
+    return any(type(value) is str and _MARK in value for value in values)
 
 
 class _Frame(NamedTuple):
