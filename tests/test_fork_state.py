@@ -44,7 +44,7 @@ KEPT = {
     "capture.context._scope": "the request or task of the thread that forks goes on in the child",
     "capture.fingerprint._messages": "the code is the same",
     "capture.prepare._release": "the release is the same",
-    "charset._known": "the databases are the same",
+    "charset._codec_of": "the databases are the same",
     "conf._tested": "the child of a test is one",
     "conf._asked": "the release is the same",
     "conf._group_id": "the groups are the same",
