@@ -10,13 +10,12 @@ import codecs
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import Any
 
 from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
-
-if TYPE_CHECKING:
-    from django.db.backends.base.base import BaseDatabaseWrapper
 
 EVERYTHING = ""
 BMP = "bmp"  # not a codec of Python: what is beyond U+FFFF is escaped
@@ -31,18 +30,17 @@ _MYSQL = r"""
     AND character_set_name IS NOT NULL
 """
 
-# By alias and database: asked once in a process. After its character set was changed it is started anew.
-_known: dict[tuple[str, str], str] = {}
-
 
 def codec_of(alias: str) -> str:
     """The codec for what the database takes: EVERYTHING, BMP, or a name of Python's."""
-    connection = connections[alias]
-    key = alias, str(connection.settings_dict["NAME"])
-    if key not in _known:
-        found = set(narrow(connection).values())
-        _known[key] = (found.pop() if len(found) == 1 else LEAST) if found else EVERYTHING
-    return _known[key]
+    return _codec_of(alias, str(connections[alias].settings_dict["NAME"]))
+
+
+@cache
+def _codec_of(alias: str, _name: str) -> str:
+    """Ask once in a process: after a character set was changed, it is started anew."""
+    found = set(narrow(connections[alias]).values())
+    return (found.pop() if len(found) == 1 else LEAST) if found else EVERYTHING
 
 
 def narrow(connection: BaseDatabaseWrapper) -> dict[str, str]:
@@ -69,9 +67,8 @@ def storable(alias: str, value: Any) -> Any:
 
 def storable_row(model: type[Model], row: dict[str, Any]) -> dict[str, Any]:
     """Fields of a model as its database takes them, texts cut to their columns' length after that."""
-    alias = router.db_for_write(model)
     lengths = {field.attname: getattr(field, "max_length", None) for field in model._meta.concrete_fields}
-    values = {name: storable(alias, value) for name, value in row.items()}
+    values = storable(router.db_for_write(model), row)
     return {
         name: value[: lengths[name]] if isinstance(value, str) else value for name, value in values.items()
     }

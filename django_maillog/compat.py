@@ -5,17 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import django
 from django.conf import settings
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
+from django.core.mail.backends.base import BaseEmailBackend
 from django.utils.functional import Promise
 from django.utils.module_loading import import_string
-
-if TYPE_CHECKING:
-    from django.core.mail.backends.base import BaseEmailBackend
 
 HAS_MAILERS = django.VERSION >= (6, 1)
 # Who sends a signal with asend() sees the context variables that a receiver sets.

@@ -550,7 +550,6 @@ def test_an_exceptions_cause_stays_with_a_fingerprint_of_ones_own() -> None:
 
 def test_memories_stay_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fingerprints, "_MAX_MEMORY", 10)
-    monkeypatch.setattr(chain, "_MAX_MEMORY", 10)
     monkeypatch.setattr(chain, "_MAX_CODES", 10)
     codes: list[CodeType] = []
     for number in range(50):
@@ -560,5 +559,4 @@ def test_memories_stay_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         key_of("message " + "x" * number)
 
     assert len(fingerprints._messages) <= 10
-    assert len(chain._links) <= 10
     assert len(chain._codes) <= 10

@@ -352,6 +352,7 @@ HOSTILE = {
     "frames": '  File "a", line 1, in f\n    x=1\n' * 100_000,
     "blanks": " " * 5_000_000,
     "lines": "\n    " * 500_000,
+    "expiries": ("a token" + "_expir_valid" * 5_000 + "%=x ") * 100,
     "json": json.dumps([{"a": number, "token": "x"} for number in range(50_000)]),
 }
 

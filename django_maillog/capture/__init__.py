@@ -12,8 +12,8 @@ In comes a ``logging.LogRecord`` in the thread that logs, out go a ``fingerprint
 5. ``secrets`` for what is written as stars in all of them, before they are cut: ``secret_keys`` says which
    names have a secret for a value, ``secret_texts`` and ``secret_shapes`` where one is in a text.
 
-Later, ``kinds`` tells whoever counts what a captured record is, and ``overflow`` where one belongs whose site
-makes groups without end.
+Later, ``kinds`` tells whoever counts what a captured record is, and where one belongs whose site makes groups
+without end.
 
 ``context`` keeps what was logged before in the same request, task or thread; a full capture takes it along.
 """

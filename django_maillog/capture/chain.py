@@ -14,27 +14,24 @@ import logging
 import os
 import re
 import traceback
-from collections.abc import Iterable
+from functools import lru_cache
 from types import CodeType, FrameType, TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .. import frames
-from .keys import Key, call_site, fingerprint_of
+from .keys import Key, as_one, call_site, fingerprint_of
 from .messages import normalise
 from .pages import TEMPLATE_CODES, page_place, serves_pages, template_place
 from .printed import read
-from .text import links, next_link, text_of
+from .text import links, text_of
 
 _MAX_LINKS = 10
 _MAX_VISITS = 1_000  # exceptions looked at for one record, members of groups included
 _MAX_CODES = 10_000
-_MAX_MEMORY = 2_000
 
 
 class _Code:
     """What is known of a code object; holding it keeps its id from being used again."""
-
-    __slots__ = ("code", "in_app", "is_template", "name")
 
     def __init__(self, frame: FrameType) -> None:
         self.code: CodeType = frame.f_code
@@ -49,7 +46,6 @@ _COMPREHENSIONS = frozenset(["<listcomp>", "<setcomp>", "<dictcomp>"])
 _COMPREHENSION = re.compile(r"(?:\.<locals>)?\.?<(?:list|set|dict)comp>")
 
 _codes: dict[int, _Code] = {}
-_links: dict[tuple[object, ...], _Link] = {}
 
 
 def _inlined(qualname: str) -> str:
@@ -93,60 +89,49 @@ class _Chain(NamedTuple):
     signatures: list[str]
     causes: list[str]
     sites: list[str]
-    is_free_text: bool
 
 
 class _Walk:
-    """The way through the exceptions of one record: how many more may be looked at, and its page."""
+    """The way through the exceptions of one record."""
 
     def __init__(self, record: logging.LogRecord) -> None:
-        self.visits = iter(range(_MAX_VISITS))
         self.record = record
+        self.visits = iter(range(_MAX_VISITS))
+        # Whether the text of an exception counted, for want of a traceback.
+        self.is_free_text = False
 
 
 def key_of_exception(exc: BaseException, tb: TracebackType | None, record: logging.LogRecord) -> Key:
     """Return which bug an exception is that a record reports."""
-    chain = _chain(exc, tb, _Walk(record), frozenset())
+    walk = _Walk(record)
+    signatures, causes, sites = _chain(exc, tb, walk, frozenset())
     return Key(
-        fingerprint_of("exception", *chain.signatures),
-        chain.causes[0] if len(chain.causes) == 1 else fingerprint_of("causes", *chain.causes),
-        chain.sites[0] if len(chain.sites) == 1 else _site_of_several(chain.sites, record),
-        chain.is_free_text,
+        fingerprint_of("exception", *signatures),
+        as_one("causes", causes),
+        as_one("sites", sites) if sites else call_site(record),
+        walk.is_free_text,
     )
 
 
-def _site_of_several(sites: list[str], record: logging.LogRecord) -> str:
-    return fingerprint_of("sites", *sites) if sites else call_site(record)
-
-
-def _chain(exc: BaseException | None, tb: TracebackType | None, walk: _Walk, above: frozenset[int]) -> _Chain:
-    """Return what the links tell."""
+def _chain(exc: BaseException, tb: TracebackType | None, walk: _Walk, above: frozenset[int]) -> _Chain:
+    """Return what the links tell, but for those that a group is below."""
     signatures: list[str] = []
     causes: list[str] = []
     sites: list[str] = []
-    is_free_text = False
-    while (
-        exc is not None
-        and id(exc) not in above
-        and len(signatures) < _MAX_LINKS
-        and next(walk.visits, None) is not None
-    ):
-        above |= {id(exc)}
-        signature, cause, site = _link(exc, tb, walk.record)
-        causes = []
+    for link in itertools.islice(links(exc), _MAX_LINKS):
+        if id(link) in above or next(walk.visits, None) is None:
+            break
+        above |= {id(link)}
+        signature, cause, site = _link(link, tb if link is exc else link.__traceback__, walk)
+        causes = [cause]
         # A root without a traceback comes from where the link above it was raised.
         sites = [site] if site else sites
-        is_free_text = is_free_text or (tb is None and not site)
-        if isinstance(exc, BaseExceptionGroup):
-            leaves = _leaves(exc, walk, above)
+        if isinstance(link, BaseExceptionGroup):
+            leaves = _leaves(link, walk, above)
             signature = "\x1e".join([signature, *leaves.signatures])
-            causes, sites = leaves.causes, leaves.sites or sites
-            is_free_text = is_free_text or leaves.is_free_text
-        causes = causes or [cause]
+            causes, sites = leaves.causes or causes, leaves.sites or sites
         signatures.append(signature)
-        exc = next_link(exc)
-        tb = None if exc is None else exc.__traceback__
-    return _Chain(signatures, causes, sites, is_free_text)
+    return _Chain(signatures, causes, sites)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException], walk: _Walk, above: frozenset[int]) -> _Chain:
@@ -154,7 +139,6 @@ def _leaves(group: BaseExceptionGroup[BaseException], walk: _Walk, above: frozen
     fingerprints: set[str] = set()
     causes: set[str] = set()
     sites: set[str] = set()
-    is_free_text = False
     pending: list[BaseException] = list(group.exceptions)
     while pending and next(walk.visits, None) is not None:
         member = pending.pop()
@@ -165,43 +149,53 @@ def _leaves(group: BaseExceptionGroup[BaseException], walk: _Walk, above: frozen
         fingerprints.add(fingerprint_of("exception", *chain.signatures))
         causes.update(chain.causes)
         sites.update(chain.sites)
-        is_free_text = is_free_text or chain.is_free_text
-    return _Chain(sorted(fingerprints), sorted(causes), sorted(sites), is_free_text)
+    return _Chain(sorted(fingerprints), sorted(causes), sorted(sites))
 
 
-def _link(exc: BaseException, tb: TracebackType | None, record: logging.LogRecord) -> _Link:
-    """Return what one exception tells, described once for each place where it is raised."""
-    kind = type(exc)
+def _link(exc: BaseException, tb: TracebackType | None, walk: _Walk) -> _Link:
+    """Return what one exception tells."""
+    kind: Any = type(exc)
     if tb is None:
         value = text_of(exc)
         if (told := read(value)) is not None:  # the traceback of a process that ran it for this one
             return _Link("\x1e".join(told.signatures), fingerprint_of("causes", *told.causes), told.site)
+        walk.is_free_text = True
         text = f"{kind.__module__}.{kind.__qualname__} {normalise(value)}"
         return _Link(text, fingerprint_of("cause", text), "")
     path = _Path(tb)
-    template = template_place(path.templates, exc) if path.templates else ""
-    page = template or (page_place(record, path.library) if path.is_handed_on else "")
-    codes = path.codes if template or path.codes else _all_codes(tb)
-    crash = path.crash or (None if template else _last(tb))
-    memory = (kind, path.innermost, crash and crash.tb_lasti, page, *codes)
-    known = _links.get(memory)
-    if known is None:
-        known = _describe_link(kind, codes, crash, path.innermost, page)
-        if len(_links) >= _MAX_MEMORY:
-            _links.clear()
-        _links[memory] = known
-    return known
+    template = template_place(path.templates, exc)
+    page = template or (page_place(walk.record, path.library) if path.is_handed_on else "")
+    codes, crash = path.codes, path.crash
+    if not template:
+        codes, crash = codes or _all_codes(tb), crash or path.last
+    offset = None if crash is None else _offset(crash)
+    is_library = crash is None or crash.tb_next is not None
+    return _described(kind, tuple(codes), offset, path.innermost, page, is_library)
+
+
+@lru_cache(maxsize=2_000)
+def _described(
+    kind: type, codes: tuple[_Code, ...], offset: int | None, innermost: str, page: str, is_library: bool
+) -> _Link:
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    place = "" if offset is None else f"+{offset}"
+    library = innermost if is_library else ""
+    names = dict.fromkeys(code.name for code in codes)
+    return _Link(
+        " ".join([name, *names, place, library, page]),
+        fingerprint_of("cause", f"{name} {innermost}"),
+        fingerprint_of("site", innermost),
+    )
 
 
 class _Path:
     """The way of an exception through the code, from its traceback.
 
-    ``codes`` are the in-app ones, in order and each once, ``crash`` is where the last of them was left, and
-    ``innermost`` the last of all; ``library`` are the frames after the crash, ``templates`` those that render
-    one. ``is_handed_on``: no in-app frame did more than pass the request on to a library.
+    ``codes`` are the in-app ones, in order and each once, ``crash`` is where the last of them was left;
+    ``last`` is where the last code of all was left, and ``innermost`` its name. ``library`` are the frames
+    after the crash, ``templates`` those that render one. ``is_handed_on``: no in-app frame did more than pass
+    the request on to a library.
     """
-
-    __slots__ = ("codes", "crash", "innermost", "is_handed_on", "library", "templates")
 
     def __init__(self, tb: TracebackType) -> None:
         codes: dict[_Code, None] = {}
@@ -215,13 +209,14 @@ class _Path:
             if code.in_app:
                 codes[code] = None
                 crash = step
-                templates, library = [], []
+                if library:
+                    templates, library = [], []
             else:
                 library.append(frame)
                 if code.is_template:
                     templates.append(frame)
-            step = step.tb_next
-        self.codes, self.crash, self.innermost = codes, crash, code
+            last, step = step, step.tb_next
+        self.codes, self.crash, self.last, self.innermost = codes, crash, last, code.name
         self.templates, self.library = templates, library
         self.is_handed_on = crash is None or _hands_on(crash)
 
@@ -229,12 +224,6 @@ class _Path:
 def _all_codes(tb: TracebackType) -> dict[_Code, None]:
     steps = traceback.walk_tb(tb)
     return {_codes.get(id(frame.f_code)) or _describe(frame): None for frame, _line in steps}
-
-
-def _last(tb: TracebackType) -> TracebackType:
-    while tb.tb_next is not None:
-        tb = tb.tb_next
-    return tb
 
 
 def _hands_on(crash: TracebackType) -> bool:
@@ -264,20 +253,6 @@ def place_of(exc: BaseException, tb: TracebackType | None, record: logging.LogRe
             return ""
         library = library or path.library
     return page_place(record, library)
-
-
-def _describe_link(
-    kind: type, codes: Iterable[_Code], crash: TracebackType | None, innermost: _Code, page: str
-) -> _Link:
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    names = dict.fromkeys(code.name for code in codes)
-    is_library = crash is None or crash.tb_next is not None
-    offset, library = "" if crash is None else f"+{_offset(crash)}", innermost.name if is_library else ""
-    return _Link(
-        " ".join([name, *names, offset, library, page]),
-        fingerprint_of("cause", f"{name} {innermost.name}"),
-        fingerprint_of("site", innermost.name),
-    )
 
 
 def _offset(crash: TracebackType) -> int:

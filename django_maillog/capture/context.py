@@ -21,12 +21,11 @@ from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from .. import compat
 from .captured import CapturedLine, CapturedRecord
 from .prepare import LEVEL_LIMIT, TIME_LIMIT_SECONDS
-from .secrets import cleansed
+from .secrets import MARGIN, cleansed
 from .text import class_name, exception_of, message_of, safe_text, text_of
 
-# Characters of a line's message, and how many more are looked at for secrets that the cut would divide.
+# Characters of a line's message.
 LINE_LIMIT = 1_000
-MARGIN = 4_000
 # Lines of a handler in a scope, whatever it asks for.
 LINES_LIMIT = 1_000
 # Characters of their messages, and of those that travel with a record.
@@ -34,8 +33,6 @@ TRAIL_LIMIT = 128_000
 CONTEXT_LIMIT = 64_000
 # What a line counts for there besides its message.
 LINE_CHARACTERS = 64
-# Messages up to here are not counted one by one: LINES_LIMIT of them are no more than TRAIL_LIMIT.
-SHORT = 128
 _NAME_LIMIT = 200
 
 # A record below the level of reports, neither checked nor cleansed yet: time, level, logger, message, the
@@ -50,11 +47,12 @@ class Trail:
 
     def __init__(self, limit: int) -> None:
         self.lines: deque[Line] = deque(maxlen=min(limit, LINES_LIMIT))
-        self.size = 0  # characters of long messages that came since it was counted
+        self.size = 0  # characters that came since it was shortened
         self.is_cut = False  # lines went since they were too long, not too many
 
-    def count(self, line: Line) -> None:
-        """Count a long line that was added; too many of them push out the oldest lines."""
+    def add(self, line: Line) -> None:
+        """Add a line; too many characters push out the oldest lines."""
+        self.lines.append(line)
         self.size += len(line[3])
         if self.size > TRAIL_LIMIT:
             self._shorten()
@@ -173,52 +171,39 @@ def _current_task() -> asyncio.Task[Any] | None:
 
 
 def note(key: object, record: logging.LogRecord, limit: int) -> None:
-    """Keep what a record says for the handler with this key, which wants so many lines.
-
-    It costs about 1 µs, calls of functions most of it: hence no call that need not be.
-    """
+    """Keep what a record says for the handler with this key, which wants so many lines."""
     line = line_of(record)
-    scope = _scope.get()
-    if scope is None or not scope.is_open:
-        # What current() asks first.
-        if scope is None or not (_IS_EXACT and not scope.is_begun and scope.is_here()):
-            scope = current()
-        if not scope.is_open and record.thread not in (threading.get_ident(), None):
-            # It comes through a queue: whoever logged it is not here.
-            return
-    trail: Trail | None = scope.kept.get(key)
-    if trail is None:
-        trail = scope.kept[key] = Trail(limit)
-    trail.lines.append(line)
-    if line[4] > SHORT:
-        trail.count(line)
+    scope = current()
+    if not scope.is_open and record.thread not in (_thread_number(), None):
+        # It comes through a queue: whoever logged it is not here.
+        return
+    _trail(scope, key, limit).add(line)
 
 
 def note_line(key: object, line: Line, limit: int) -> None:
     """The same for a line that was no record."""
-    kept = current().kept
-    trail: Trail = kept.get(key) or kept.setdefault(key, Trail(limit))
-    trail.lines.append(line)
-    trail.count(line)
+    _trail(current(), key, limit).add(line)
+
+
+def _trail(scope: Scope, key: object, limit: int) -> Trail:
+    trail: Trail | None = scope.kept.get(key)
+    if trail is None:
+        trail = scope.kept[key] = Trail(limit)
+    return trail
 
 
 def line_of(record: logging.LogRecord) -> Line:
     """A record as a line: formatted now, since its arguments may change, and bounded."""
-    try:
-        message = record.getMessage()
-    except Exception:  # wrong arguments, or an argument's own code
-        message = message_of(record)
-    if type(message) is not str:
-        message = text_of(message)
-    length = len(message)
-    if length > LINE_LIMIT + MARGIN:
-        message = message[: LINE_LIMIT + MARGIN]
-    try:
-        exception = "" if record.exc_info is None else _exception_name(record)
-        return record.created, record.levelno, record.name, message, length, exception
-    except AttributeError:  # made by hand
-        fields = record.__dict__
-        return fields.get("created"), fields.get("levelno"), fields.get("name"), message, length, ""
+    message = text_of(message_of(record))
+    fields = record.__dict__
+    return (
+        fields.get("created"),
+        fields.get("levelno"),
+        fields.get("name"),
+        message[: LINE_LIMIT + MARGIN],
+        len(message),
+        "" if fields.get("exc_info") is None else _exception_name(record),
+    )
 
 
 def _exception_name(record: logging.LogRecord) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -29,6 +30,11 @@ def fingerprint_of(*parts: str) -> str:
     """A fingerprint of some texts: ``ml2:`` and 32 hex digits (BLAKE2b)."""
     text = "\x1f".join(parts).encode("utf-8", "backslashreplace")
     return "ml2:" + blake2b(text, digest_size=16).hexdigest()
+
+
+def as_one(name: str, digests: Sequence[str]) -> str:
+    """Return the one of some digests, or one for all of them."""
+    return digests[0] if len(digests) == 1 else fingerprint_of(name, *digests)
 
 
 def call_site(record: logging.LogRecord) -> str:

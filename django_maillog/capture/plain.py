@@ -70,6 +70,7 @@ class Plain:
         # Characters that are looked at, shown or not: what bounds the time.
         self._readable = READABLE_CHARACTERS
         self._secrets = secrets
+        self._cut_text = secrets.text if secrets else safe_text
         self._text_limit = text
         self._items = items
         self._depth = depth
@@ -109,7 +110,7 @@ class Plain:
             text = _class_of(value, kind)
         limit = min(self._text_limit, max(self._left, 20))
         text = text_of(text)
-        plain = self._secrets.text(text, limit) if self._secrets else safe_text(text, limit)
+        plain = self._cut_text(text, limit)
         self.cut = self.cut or len(text) > limit
         self._left -= len(plain)
         self._readable -= len(text)
@@ -122,7 +123,7 @@ class Plain:
         plain: list[Any] = []
         for item in itertools.islice(items, self._items):
             key = plain[-1] if plain and type(plain[-1]) is str else ""
-            if key and self._secrets and (length == 2 or key[0] == "-") and self._secrets.hides(_bare(key)):
+            if key and (length == 2 or key[0] == "-") and self._hides(key):
                 plain.append(STARS)
             else:
                 plain.append(self.of(item, depth + 1))
@@ -139,26 +140,26 @@ class Plain:
         plain: dict[str, Any] = {}
         for key, item in itertools.islice(items, self._items):
             name = text_of(key if type(key) in (str, int, float, bool, type(None)) else Plain(100).of(key))
-            shown = self._secrets.text(name, NAME_LIMIT) if self._secrets else safe_text(name, NAME_LIMIT)
+            shown = self._cut_text(name, NAME_LIMIT)
             self._left -= len(shown) + 2
-            plain[shown] = self._item(_bare(name), item, depth + 1)
+            plain[shown] = self._item(name, item, depth + 1)
         if length > self._items:
             self.cut = True
             plain["…"] = f"{length - self._items} more"
-        if self._secrets and "value" in plain and any(self._names_secret(plain.get(name)) for name in NAMERS):
+        if "value" in plain and any(self._hides(plain.get(name)) for name in NAMERS):
             plain["value"] = STARS
         return plain
 
     def _item(self, key: str, item: object, depth: int) -> Any:
-        if self._secrets is None:
-            return self.of(item, depth)
         if issubclass(type(item), (dict, list, tuple, set, frozenset)):
-            return STARS if self._secrets.hides(key) else self.of(item, depth)
+            return STARS if self._hides(key) else self.of(item, depth)
         plain = self.of(item, depth)
-        value = self._secrets.value(key, plain)
+        if self._secrets is None:
+            return plain
+        value = self._secrets.value(_bare(key), plain)
         return value if value is plain else Plain(TEXT_LIMIT).of(value)
 
-    def _names_secret(self, key: object) -> bool:
+    def _hides(self, key: object) -> bool:
         return type(key) is str and self._secrets is not None and self._secrets.hides(_bare(key))
 
 

@@ -30,7 +30,6 @@ from .secrets import Secrets, cleansed
 from .structured import mapping_of, title
 from .text import (
     MESSAGE_LIMIT,
-    TITLE_LIMIT,
     TRACEBACK_LIMIT,
     class_name,
     exception_of,
@@ -61,23 +60,27 @@ def capture(
     html: Callable[[logging.LogRecord], str] | None = None,
 ) -> CapturedRecord:
     """Return all that a record tells; ``html`` makes its technical report."""
-    printed = _attempt(printed_in, record)
-    message = message_of(record) if printed is None else printed.message
+    printed, message = _told(record)
     captured = _captured(record, key, message, printed)
     captured.setdefault("title", title_of(captured["message"]))
     captured.setdefault("process", os.getpid())
     captured |= {"cause": key.cause, "host": _HOST, "full": True}
-    cut = ["message"] if len(message) > MESSAGE_LIMIT else []
-    details = _Details(captured, record, printed, cut=cut)
+    details = _Details(captured, record, printed)
+    details.note_cut("message", when=len(message) > MESSAGE_LIMIT)
     details.read(formatter, html)
     return captured
 
 
 def capture_repeat(record: logging.LogRecord, key: Key) -> CapturedRecord:
     """Return what may differ in one more record of a fingerprint; in few steps: a storm consists of these."""
-    printed = _attempt(printed_in, record)
-    message = message_of(record) if printed is None else printed.message
+    printed, message = _told(record)
     return _captured(record, key, message, printed)
+
+
+def _told(record: logging.LogRecord) -> tuple[Printed | None, str]:
+    """Return the exception that a record has as text, and the message without it."""
+    printed = _attempt(printed_in, record)
+    return printed, message_of(record) if printed is None else printed.message
 
 
 def _captured(record: logging.LogRecord, key: Key, message: str, printed: Printed | None) -> CapturedRecord:
@@ -142,10 +145,7 @@ def _title(record: logging.LogRecord, message: str, printed: Printed | None) -> 
         if not said:
             return ""
     line = one_line(cleansed(said, MESSAGE_LIMIT, record))
-    text = f"{name}: {line}" if name and line else name or line
-    if len(text) <= TITLE_LIMIT and text.isascii() and text.isprintable():
-        return text
-    return safe_text(one_line(text), TITLE_LIMIT)
+    return one_line(f"{name}: {line}" if name and line else name or line)
 
 
 @cache
@@ -172,20 +172,18 @@ def _attempt(read: Callable[..., Any], *args: Any) -> Any:
 class _Details:
     """What a record tells beyond a repeat, and which of it was cut."""
 
-    def __init__(
-        self,
-        captured: CapturedRecord,
-        record: logging.LogRecord,
-        printed: Printed | None,
-        *,
-        cut: list[str],
-    ) -> None:
+    def __init__(self, captured: CapturedRecord, record: logging.LogRecord, printed: Printed | None) -> None:
         self._captured = captured
         self._record = record
         self._printed = printed
         self._fields = record.__dict__
         self._secrets = Secrets(record.__dict__.get("request"))
-        self._cut = cut
+
+    def note_cut(self, name: str, *, when: bool) -> None:
+        if when:
+            names = self._captured.setdefault("cut", [])
+            if name not in names:
+                names.append(name)
 
     def read(
         self, formatter: logging.Formatter | None, html: Callable[[logging.LogRecord], str] | None
@@ -204,8 +202,6 @@ class _Details:
             _attempt(self._put, "formatted", formatted, _FORMATTED_LIMIT)
         if html is not None:
             _attempt(self._put_html, _attempt(html, record))
-        if self._cut:
-            self._captured["cut"] = self._cut
 
     def _put(self, name: str, content: object, limit: int) -> None:
         if content is None or content == "":
@@ -213,13 +209,12 @@ class _Details:
         text = text_of(content)
         fields = cast(dict[str, Any], self._captured)
         fields[name] = self._secrets.text(text, limit, ends=name in _WITH_FRAMES)
-        if len(text) > limit:
-            self._cut.append(name)
+        self.note_cut(name, when=len(text) > limit)
 
     def _put_html(self, html: str | None) -> None:
         if html:
             self._captured["html"] = safe_text(self._secrets.page(html[:HTML_LIMIT]), HTML_LIMIT)
-            self._cut += ["html"] * (len(html) > HTML_LIMIT)
+            self.note_cut("html", when=len(html) > HTML_LIMIT)
 
     def _read_exception(self) -> None:
         exc, tb = exception_of(self._record)
@@ -230,8 +225,7 @@ class _Details:
         _attempt(lambda: self._put("place", place_of(exc, tb, self._record), _PLACE_LIMIT))
         printed, is_shortened = traceback_text(exc, tb, self._secrets.text)
         self._put("traceback", printed, TRACEBACK_LIMIT)
-        if is_shortened and "traceback" not in self._cut:
-            self._cut.append("traceback")
+        self.note_cut("traceback", when=is_shortened)
 
     def _read_printed(self) -> None:
         if self._printed is None:
@@ -241,7 +235,8 @@ class _Details:
         self._put("traceback", self._printed.traceback, TRACEBACK_LIMIT)
         if not self._printed.is_in_app:
             self._put("place", _attempt(view_place, self._record), _PLACE_LIMIT)
-        if _attempt(lambda: self._captured["template"] == self._fields["msg"]):
+        message = self._fields.get("msg")
+        if type(message) is str and self._captured.get("template") == message:
             # The message was all there is, and has been taken apart.
             self._captured["template"] = self._captured["message"]
 
@@ -250,19 +245,18 @@ class _Details:
             "type": safe_text(kind, _NAME_LIMIT),
             "value": cleansed(value, MESSAGE_LIMIT, self._record),
         }
-        if len(value) > MESSAGE_LIMIT:
-            self._cut.append("exception")
+        self.note_cut("exception", when=len(value) > MESSAGE_LIMIT)
 
     def _read_values(self) -> None:
         extra, is_cut = _attempt(extra_of, self._record, self._secrets) or ({}, False)
         if extra:
             self._captured["extra"] = extra
-        self._cut += ["extra"] * is_cut
+        self.note_cut("extra", when=is_cut)
         details, is_cut = _attempt(request_details, self._record, self._secrets) or ({}, False)
         if details:
             line: CapturedRequest = self._captured.get("request", {})
             self._captured["request"] = cast(CapturedRequest, line | details)
-        self._cut += ["request"] * is_cut
+        self.note_cut("request", when=is_cut)
 
 
 _FIELDS = (

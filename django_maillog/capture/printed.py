@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .. import frames
-from .keys import Key, fingerprint_of
+from .keys import Key, as_one, fingerprint_of
 from .pages import view_place
 from .plain import json_text
 from .structured import mapping_of
@@ -80,10 +80,9 @@ def _printed_in(record: logging.LogRecord) -> Printed | None:
 def key_of_printed(printed: Printed, record: logging.LogRecord) -> Key:
     """Return which bug it is, as if the exception were there."""
     page = "" if printed.is_in_app else view_place(record)
-    causes = printed.causes
     return Key(
         fingerprint_of("printed", *printed.signatures, page),
-        causes[0] if len(causes) == 1 else fingerprint_of("causes", *causes),
+        as_one("causes", printed.causes),
         printed.site,
     )
 
@@ -95,11 +94,7 @@ def read(text: str) -> Printed | None:
 
 def _is_in(args: object) -> bool:
     values = args if type(args) is tuple else args.values() if type(args) is dict else ()
-    # No generator: this is asked of each repeat.
-    for value in values:  # noqa: SIM110
-        if type(value) is str and _MARK in value:
-            return True
-    return False
+    return any(type(value) is str and _MARK in value for value in values)
 
 
 class _Frame(NamedTuple):

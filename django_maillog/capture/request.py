@@ -64,7 +64,7 @@ def request_details(record: logging.LogRecord, secrets: Secrets) -> tuple[dict[s
     for name, read, limit in shown:
         plain = Plain(limit, secrets=secrets)
         try:
-            value = plain.of(read(request, secrets))
+            value = plain.of(read(request))
         except Exception:  # a closed or half-made request, a project's filter: the rest is still worth having
             continue
         if value:
@@ -80,17 +80,13 @@ def _stores_personal_data() -> bool:
         return False
 
 
-def _route(request: Any, secrets: Secrets) -> str:
-    return route_of(request)
-
-
-def _view(request: Any, secrets: Secrets) -> str:
+def _view(request: Any) -> str:
     """Return the dotted path of the view, as Django wrote it down when it found the route."""
     path = getattr(getattr(request, "resolver_match", None), "_func_path", None)
     return path if type(path) is str else ""
 
 
-def _user(request: Any, secrets: Secrets) -> str:
+def _user(request: Any) -> str:
     """Return the user's key and name, if loaded: of whom the view assigned, else of whom a session said."""
     fields = vars(request)
     found = (_loaded(fields.get(name)) for name in ("user", "_cached_user", "_acached_user"))
@@ -113,15 +109,15 @@ def _loaded(user: object) -> object:
     return None if type(wrapped) is object else wrapped
 
 
-def _remote_addr(request: Any, secrets: Secrets) -> str:
+def _remote_addr(request: Any) -> str:
     return text_of(request.META.get("REMOTE_ADDR", ""))
 
 
-def _get(request: Any, secrets: Secrets) -> dict[str, Any]:
+def _get(request: Any) -> dict[str, Any]:
     return _values(request.GET)
 
 
-def _post(request: Any, secrets: Secrets) -> dict[str, Any]:
+def _post(request: Any) -> dict[str, Any]:
     """Return the POST data if the view has parsed it: reading it now could wait for the client."""
     fields = vars(request)
     if fields.get("_post_parse_error") or not ("_post" in fields or "POST" in fields):
@@ -144,7 +140,7 @@ _META = re.compile(
 )
 
 
-def _meta(request: Any, secrets: Secrets) -> dict[str, Any]:
+def _meta(request: Any) -> dict[str, Any]:
     meta = get_exception_reporter_filter(request).get_safe_request_meta(request)
     plain = {}
     for key in sorted(key for key in meta if type(key) is str and _META.fullmatch(key)):
@@ -156,8 +152,8 @@ def _meta(request: Any, secrets: Secrets) -> dict[str, Any]:
 
 
 # All but the first two are personal data.
-_DETAILS: tuple[tuple[str, Callable[[Any, Secrets], Any], int], ...] = (
-    ("route", _route, 1_000),
+_DETAILS: tuple[tuple[str, Callable[[Any], Any], int], ...] = (
+    ("route", route_of, 1_000),
     ("view", _view, 300),
     ("user", _user, 300),
     ("remote_addr", _remote_addr, 100),

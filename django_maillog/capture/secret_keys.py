@@ -11,7 +11,9 @@ from django.views.debug import SafeExceptionReporterFilter, get_exception_report
 
 STARS = SafeExceptionReporterFilter.cleansed_substitute
 _PROBE = "-"
+# Characters of a key that are looked at; three stand for one where it is percent-encoded.
 _KEY_LIMIT = 200
+_ENCODED_KEY_LIMIT = 3 * _KEY_LIMIT
 
 # In any text: these are followed by a secret, whatever is between.
 _STRONG = re.compile(
@@ -27,7 +29,7 @@ _WEAK = re.compile(
 )
 # What is counted or described of a secret is none ("max_tokens: 4096", "token_type").
 _ABOUT = re.compile(
-    r"(?:_|-)(?:age|count|errors?|expir\w*|field|len(?:gth)?|limit|names?|policy|ttl|types?|used|valid\w*)$"
+    r"(?:_|-)(?:age|count|errors?|(?:expir|valid)\w{0,30}|field|len(?:gth)?|limit|names?|policy|ttl|types?|used)$"
     r"|^(?:max|min|num|total|prompt|completion)_tokens$"
 )
 # Words that Django's own filter finds a secret's name in ("author" has AUTH); without it they are only words.
@@ -46,45 +48,35 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 class Keys:
-    """Asks the filter of a record's request, once for each key."""
+    """Which keys are secret in one record, as the filter of its request says."""
 
     def __init__(self, request: Any) -> None:
-        self._known: dict[tuple[str, bool], bool] = {}
         self.request = request
 
     @cached_property
     def _filter(self) -> Any:
-        """The project's filter; None if settings or apps aren't ready, or it can't be imported."""
-        try:
-            return get_exception_reporter_filter(self.request)
-        except Exception:  # settings that are incomplete, a module of the project's
-            return None
+        return _filter_of(self.request)
 
     @property
     def are_djangos(self) -> bool:
         """Whether the project leaves it to Django which names are secret."""
-        return uses_djangos_filter(self.request)
+        return type(self._filter) is SafeExceptionReporterFilter
 
     def hides(self, key: str) -> bool:
         """Whether what a mapping, a header or a parameter holds under this key is secret."""
-        known = self._known.get((key, False))
-        if known is None:
-            known = self._known[key, False] = is_secret(key) or self._is_filtered(key)
-        return known
+        return is_secret(key[:_ENCODED_KEY_LIMIT]) or self._is_filtered(key)
 
     def hides_in_text(self, key: str, *, named: bool) -> bool:
         """Whether a text that has this word before a separator goes on with a secret.
 
         ``named`` says that it can only be a name there; a colon may also follow an ordinary word.
         """
-        known = self._known.get((key, True))
-        if known is None:
+        start = key[:_ENCODED_KEY_LIMIT]
+        names_secret = is_secret(start) and not _ABOUT.search(key.lower())
+        if self.are_djangos:
             # Django's own patterns ("KEY") are for settings, and find too much in a text.
-            known = (is_secret(key) and not _ABOUT.search(key.lower())) or (
-                not self.are_djangos and self._is_filtered(key)
-            )
-            self._known[key, True] = known
-        return known and (named or not self.are_djangos or is_strong(key))
+            return names_secret and (named or is_strong(start))
+        return names_secret or self._is_filtered(key)
 
     def value(self, key: str, value: Any) -> Any:
         """Return what may be shown of a plain value: a project's filter may say more than stars."""
@@ -103,22 +95,24 @@ class Keys:
             return STARS
 
 
+def _filter_of(request: Any) -> Any:
+    try:
+        return get_exception_reporter_filter(request)
+    except Exception:  # settings that are incomplete, a module of the project's
+        return None
+
+
 def uses_djangos_filter(request: Any) -> bool:
     """Whether Django's own filter is what says which of a request's names are secret."""
-    try:
-        return type(get_exception_reporter_filter(request)) is SafeExceptionReporterFilter
-    except Exception:  # settings that are incomplete, a module of the project's
-        return False
+    return type(_filter_of(request)) is SafeExceptionReporterFilter
 
 
 @lru_cache(maxsize=2_000)
 def is_secret(key: str) -> bool:
     """Whether a word in the key names a secret."""
-    word = _words(key)
-    return bool(_STRONG.search(word) or _WEAK.search(word))
+    return is_strong(key) or bool(_WEAK.search(_words(key)))
 
 
-@lru_cache(maxsize=2_000)
 def is_strong(key: str) -> bool:
     """Whether it names one and is no ordinary word."""
     return bool(_STRONG.search(_words(key)))

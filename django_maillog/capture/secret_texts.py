@@ -227,12 +227,9 @@ def _is_source(text: str, position: int) -> bool:
 def _value(text: str, first: int, key: str, after: re.Match[str], *, is_whole: bool) -> tuple[int, int]:
     """Return where the value of a name begins and ends."""
     start = after.end()
-    if after["separator"] and after["quote"] is None and _HEADER.fullmatch(key):
-        before = text[first - 1 : first] if first else ""
-        if after["separator"] == ":" and (
-            end := _HEADER_ENDS.get(before, _HEADER_ENDS[""]).search(text, start)
-        ):
-            return start, end.start()
+    if after["separator"] == ":" and after["quote"] is None and _HEADER.fullmatch(key):
+        before = text[first - 1 : first]
+        return start, end_of(_HEADER_ENDS.get(before, _HEADER_ENDS[""]), text, start)
     if quoted := _QUOTE.match(text, start):
         return quoted.end(), _end_of_quoted(text, quoted[1], quoted.end(), is_whole=is_whole)
     if card := _CARD.match(text, start):

@@ -44,10 +44,10 @@ class Secrets(Keys):
         return cleanse(text[start:], self)[-limit:] if start > 0 else ""
 
 
-def cleansed(text: str, limit: int, record: logging.LogRecord, *, ends: bool = False) -> str:
+def cleansed(text: str, limit: int, record: logging.LogRecord) -> str:
     """Return a storable text of at most ``limit`` characters without its secrets."""
     request = record.__dict__.get("request")
     # A storm's messages need no more than this.
     if len(text) <= limit and is_harmless(text, request):
         return safe_text(text, limit)
-    return Secrets(request).text(text, limit, ends=ends)
+    return Secrets(request).text(text, limit)

@@ -26,7 +26,8 @@ Structure = Mapping[object, object]
 def mapping_of(message: object) -> Structure | None:
     """Return the mapping that a message is, or whose JSON it is."""
     if type(message) is str:
-        return _loaded(message) if message[:1] == "{" and message[-1:] in "}\n" else None
+        is_json = message[:1] == "{" and message[-1:] in "}\n" and len(message) <= _JSON_CHARACTERS
+        return _loaded(message) if is_json else None
     return message if issubclass(type(message), Mapping) else None  # type: ignore[return-value]
 
 
@@ -57,8 +58,6 @@ def _text(mapping: Structure, name: str) -> str:
 
 @functools.lru_cache(maxsize=16)
 def _loaded(text: str) -> Structure | None:
-    if len(text) > _JSON_CHARACTERS:
-        return None
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

@@ -179,16 +179,11 @@ def _value(exc: BaseException) -> str:
 
 
 def _length(tb: TracebackType | None) -> int:
-    length = 0
-    while tb is not None:
-        length += 1
-        tb = tb.tb_next
-    return length
+    return sum(1 for _step in traceback.walk_tb(tb))
 
 
 def _ends(exc: BaseException, tb: TracebackType | None, *, depth: int, cut: Cut) -> Iterator[str]:
-    chain = list(links(exc))
-    first = chain.pop(0)
+    first, *chain = links(exc)
     left_out = len(chain) - 2 * _END_LINKS
     if left_out > 0:
         chain[_END_LINKS:-_END_LINKS] = []
@@ -209,11 +204,9 @@ def _link(exc: BaseException, tb: TracebackType | None, *, depth: int, cut: Cut)
         yield from traceback.format_tb(tb, limit=-_END_FRAMES)
     else:
         yield from traceback.format_tb(tb)
+    # Not by the traceback module, which looks at the whole chain for it.
     value = _value(exc)
-    if isinstance(exc, BaseExceptionGroup) or len(value) > _VALUE_LIMIT:
-        yield f"{class_name(type(exc))}: {cut(value, _VALUE_LIMIT)}\n"
-    else:
-        yield from traceback.format_exception_only(exc)
+    yield class_name(type(exc)) + (f": {cut(value, _VALUE_LIMIT)}\n" if value else "\n")
     if not isinstance(exc, BaseExceptionGroup):
         return
     if depth == _MAX_DEPTH:

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from ..capture.captured import CapturedRecord
-from ..capture.kinds import kind_of
-from ..capture.overflow import NEW_CAUSES_AN_HOUR, overflowing
+from ..capture.kinds import NEW_CAUSES_AN_HOUR, kind_of, overflowing
 from ..capture.text import has_own_title
 from .report import GroupReport, Report
 

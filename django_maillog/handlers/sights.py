@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from ..capture.fingerprint import Key
-from ..capture.overflow import NEW_CAUSES_AN_HOUR
+from ..capture.kinds import NEW_CAUSES_AN_HOUR
 
 # Between two full captures of one fingerprint.
 FULL_EVERY_SECONDS = 60.0

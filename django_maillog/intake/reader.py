@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from .. import charset
 from ..capture.captured import CapturedRecord
-from ..capture.overflow import overflowing
+from ..capture.kinds import overflowing
 from ..spool.lines import Line, lost_with, parse
 from ..spool.segment import Source
 from .counts import KEEP, Arrivals, Occurrences

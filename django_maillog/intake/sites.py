@@ -7,7 +7,7 @@ from collections.abc import Container
 from datetime import datetime
 
 from ..capture.captured import CapturedRecord
-from ..capture.overflow import NEW_CAUSES_AN_HOUR
+from ..capture.kinds import NEW_CAUSES_AN_HOUR
 from ..models import Group
 from ..policy import HOUR
 from .counts import Scope
