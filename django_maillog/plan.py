@@ -19,8 +19,9 @@ from .outbox.options import FlushOptions
 from .outbox.targets import target_of
 from .policy import Reason
 from .spool import unattended
+from .spool.configurations import Configuration
 from .spool.folder import segment_paths, spool_folder
-from .spool.lines import Configuration, parse
+from .spool.lines import parse
 from .spool.segment import BadSegment, NotOurs, SegmentFile
 
 SHOWN_PROBLEMS = 10

@@ -1,4 +1,4 @@
-"""Segments to read: the interface that imports and mails use, and the files in the spool folder.
+"""Segments to read: the files in the spool folder.
 
 A segment is an append-only file of JSON lines that starts with a header line. Its owner, one process, holds a
 file lock on it for life; anyone on the host may read it meanwhile.
@@ -14,11 +14,12 @@ import socket
 import stat
 import weakref
 from pathlib import Path
-from typing import Any, Protocol
 
 from django.core.exceptions import ImproperlyConfigured
 
 from ..capture.text import safe_text
+from . import configurations
+from .configurations import Configuration
 from .files import (
     append_private,
     is_ours,
@@ -30,20 +31,10 @@ from .files import (
     unlock,
     warn_once,
 )
-from .lines import (
-    CONFIGURATION_START,
-    OFFSET_DIGITS,
-    BadSegment,
-    Configuration,
-    Header,
-    NotOurs,
-    Origin,
-    imported_in,
-    parse_configuration,
-)
-from .reported import Mailed, ReportedFile
+from .lines import OFFSET_DIGITS, BadSegment, Header, NotOurs, imported_in
+from .mailed import MailableFile
 
-__all__ = ["BadSegment", "Mailed", "NotOurs", "SegmentFile", "Source", "open_segment"]
+__all__ = ["BadSegment", "NotOurs", "SegmentFile", "open_segment"]
 
 HEADER_BYTES = 4096
 CHUNK_BYTES = 2 * 1024 * 1024
@@ -53,25 +44,7 @@ BAD_BYTES = 1024 * 1024
 HOST = safe_text(socket.gethostname(), 255)
 
 
-class Source(Origin, Protocol):
-    """A segment to import from: a file, or the memory of this process."""
-
-    @property
-    def size(self) -> int: ...
-    @property
-    def imported(self) -> int: ...
-    def note_imported(self, offset: int) -> None: ...
-    def read(self, offset: int) -> tuple[list[bytes], int]: ...
-    def remove_if_done(self, offset: int) -> bool: ...
-    def mailing(self) -> contextlib.AbstractContextManager[object]: ...
-    def committing(self, reports: list[dict[str, Any]]) -> contextlib.AbstractContextManager[object]: ...
-    def reports(self, *, wait: bool = True) -> list[dict[str, Any]]: ...
-    def add_report(self, report: dict[str, Any]) -> None: ...
-    def buffers(self) -> dict[str, Configuration]: ...
-    def close(self) -> None: ...
-
-
-class SegmentFile(ReportedFile):
+class SegmentFile(MailableFile):
     """A segment in the spool folder, open to be read."""
 
     def __init__(self, path: Path, fd: int, header: Header, size: int) -> None:
@@ -168,7 +141,7 @@ class SegmentFile(ReportedFile):
         if os.name == "nt":  # no open file can be deleted there
             self.close()
         # The segment last: while it is there, somebody comes again.
-        for path in (self.reports_path, self.path):
+        for path in (self.mailed_path, self.path):
             with contextlib.suppress(OSError):
                 path.unlink()
         return True
@@ -179,9 +152,9 @@ class SegmentFile(ReportedFile):
         lines, offset = self.read(offset)
         while lines:
             for line in lines:
-                if line.startswith(CONFIGURATION_START):
+                if line.startswith(configurations.LINE_START):
                     try:
-                        name, configuration = parse_configuration(line)
+                        name, configuration = configurations.parse(line)
                     except (TypeError, ValueError) as error:  # BadSegment is one
                         warn_once("configuration ignored: segment=%s error=%s", self.path, error)
                     else:

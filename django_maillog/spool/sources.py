@@ -7,7 +7,11 @@ from pathlib import Path
 
 from .folder import segment_paths
 from .journal import journal
-from .segment import Source, open_segment
+from .memory import MemorySegment
+from .segment import SegmentFile, open_segment
+
+# A segment to import from.
+Source = SegmentFile | MemorySegment
 
 
 def segments(*, others: bool = True) -> Generator[Source, None, None]:

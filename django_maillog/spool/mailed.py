@@ -17,22 +17,27 @@ from typing import Any
 
 from .files import append_private, lock, open_private, unlock
 
+# Of the file beside a segment; older and newer versions read it, too.
+SUFFIX = ".reported"
 # An import waits so long for a mail that is being made of the segment.
 MAILING_WAIT_SECONDS = 60.0
 # Such a mail waits so long for an import that is being committed: it may be stuck.
 COMMIT_WAIT_SECONDS = 1.0
+
+# Bytes of a segment ("from", "to"), the "time", and the facts of the "mails" with what they hold, by buffer.
+MailedRange = dict[str, Any]
 
 
 class Mailed(Exception):
     """A mail was made of the segment, or is being made: an import has to look again."""
 
 
-class Reported:
-    """The mails that were made of a segment in memory."""
+class Mailable:
+    """What mails were made of a segment in memory."""
 
     def __init__(self) -> None:
-        self._reports: list[dict[str, Any]] = []
-        self._reports_lock = threading.Lock()
+        self._mailed_ranges: list[MailedRange] = []
+        self._mailing_lock = threading.Lock()
 
     @contextlib.contextmanager
     def mailing(self) -> Iterator[None]:
@@ -43,67 +48,61 @@ class Reported:
             yield
 
     @contextlib.contextmanager
-    def committing(self, reports: list[dict[str, Any]]) -> Iterator[None]:
-        """Held while an import is committed; raises Mailed if there are more reports, or soon will be."""
+    def committing(self, known: list[MailedRange]) -> Iterator[None]:
+        """Held while an import is committed; raises Mailed if more was mailed, or soon will be."""
         with self._locked(0) as locked:
-            if not locked or len(self._read()) != len(reports):
+            if not locked or len(self._read()) != len(known):
                 raise Mailed
             yield
 
-    def reports(self, *, wait: bool = True) -> list[dict[str, Any]]:
-        """What was mailed straight from here: from, to (bytes), time, and the mails' facts by buffer.
-
-        Unless told not to, waits until a mail that is being made of this segment is out.
-        """
+    def mailed_ranges(self, *, wait: bool = True) -> list[MailedRange]:
+        """What was mailed straight from here; waits until a mail that is being made of it is out."""
         if wait:
             with self._locked(MAILING_WAIT_SECONDS, create=False):
                 return self._read()
         return self._read()
 
-    def add_report(self, report: dict[str, Any]) -> None:
-        """Note that the bytes ``from`` to ``to`` have been mailed already."""
-        self._reports.append(report)
+    def add_mailed_range(self, mailed: MailedRange) -> None:
+        """Note what has been mailed."""
+        self._mailed_ranges.append(mailed)
 
     @contextlib.contextmanager
     def _locked(self, seconds: float, *, create: bool = True) -> Iterator[bool]:
         """Whether the lock could be had within this time."""
-        locked = self._reports_lock.acquire(timeout=seconds)
+        locked = self._mailing_lock.acquire(timeout=seconds)
         try:
             yield locked
         finally:
             if locked:
-                self._reports_lock.release()
+                self._mailing_lock.release()
 
-    def _read(self) -> list[dict[str, Any]]:
-        return list(self._reports)
+    def _read(self) -> list[MailedRange]:
+        return list(self._mailed_ranges)
 
 
-class ReportedFile(Reported):
+class MailableFile(Mailable):
     """The same of a segment file, in a file beside it that other processes read."""
 
     def __init__(self, segment: Path) -> None:
         self.path = segment
-        self._reports = _unwritten.get(segment.stem, [])
+        self.mailed_path = segment.with_suffix(SUFFIX)
+        self._mailed_ranges = _unwritten.get(segment.stem, [])
 
-    @property
-    def reports_path(self) -> Path:
-        return self.path.with_suffix(".reported")
-
-    def add_report(self, report: dict[str, Any]) -> None:
+    def add_mailed_range(self, mailed: MailedRange) -> None:
         """As in memory, which takes over where the disk is full: this process doesn't mail it again."""
         try:
             # A line of its own, even behind one that a process was killed over.
-            append_private(self.reports_path, b"\n" + json.dumps(report).encode() + b"\n")
+            append_private(self.mailed_path, b"\n" + json.dumps(mailed).encode() + b"\n")
         except OSError:
-            self._reports = _unwritten.setdefault(self.path.stem, [])
-            self._reports.append(report)
+            self._mailed_ranges = _unwritten.setdefault(self.path.stem, [])
+            self._mailed_ranges.append(mailed)
 
     @contextlib.contextmanager
     def _locked(self, seconds: float, *, create: bool = True) -> Iterator[bool]:
         """As in memory. Who only reads creates no file: another may have removed it with its segment."""
         give_up_at = time.monotonic() + seconds
         try:
-            fd = open_private(self.reports_path, os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0))
+            fd = open_private(self.mailed_path, os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0))
         except OSError:  # no file, or a full or read-only disk: nobody to keep apart but ourselves
             yield True
             return
@@ -117,26 +116,23 @@ class ReportedFile(Reported):
                 unlock(fd)  # a child that was forked meanwhile has the file open, too
             os.close(fd)
 
-    def _read(self) -> list[dict[str, Any]]:
+    def _read(self) -> list[MailedRange]:
         try:
-            lines = self.reports_path.read_bytes().splitlines()
+            lines = self.mailed_path.read_bytes().splitlines()
         except OSError:
             lines = []
-        return [*filter(None, map(_report, lines)), *self._reports]
+        return [*filter(None, map(_parse, lines)), *self._mailed_ranges]
 
 
-# Reports that their file would not take, by segment.
-_unwritten: dict[str, list[dict[str, Any]]] = {}
+# What their file would not take, by segment.
+_unwritten: dict[str, list[MailedRange]] = {}
 
 
-def _report(line: bytes) -> dict[str, Any] | None:
-    """A report; None if its writer was killed while it wrote, or it is none."""
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(value, dict) or not isinstance(value.get("mails"), dict):
-        return None
-    mails = all(isinstance(mail, dict) and mail.get("message_id") for mail in value["mails"].values())
-    numbers = all(isinstance(value.get(name), (int, float)) for name in ("from", "to", "time"))
-    return value if mails and numbers else None
+def _parse(line: bytes) -> MailedRange | None:
+    """What a line says; None if its writer was killed while it wrote, or it is nonsense."""
+    with contextlib.suppress(ValueError, RecursionError, TypeError, KeyError, AttributeError):
+        value: MailedRange = json.loads(line)
+        mails = all(mail["message_id"] for mail in value["mails"].values())
+        if mails and all(isinstance(value[name], (int, float)) for name in ("from", "to", "time")):
+            return value
+    return None
