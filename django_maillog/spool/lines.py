@@ -27,6 +27,7 @@ IMPORTED = "imported"
 OFFSET_DIGITS = 15
 BUFFER_CHARACTERS = 200
 KEY_CHARACTERS = 64
+IN_ALL_REPEATS = frozenset({"time", "level", "logger", "message", "fingerprint"})
 # What a record must say, and of what kind other fields are if it has them.
 TEXTS = ("logger", "message", "title", "fingerprint", "cause", "site", "host", "buffer")
 OPTIONAL = {
@@ -139,30 +140,19 @@ def encode(captured: CapturedRecord, buffer: str) -> bytes:
 
 
 def _encode_repeat(repeat: CapturedRecord) -> bytes:
-    """What json_line makes of it, its most frequent fields without an encoder: 4.5 µs become 2 in each call.
+    """What json_line makes of it, most of it without an encoder: a logging call takes 17 µs instead of 19.
 
     The texts are storable already.
     """
-    quoted = _quoted
     line = (
-        f'{{"time":{repeat["time"]!r},"level":{repeat["level"]},"logger":{quoted(repeat["logger"])},'
-        f'"message":{quoted(repeat["message"])},"fingerprint":{quoted(repeat["fingerprint"])}'
+        f'{{"time":{repeat["time"]!r},"level":{repeat["level"]},"logger":{_quoted(repeat["logger"])},'
+        f'"message":{_quoted(repeat["message"])},"fingerprint":{_quoted(repeat["fingerprint"])}'
     )
-    if "cause" in repeat:
-        line = f'{line},"cause":{quoted(repeat["cause"])}'
-    if "site" in repeat:
-        line = f'{line},"site":{quoted(repeat["site"])}'
-    if "free_text" in repeat:
-        line = f'{line},"free_text":true'
-    if "title" in repeat:
-        line = f'{line},"title":{quoted(repeat["title"])}'
-    if "process" in repeat:
-        line = f'{line},"process":{repeat["process"]}'
-    if "release" in repeat:
-        line = f'{line},"release":{quoted(repeat["release"])}'
-    if "request" in repeat:
-        line = f'{line},"request":{json_text(repeat["request"])}'
-    return f'{line},"buffer":{quoted(repeat["buffer"])}}}\n'.encode()
+    for name, value in repeat.items():
+        if name not in IN_ALL_REPEATS:
+            text = _quoted(value) if type(value) is str else json_text(value)
+            line = f'{line},"{name}":{text}'
+    return f"{line}}}\n".encode()
 
 
 def encode_lost(buffer: str, count: int) -> bytes:
