@@ -118,7 +118,7 @@ def spooled() -> Counter[str]:
 
 def _spool() -> Iterator[tuple[SegmentFile, Iterator[bytes]]]:
     """The segments of this host's spool, each with its lines that are not imported."""
-    paths = segment_paths(spool_folder(), sweep=False)
+    paths = segment_paths(spool_folder())
     offsets = Segment.objects.in_bulk([path.stem for path in paths])
     for path in paths:
         with contextlib.suppress(OSError, BadSegment, NotOurs), SegmentFile.open(path) as segment:

@@ -412,7 +412,7 @@ def spooled(folder: Path, *, without_mailed: bool = False) -> int:
                 )
                 if not mailed:
                     number += value.get("lost", "fingerprint" in value)
-    return number + sum(journal.lost().values())
+    return number + sum(journal.lost.values())
 
 
 @pytest.mark.django_db(transaction=True)

@@ -148,7 +148,7 @@ def test_a_full_spool_counts_and_says_so_when_there_is_room(
     assert 0 < kept < 30
     [line] = [line for s in sources.segments() for line in s.read(0)[0] if b'"lost"' in line]
     assert json.loads(line)["lost"] == 30 - kept
-    assert journal.lost() == {}
+    assert journal.lost == {}
 
 
 def test_what_other_processes_hold_counts_towards_the_limit(
@@ -160,7 +160,7 @@ def test_what_other_processes_hold_counts_towards_the_limit(
 
     put(handler, "one")
 
-    assert journal.lost() == {"maillog": 1}
+    assert journal.lost == {"maillog": 1}
 
 
 def test_a_wrong_limit_is_no_reason_to_lose_a_record(handler: BufferingHandler, settings: Settings) -> None:
@@ -233,14 +233,14 @@ def test_a_line_that_the_disk_takes_in_part_is_taken_back(handler: BufferingHand
     put(handler, "three")
 
     assert everything() == ["one", "three"]
-    assert journal.lost() == {"maillog": 1}
+    assert journal.lost == {"maillog": 1}
 
 
 def test_a_line_beyond_all_bounds_is_only_counted(handler: BufferingHandler) -> None:
     put(handler, "x" * (segment.MAX_LINE_BYTES + 1))
 
     assert everything() == []
-    assert journal.lost() == {"maillog": 1}
+    assert journal.lost == {"maillog": 1}
 
 
 def test_memory_takes_over_with_one_warning_until_the_folder_can_be_used(
@@ -341,13 +341,15 @@ def test_a_note_of_a_mail_that_the_disk_does_not_take_holds_in_this_process(
 
 
 def test_what_a_dead_process_left_half_made_is_swept_out(handler: BufferingHandler, spool_dir: Path) -> None:
-    put(handler, "one")
+    private_folder(spool_dir)
     rubbish = [spool_dir / ".dead.tmp", spool_dir / "dead.reported"]
     for path in rubbish:
         path.touch()
         os.utime(path, (0, 0))
     fresh = spool_dir / ".fresh.tmp"
     fresh.touch()
+
+    put(handler, "one")
 
     assert everything() == ["one"]
     assert [path.exists() for path in [*rubbish, fresh]] == [False, False, True]

@@ -10,12 +10,11 @@ import contextlib
 import json
 import os
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .files import append_private, lock, open_private, unlock
+from .files import append_private, open_locked
 
 # Of the file beside a segment; older and newer versions read it, too.
 SUFFIX = ".reported"
@@ -100,21 +99,13 @@ class MailableFile(Mailable):
     @contextlib.contextmanager
     def _locked(self, seconds: float, *, create: bool = True) -> Iterator[bool]:
         """As in memory. Who only reads creates no file: another may have removed it with its segment."""
-        give_up_at = time.monotonic() + seconds
-        try:
-            fd = open_private(self.mailed_path, os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0))
-        except OSError:  # no file, or a full or read-only disk: nobody to keep apart but ourselves
-            yield True
-            return
-        locked = False
-        try:
-            while not (locked := lock(fd)) and time.monotonic() < give_up_at:
-                time.sleep(0.02)
+        flags = os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0)
+        with contextlib.ExitStack() as stack:
+            try:
+                _fd, locked = stack.enter_context(open_locked(self.mailed_path, flags, seconds=seconds))
+            except OSError:  # no file, or a full or read-only disk: nobody to keep apart but ourselves
+                locked = True
             yield locked
-        finally:
-            if locked:
-                unlock(fd)  # a child that was forked meanwhile has the file open, too
-            os.close(fd)
 
     def _read(self) -> list[MailedRange]:
         try:

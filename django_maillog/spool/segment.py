@@ -65,7 +65,7 @@ class SegmentFile(MailableFile):
                 raise NotOurs(f"it belongs to user {found.st_uid}")
             if not stat.S_ISREG(found.st_mode) or not re.fullmatch(r"[\w-]{1,32}", path.stem, re.ASCII):
                 raise BadSegment("it isn't a file with a segment's name")
-            header = Header.parse(pread(fd, HEADER_BYTES, 0).partition(b"\n")[0], path.stem)
+            header = Header.parse(_first_line(fd), path.stem)
         except BaseException:
             os.close(fd)
             raise
@@ -99,21 +99,21 @@ class SegmentFile(MailableFile):
     @property
     def imported(self) -> int:
         """Up to which byte it is imported, as the last import noted; an older version noted nothing."""
-        noted = imported_in(pread(self.fd, HEADER_BYTES, 0).partition(b"\n")[0])[0]
+        noted, _position = imported_in(_first_line(self.fd))
         return noted if noted <= self.size else 0
 
     def note_imported(self, offset: int) -> None:
         """Note in the header how far it is imported; after a killed import it is behind the truth."""
-        _said, position = imported_in(pread(self.fd, HEADER_BYTES, 0).partition(b"\n")[0])
+        _noted, position = imported_in(_first_line(self.fd))
         if position < 0:
             return
-        with contextlib.suppress(OSError):  # a read-only or full disk
-            fd = open_private(self.path, os.O_RDWR)
-            try:
-                os.lseek(fd, position, os.SEEK_SET)
-                os.write(fd, f"{offset:0{OFFSET_DIGITS}}".encode())
-            finally:
-                os.close(fd)
+        with (
+            contextlib.suppress(OSError),  # a read-only or full disk
+            # Without a buffer, which a fork would copy.
+            open(open_private(self.path, os.O_RDWR), "r+b", buffering=0) as file,
+        ):
+            file.seek(position)
+            file.write(f"{offset:0{OFFSET_DIGITS}}".encode())
 
     def claim(self) -> bool:
         """Make it this reader's until it is closed, unless its owner or another has it; whether it is."""
@@ -174,6 +174,10 @@ class SegmentFile(MailableFile):
         return len(known) == 1
 
 
+def _first_line(fd: int) -> bytes:
+    return pread(fd, HEADER_BYTES, 0).partition(b"\n")[0]
+
+
 # By segment: an import that is tried again meets the same lines again.
 _known_bad: dict[str, set[bytes]] = {}
 _open: weakref.WeakSet[SegmentFile] = weakref.WeakSet()
@@ -194,13 +198,11 @@ def open_segment(path: Path) -> SegmentFile | None:
         return SegmentFile.open(path)
     except (FileNotFoundError, ImproperlyConfigured):  # a wrong MAILLOG_PROJECT: a system check reports it
         return None
-    except (NotOurs, PermissionError) as error:
-        leave_alone(path, error)
     except BadSegment as error:
         set_aside(path, str(error))
-    except OSError as error:
-        if error.errno == errno.ELOOP:
+    except (NotOurs, OSError) as error:
+        if getattr(error, "errno", None) == errno.ELOOP:
             set_aside(path, "it is a symbolic link")
-        else:  # no file descriptors left, say: it is good, and the next import tries again
+        else:  # another's; or no file descriptors are left, say, and the next import tries again
             leave_alone(path, error)
     return None
