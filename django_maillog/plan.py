@@ -63,7 +63,7 @@ def spool_plan(names: Collection[str] | None = None) -> list[Plan]:
     for segment, lines in _spool():
         configured |= segment.buffers()
         for line in lines:
-            read = parse(line, _Onlooker(segment))
+            read = parse(line, segment, only_look=True)
             if read.value is not None and len(found[read.buffer]) < SPOOL_READ:
                 found[read.buffer].append(read.value)
             else:
@@ -93,17 +93,6 @@ def _spool_mail(name: str, values: list[CapturedRecord], more: int, recipients: 
         subject=subject,
         reason="spool",
     )
-
-
-class _Onlooker:
-    """A segment of which nothing is set aside by looking at it."""
-
-    def __init__(self, segment: SegmentFile) -> None:
-        self.id, self.host, self.process = segment.id, segment.host, segment.process
-        self.buffers = segment.buffers
-
-    def set_aside(self, line: bytes) -> bool:
-        return False
 
 
 def spooled() -> Counter[str]:

@@ -145,16 +145,11 @@ class Journal:
 
     def _next(self) -> Writer | None:
         """Start a segment; None if memory must take over."""
-        self._give_up()
+        self.rotate()
         self._writer = self._folder.start_segment(owner_now())
         if self._writer is not None:
             self.imported[self._writer.id] = 0
         return self._writer
-
-    def _give_up(self) -> None:
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.close()
 
     def write_lost(self) -> None:
         """Put the counts of records that could not be kept where they are imported, whatever the limit."""
@@ -190,7 +185,9 @@ class Journal:
     def rotate(self) -> None:
         """Let go of the current segment, so that it is deleted once imported."""
         with self._lock:
-            self._give_up()
+            writer, self._writer = self._writer, None
+            if writer is not None:
+                writer.close()
 
     def rotate_if_imported(self) -> None:
         """The same if it is imported and large, or if somebody has taken it away."""
@@ -200,7 +197,7 @@ class Journal:
                 return
             is_large = writer.size > min(ROTATE_ABOVE_BYTES, self._folder.segment_bytes)
             if (is_large and self.imported.get(writer.id) == writer.size) or not writer.is_in_place():
-                self._give_up()
+                self.rotate()
 
     def is_imported(self, segment: SegmentFile) -> bool:
         """Whether the segment is this process's current one and has nothing new."""

@@ -160,8 +160,11 @@ def encode_lost(buffer: str, count: int) -> bytes:
     return json_line({"lost": count, "buffer": buffer, "time": time.time()})
 
 
-def parse(raw: bytes, source: Origin) -> Line:
-    """Read one line; those that we can't have written are set aside in their source, with one warning."""
+def parse(raw: bytes, source: Origin, *, only_look: bool = False) -> Line:
+    """Read one line; those that we can't have written are set aside in their source, with one warning.
+
+    With ``only_look`` they are left to the import.
+    """
     if not raw:
         return Line()
     try:
@@ -175,7 +178,7 @@ def parse(raw: bytes, source: Origin) -> Line:
             return Line()
         return _record_line(value, source)
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        if source.set_aside(raw):
+        if not only_look and source.set_aside(raw):
             log.warning("line set aside, others may be: segment=%s error=%r", source.id, error)
         return lost_with(raw, source)
 

@@ -117,6 +117,6 @@ def _do(work: Callable[[], object], seconds: float) -> None:
         with buffers.muted():
             work()
         return
-    request = worker.request(work)
-    if request is not None and not request.wait(seconds):
+    done = worker.request(work)
+    if done is not None and not done.wait(seconds):
         log.warning("flush not finished in time: seconds=%s", seconds)

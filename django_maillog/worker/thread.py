@@ -30,7 +30,7 @@ from ..throttle import Throttle
 from ..transactions import is_crowded, leave_pools
 from . import outage
 from .enqueuer import Enqueuer
-from .inbox import Inbox, Request
+from .inbox import Inbox
 from .watches import Deadline, Heartbeat, SpoolWatch
 
 # From a record to its import.
@@ -94,13 +94,9 @@ class Worker:
             self.inbox.wake(urgent=urgent)
         return True
 
-    def request(self, work: Callable[[], object]) -> Request | None:
+    def request(self, work: Callable[[], object]) -> threading.Event | None:
         """Have the worker's thread call this as soon as it can; None if there is no thread to do it."""
-        if not self.start():
-            return None
-        request = Request(work)
-        self.inbox.put(request)
-        return request
+        return self.inbox.put(work) if self.start() else None
 
     def is_current_thread(self) -> bool:
         return threading.current_thread() is self._thread
@@ -132,11 +128,11 @@ class Worker:
         seconds = 0.0
         while True:
             for request in self._wait(seconds):
-                self._watched(request.run)
+                self._watched(request)
             if not self.inbox.ending:
                 seconds = self._round()
 
-    def _wait(self, seconds: float) -> list[Request]:
+    def _wait(self, seconds: float) -> list[Callable[[], object]]:
         """Wait for a request, an urgent record, or the time; any record makes it a tick from then."""
         until = time.monotonic() + seconds
         while not self.inbox.is_called():
