@@ -13,6 +13,7 @@ import re
 import socket
 import stat
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -53,7 +54,7 @@ class SegmentFile(MailableFile):
         self.id, self.host, self.process = header
         self.size = size
         self._claimed = False
-        self._configured: tuple[dict[str, Configuration], int] = {}, 0  # by buffer, and read up to where
+        self._configured: dict[str, Configuration] | None = None
 
     @classmethod
     def open(cls, path: Path) -> SegmentFile:
@@ -147,21 +148,21 @@ class SegmentFile(MailableFile):
         return True
 
     def buffers(self) -> dict[str, Configuration]:
-        """How the buffers in this segment were configured by its owner, by name; reads on to its end."""
-        found, offset = self._configured
-        lines, offset = self.read(offset)
+        """How the buffers in this segment were configured by its owner, by name; read once, to its end."""
+        if self._configured is None:
+            self._configured = dict(self._configurations())
+        return self._configured
+
+    def _configurations(self) -> Iterator[tuple[str, Configuration]]:
+        lines, offset = self.read(0)
         while lines:
             for line in lines:
                 if line.startswith(configurations.LINE_START):
                     try:
-                        name, configuration = configurations.parse(line)
+                        yield configurations.parse(line)
                     except (TypeError, ValueError) as error:  # BadSegment is one
                         warn_once("configuration ignored: segment=%s error=%s", self.path, error)
-                    else:
-                        found[name] = configuration
             lines, offset = self.read(offset)
-        self._configured = found, offset
-        return found
 
     def set_aside(self, line: bytes) -> bool:
         """Keep a line that can't be imported for a person to look at; whether it is the segment's first."""

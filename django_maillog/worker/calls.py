@@ -18,6 +18,8 @@ from .thread import worker
 
 # That a call of flush() waits at the most.
 FLUSH_SECONDS = 120.0
+# That the end of a process waits, however many handlers it closes.
+EXIT_SECONDS = 5.0
 
 log = logging.getLogger("django_maillog")
 
@@ -74,7 +76,7 @@ def close(handler: BufferHandler, *, everything: bool) -> None:
     journal.write_lost()
     if _mode() == "none":
         return
-    seconds = worker.exit_deadline.seconds_left()
+    seconds = _exit_seconds_left()
     give_up_at = time.monotonic() + seconds
     # So that what is imported now leaves no file behind.
     journal.rotate()
@@ -100,6 +102,14 @@ def close(handler: BufferHandler, *, everything: bool) -> None:
 def end() -> None:
     """The process ends: a thread that is busy meanwhile can crash it, so do only what is asked for."""
     worker.inbox.end()
+
+
+def _exit_seconds_left() -> float:
+    """The first call sets the time that is left, as does one long after it: the process has gone on."""
+    now = time.monotonic()
+    if now > worker.exit_at + EXIT_SECONDS:
+        worker.exit_at = now + EXIT_SECONDS
+    return max(0.0, worker.exit_at - now)
 
 
 def _mode() -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import threading
 import time
@@ -31,7 +32,7 @@ from ..transactions import is_crowded, leave_pools
 from . import outage
 from .enqueuer import Enqueuer
 from .inbox import Inbox
-from .watches import Deadline, Heartbeat, SpoolWatch
+from .watches import Heartbeat, SpoolWatch
 
 # From a record to its import.
 TICK_SECONDS = 1.0
@@ -43,8 +44,6 @@ IDLE_SECONDS = 30.0
 LOOK_SECONDS = 10.0
 # After which an idle worker asks the database what has become due.
 WAKE_SECONDS = 300.0
-# That the end of a process may wait for us, in all.
-EXIT_SECONDS = 5.0
 # So much longer than a database that is away is waited for one that has no connection for us.
 CROWDED_FACTOR = 10
 
@@ -59,7 +58,7 @@ class Worker:
         self.inbox = Inbox()
         self.heartbeat = Heartbeat()
         self.enqueuer = Enqueuer(self.heartbeat)
-        self.exit_deadline = Deadline(EXIT_SECONDS)
+        self.exit_at = -math.inf  # until when the end of the process may wait (monotonic)
         self._spool_watch = SpoolWatch()
         self._thread: threading.Thread | None = None
         self._starting = False
