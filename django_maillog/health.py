@@ -151,7 +151,7 @@ def _look_at_spool(health: Health, offsets: dict[str, int] | None, max_age: floa
 
 def _waiting(folder: Path, offsets: dict[str, int]) -> Iterator[tuple[int, float]]:
     """Of each segment that isn't imported: how many bytes are left, and how old the last of them is."""
-    for path in segment_paths(folder, sweep=False):
+    for path in segment_paths(folder):
         with contextlib.suppress(OSError):
             found = path.stat()
             # Without a row nothing of it is imported; its first line, the header, never is.

@@ -18,8 +18,9 @@ from .outbox.options import FlushOptions
 from .outbox.targets import target_of
 from .policy import Reason
 from .spool import unattended
+from .spool.configurations import Configuration
 from .spool.folder import segment_paths, spool_folder
-from .spool.lines import Configuration, Line, parse
+from .spool.lines import Line, parse
 from .spool.segment import BadSegment, NotOurs, SegmentFile
 
 SHOWN_PROBLEMS = 10
@@ -92,20 +93,9 @@ def _spool_mail(name: str, values: list[CapturedRecord], more: int, recipients: 
     )
 
 
-class _Onlooker:
-    """A segment of which nothing is set aside by looking at it."""
-
-    def __init__(self, segment: SegmentFile) -> None:
-        self.id, self.host, self.process = segment.id, segment.host, segment.process
-        self.buffers = segment.buffers
-
-    def set_aside(self, line: bytes) -> bool:
-        return False
-
-
 def _spool() -> Iterator[tuple[SegmentFile, Iterator[Line]]]:
     """The segments of this host's spool, each with its lines that are not imported."""
-    paths = segment_paths(spool_folder(), sweep=False)
+    paths = segment_paths(spool_folder())
     offsets = Segment.objects.in_bulk([path.stem for path in paths])
     for path in paths:
         with contextlib.suppress(OSError, BadSegment, NotOurs), SegmentFile.open(path) as segment:
@@ -113,10 +103,9 @@ def _spool() -> Iterator[tuple[SegmentFile, Iterator[Line]]]:
 
 
 def _lines(segment: SegmentFile, offset: int) -> Iterator[Line]:
-    onlooker = _Onlooker(segment)
     found, offset = segment.read(offset)
     while found:
-        yield from (parse(line, onlooker) for line in found)
+        yield from (parse(line, segment, only_look=True) for line in found)
         found, offset = segment.read(offset)
 
 

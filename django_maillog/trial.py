@@ -124,7 +124,7 @@ def _mail(handler: BufferingHandler, record: logging.LogRecord) -> Iterator[Step
     alone = handler.twin(f"{handler.buffer[: 200 - len(SUFFIX)]}{SUFFIX}")
     earlier = _newest(alone.buffer)
     alone.keep(record)
-    if journal.memory() is not None:
+    if journal.memory is not None:
         yield Step("spool", False, f"{_folder()} can't be used, so records are in memory: manage.py check")
     else:
         yield Step("spool", True, f"written to {_folder()}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import select
 import signal
@@ -87,7 +88,7 @@ def watch(
     stop: Termination,
     tell: Callable[[Summary], object],
     warn: Callable[..., object],
-    ready: Callable[[], object] = lambda: None,
+    ready: Callable[[], object],
 ) -> None:
     """Flush what is due, again and again, until it is stopped, and prune; any number of processes may.
 
@@ -97,6 +98,7 @@ def watch(
     warned of, and tried again.
     """
     failures, pruner = Throttle(warn), Pruner()
+    tell_ready = functools.cache(ready)  # once
     while not stop.is_asked():
         seconds = interval
         try:
@@ -113,13 +115,8 @@ def watch(
             if isinstance(error, Error):
                 with contextlib.suppress(Exception):
                     connections.close_all()
-        ready()
-        ready = _nothing
+        tell_ready()
         stop.wait(seconds)
-
-
-def _nothing() -> None:
-    pass
 
 
 def _seconds_to_next_event(options: FlushOptions) -> float:

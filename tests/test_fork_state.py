@@ -59,7 +59,7 @@ KEPT = {
     "receivers._task_logger_passed_on": "the loggers are the same",
     "spool.files._warned": "true of the files, whoever imports them",
     "spool.folder._testing_folders": "it goes by process number",
-    "spool.reported._unwritten": "true of the files, whoever imports them",
+    "spool.mailed._unwritten": "true of the files, whoever imports them",
     "spool.segment._known_bad": "true of the files, whoever imports them",
 }
 

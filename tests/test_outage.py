@@ -303,7 +303,7 @@ def test_an_import_waits_while_a_mail_is_made_of_the_segment(site: Site, smtp: S
         with pytest.raises(subprocess.TimeoutExpired):
             flush.wait(3)
         end = segment.read(0)[1]
-        segment.add_report({"from": 0, "to": end, "time": time.time(), "mails": {"mail": facts}})
+        segment.add_mailed_range({"from": 0, "to": end, "time": time.time(), "mails": {"mail": facts}})
     flush.communicate()
 
     assert smtp.messages == []

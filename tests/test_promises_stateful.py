@@ -397,7 +397,7 @@ def spooled(folder: Path, *, without_mailed: bool = False) -> int:
     number = 0
     for path in folder.glob("*.jsonl"):
         with SegmentFile.open(path) as segment:
-            reports = segment.reports() if without_mailed else []
+            mailed_ranges = segment.mailed_ranges() if without_mailed else []
         position = 0
         for line in path.read_bytes().splitlines(keepends=True):
             start, position = position, position + len(line)
@@ -408,11 +408,11 @@ def spooled(folder: Path, *, without_mailed: bool = False) -> int:
             with suppress(ValueError):
                 value = json.loads(line)
                 mailed = any(
-                    r["from"] <= start < r["to"] and value.get("buffer") in r["mails"] for r in reports
+                    r["from"] <= start < r["to"] and value.get("buffer") in r["mails"] for r in mailed_ranges
                 )
                 if not mailed:
                     number += value.get("lost", "fingerprint" in value)
-    return number + sum(journal.lost().values())
+    return number + sum(journal.lost.values())
 
 
 @pytest.mark.django_db(transaction=True)

@@ -12,7 +12,7 @@ from django_maillog.models import Batch, Record, Status
 from django_maillog.outbox.mails import eml, preview
 from django_maillog.spool import lines
 from django_maillog.spool.journal import journal
-from django_maillog.spool.segment import Source
+from django_maillog.spool.sources import Source
 from tests.buffers import Buffer
 from tests.smtp import SMTPServer
 

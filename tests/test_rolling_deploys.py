@@ -109,7 +109,7 @@ def test_a_buffer_of_a_later_version_keeps_its_people_and_its_rules(
     assert (batch.due_at - batch.opened_at).total_seconds() == 7200
 
 
-def test_a_report_by_a_later_version_counts_as_mailed(smtp: SMTPServer, spool_dir: Path) -> None:
+def test_a_note_of_a_mail_by_a_later_version_counts_as_mailed(smtp: SMTPServer, spool_dir: Path) -> None:
     buffer = Buffer()
     buffer.log()
     (path,) = spool_dir.glob("*.jsonl")

@@ -19,11 +19,13 @@ from django.utils.functional import lazystr
 from django_maillog import conf
 from django_maillog.handlers import BufferingHandler, SMTPHandler
 from django_maillog.spool import journal as journal_module
-from django_maillog.spool import memory, reported, segment, sources, writer
+from django_maillog.spool import mailed, memory, segment, sources, writer
 from django_maillog.spool.folder import private_folder
 from django_maillog.spool.journal import Journal, journal
+from django_maillog.spool.mailed import Mailed
 from django_maillog.spool.memory import MemorySegment
-from django_maillog.spool.segment import Mailed, SegmentFile, Source
+from django_maillog.spool.segment import SegmentFile
+from django_maillog.spool.sources import Source
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings  # an older pytest-django has it under another name
@@ -146,7 +148,7 @@ def test_a_full_spool_counts_and_says_so_when_there_is_room(
     assert 0 < kept < 30
     [line] = [line for s in sources.segments() for line in s.read(0)[0] if b'"lost"' in line]
     assert json.loads(line)["lost"] == 30 - kept
-    assert journal.lost() == {}
+    assert journal.lost == {}
 
 
 def test_what_other_processes_hold_counts_towards_the_limit(
@@ -158,7 +160,7 @@ def test_what_other_processes_hold_counts_towards_the_limit(
 
     put(handler, "one")
 
-    assert journal.lost() == {"maillog": 1}
+    assert journal.lost == {"maillog": 1}
 
 
 def test_a_wrong_limit_is_no_reason_to_lose_a_record(handler: BufferingHandler, settings: Settings) -> None:
@@ -231,14 +233,14 @@ def test_a_line_that_the_disk_takes_in_part_is_taken_back(handler: BufferingHand
     put(handler, "three")
 
     assert everything() == ["one", "three"]
-    assert journal.lost() == {"maillog": 1}
+    assert journal.lost == {"maillog": 1}
 
 
 def test_a_line_beyond_all_bounds_is_only_counted(handler: BufferingHandler) -> None:
     put(handler, "x" * (segment.MAX_LINE_BYTES + 1))
 
     assert everything() == []
-    assert journal.lost() == {"maillog": 1}
+    assert journal.lost == {"maillog": 1}
 
 
 def test_memory_takes_over_with_one_warning_until_the_folder_can_be_used(
@@ -286,7 +288,7 @@ def test_a_wrong_target_does_not_cost_the_record(handler: BufferingHandler) -> N
 def test_a_mail_and_an_import_of_one_segment_exclude_each_other(
     handler: BufferingHandler, spool_dir: Path, monkeypatch: pytest.MonkeyPatch, in_memory: bool
 ) -> None:
-    monkeypatch.setattr(reported, "COMMIT_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(mailed, "COMMIT_WAIT_SECONDS", 0.05)
     if in_memory:
         private_folder(spool_dir.parent)
         spool_dir.write_text("")
@@ -300,29 +302,31 @@ def test_a_mail_and_an_import_of_one_segment_exclude_each_other(
     with source.committing([]), pytest.raises(BlockingIOError), other.mailing():
         pass
     with source.mailing():
-        source.add_report(fact)
+        source.add_mailed_range(fact)
     with pytest.raises(Mailed), other.committing([]):
         pass
 
-    assert other.reports() == [fact]
+    assert other.mailed_ranges() == [fact]
     with other.committing([fact]):
         pass
     source.close()
     other.close()
 
 
-def test_a_report_that_a_process_left_torn_is_skipped(handler: BufferingHandler, spool_dir: Path) -> None:
+def test_a_note_of_a_mail_that_a_process_left_torn_is_skipped(
+    handler: BufferingHandler, spool_dir: Path
+) -> None:
     put(handler, "one")
     fact = {"from": 0, "to": 9, "time": 1.0, "mails": {}}
     [path] = spool_dir.iterdir()
     path.with_suffix(".reported").write_bytes(b'{"from": 0, "to": 5, "ti')
     with SegmentFile.open(path) as segment:
-        segment.add_report(fact)
+        segment.add_mailed_range(fact)
 
-        assert segment.reports() == [fact]
+        assert segment.mailed_ranges() == [fact]
 
 
-def test_a_report_that_the_disk_does_not_take_holds_in_this_process(
+def test_a_note_of_a_mail_that_the_disk_does_not_take_holds_in_this_process(
     handler: BufferingHandler, spool_dir: Path
 ) -> None:
     put(handler, "one")
@@ -331,19 +335,21 @@ def test_a_report_that_the_disk_does_not_take_holds_in_this_process(
     path.with_suffix(".reported").mkdir()
     with SegmentFile.open(path) as segment:
         with segment.mailing():
-            segment.add_report(fact)
+            segment.add_mailed_range(fact)
 
-        assert segment.reports() == [fact]
+        assert segment.mailed_ranges() == [fact]
 
 
 def test_what_a_dead_process_left_half_made_is_swept_out(handler: BufferingHandler, spool_dir: Path) -> None:
-    put(handler, "one")
+    private_folder(spool_dir)
     rubbish = [spool_dir / ".dead.tmp", spool_dir / "dead.reported"]
     for path in rubbish:
         path.touch()
         os.utime(path, (0, 0))
     fresh = spool_dir / ".fresh.tmp"
     fresh.touch()
+
+    put(handler, "one")
 
     assert everything() == ["one"]
     assert [path.exists() for path in [*rubbish, fresh]] == [False, False, True]
@@ -423,12 +429,12 @@ def test_this_process_s_segments_come_first(
     assert everything() == ["mine", "another's", "another's, too"]
 
 
-def test_who_asks_for_reports_leaves_no_file_behind(handler: BufferingHandler, spool_dir: Path) -> None:
+def test_who_asks_what_was_mailed_leaves_no_file_behind(handler: BufferingHandler, spool_dir: Path) -> None:
     put(handler, "one")
     [path] = spool_dir.glob("*.jsonl")
 
     with SegmentFile.open(path) as segment:
-        assert segment.reports() == []
+        assert segment.mailed_ranges() == []
 
     assert list(spool_dir.iterdir()) == [path]
 

@@ -108,7 +108,7 @@ run({WEB}, {GROUP.gr_gid}, work=lambda: log.error("as web"))
 run({CRON}, {GROUP.gr_gid}, work=lambda: (log.error("as cron"), print(flush().imported, flush=True)))
 def work():
     log.error("as a stranger")
-    print(journal.memory() is not None, flush().imported)
+    print(journal.memory is not None, flush().imported)
 run({CRON + 1}, work=work)
 """
 

@@ -9,8 +9,8 @@ from typing import Any
 from .. import buffers, policy
 from ..models import CLOCK_SKEW, Batch
 from ..policy import Reason
-from ..spool.lines import Configuration
-from ..spool.segment import Source
+from ..spool.configurations import Configuration
+from ..spool.sources import Source
 
 REMEMBERED = 100  # mails; the budget asks for those of an hour
 

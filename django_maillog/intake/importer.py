@@ -16,8 +16,8 @@ from ..database_clock import DatabaseClock
 from ..models import Segment
 from ..spool.folder import segment_paths
 from ..spool.journal import journal
-from ..spool.segment import Mailed, Source
-from ..spool.sources import segments
+from ..spool.mailed import Mailed
+from ..spool.sources import Source, segments
 from ..transactions import (
     Changed,
     Overtaken,
@@ -96,14 +96,14 @@ class _Import:
         self._has_row = offset is not None
         self._begin = self._source.imported if offset is None else offset
         reader = self._reader(self._begin)
-        self._reports = self._source.reports()
+        self._reports = self._source.mailed_ranges()
         limit = MAX_LINES
         while chunk := reader.read(self._borders(), limit):
             try:
                 self._take(chunk)
             except (Overtaken, Mailed):
                 self._remove_empty()
-                self._reports = self._source.reports()
+                self._reports = self._source.mailed_ranges()
                 reader.seek(_offsets([self._source.id]).get(self._source.id, 0))
                 continue
             except Overflowing as flood:

@@ -10,7 +10,7 @@ from .. import charset
 from ..capture.captured import CapturedRecord
 from ..capture.kinds import overflowing
 from ..spool.lines import Line, lost_with, parse
-from ..spool.segment import Source
+from ..spool.sources import Source
 from .counts import KEEP, Arrivals, Occurrences
 from .sites import OverflowingSites, is_beyond
 

@@ -8,6 +8,6 @@ In comes an encoded record with its handler (``journal.append``), out go segment
    how each buffer is configured (``configurations``), and then appends line by line. ``journal`` starts the
    next one when it is large or old, and keeps records in ``memory`` where there is no folder.
 3. ``sources`` opens it as a ``segment`` to be read while it grows; ``lines`` says what a line means.
-4. While the database is away its records are mailed from here, and ``reported`` notes which.
+4. While the database is away its records are mailed from here, and ``mailed`` notes which.
 5. Imported to its end and without an owner it is deleted. ``unattended`` names those that nobody imports.
 """

@@ -6,6 +6,8 @@ import contextlib
 import errno
 import logging
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -68,10 +70,7 @@ _warned: set[tuple[str, Path]] = set()
 def lock(fd: int) -> bool:
     """Take the lock of a file; whether it was free."""
     try:
-        if fcntl is not None:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            _lock_far_byte(fd, take=True)
+        _set_lock(fd, take=True)
     except OSError:
         return False
     return True
@@ -79,20 +78,36 @@ def lock(fd: int) -> bool:
 
 def unlock(fd: int) -> None:
     """Give the lock of a file back."""
+    _set_lock(fd, take=False)
+
+
+def _set_lock(fd: int, *, take: bool) -> None:
     if fcntl is not None:
-        fcntl.flock(fd, fcntl.LOCK_UN)
-    else:
-        _lock_far_byte(fd, take=False)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB if take else fcntl.LOCK_UN)
+        return
+    import msvcrt  # Windows only
 
-
-def _lock_far_byte(fd: int, *, take: bool) -> None:
-    """Windows: lock one byte far behind the end, since its locks would keep readers out."""
-    import msvcrt  # only there
-
+    # One byte far behind the end, since its locks would keep readers out.
     position = os.lseek(fd, 0, os.SEEK_CUR)
     os.lseek(fd, 0x7FFF0000, os.SEEK_SET)
-    msvcrt.locking(fd, msvcrt.LK_NBLCK if take else msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
+    msvcrt.locking(fd, msvcrt.LK_NBLCK if take else msvcrt.LK_UNLCK, 1)
     os.lseek(fd, position, os.SEEK_SET)
+
+
+@contextlib.contextmanager
+def open_locked(path: Path, flags: int, *, seconds: float = 0) -> Iterator[tuple[int, bool]]:
+    """The descriptor of a private file, and whether its lock could be had within this time."""
+    fd = open_private(path, flags)
+    give_up_at = time.monotonic() + seconds
+    is_locked = False
+    try:
+        while not (is_locked := lock(fd)) and time.monotonic() < give_up_at:
+            time.sleep(0.02)
+        yield fd, is_locked
+    finally:
+        if is_locked:
+            unlock(fd)  # a child that was forked meanwhile has the file open, too
+        os.close(fd)
 
 
 def open_private(path: Path, flags: int) -> int:
@@ -109,12 +124,9 @@ def open_private(path: Path, flags: int) -> int:
 
 def append_private(path: Path, line: bytes) -> None:
     """Append a line to a file, which is created if need be."""
-    fd = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    try:
-        if os.write(fd, line) < len(line):
+    with open(open_private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab", buffering=0) as file:
+        if file.write(line) < len(line):
             raise OSError(errno.ENOSPC, "the disk took only a part")
-    finally:
-        os.close(fd)
 
 
 def pread(fd: int, length: int, offset: int) -> bytes:

@@ -9,6 +9,7 @@ import shutil
 import stat
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -85,34 +86,38 @@ def verify_unmade(folder: Path) -> None:
         raise UnsafeFolder(f"{folder} can't be made in {nearest}.")
 
 
-def segment_paths(folder: Path | None = None, *, sweep: bool = True) -> list[Path]:
-    """The segment files in the spool folder, oldest first; sweeps out what processes left half made."""
-    found = []
-    try:
-        if folder is None:
+def segment_paths(folder: Path | None = None) -> list[Path]:
+    """The segment files in a folder, else in the spool folder, oldest first; none where it can't be used."""
+    if folder is None:
+        try:
             folder = spool_folder()
             verify(folder)
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.endswith(".jsonl"):
-                    with contextlib.suppress(OSError):
-                        found.append((entry.stat(follow_symlinks=False).st_mtime, entry.path))
-                elif sweep and entry.name.endswith((".tmp", ".reported")):
-                    _sweep(Path(entry.path))
-    except (OSError, ImproperlyConfigured):
-        return []
-    return [Path(path) for _mtime, path in sorted(found)]
+        except (OSError, ImproperlyConfigured):
+            return []
+    found = sorted((status.st_mtime, path) for path, status in _segments(folder))
+    return [Path(path) for _mtime, path in found]
 
 
-def folder_bytes(folder: Path, *, without: str) -> int:
+def folder_bytes(folder: Path, *, without: Path) -> int:
     """What the segments in a folder take, in bytes, without one of them; logging calls wait for it."""
-    total = 0
+    return sum(status.st_size for path, status in _segments(folder) if path != str(without))
+
+
+def _segments(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.endswith(".jsonl") and entry.name != without:
+            if entry.name.endswith(".jsonl"):
                 with contextlib.suppress(OSError):
-                    total += entry.stat(follow_symlinks=False).st_size
-    return total
+                    yield entry.path, entry.stat(follow_symlinks=False)
+
+
+def sweep(folder: Path) -> None:
+    """Delete what processes left half made."""
+    for path in (*folder.glob("*.tmp"), *folder.glob("*.reported")):
+        with contextlib.suppress(OSError):
+            is_stale = time.time() - path.stat().st_mtime > STALE_SECONDS
+            if is_stale and not path.with_suffix(".jsonl").exists():
+                path.unlink()
 
 
 def _share(folder: Path) -> None:
@@ -146,12 +151,6 @@ def _verify_owner(folder: Path, found: os.stat_result) -> None:
         )
     elif mode & 0o077:
         raise UnsafeFolder(f"{folder} is open to other users (mode {mode:04o}): chmod 700 it.")
-
-
-def _sweep(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        if time.time() - path.stat().st_mtime > STALE_SECONDS and not path.with_suffix(".jsonl").exists():
-            path.unlink()
 
 
 # By process number.

@@ -21,7 +21,7 @@ from django.core.signals import setting_changed
 from .. import conf
 from ..buffers import BufferHandler
 from . import configurations
-from .folder import folder_bytes, private_folder, spool_folder
+from .folder import folder_bytes, private_folder, spool_folder, sweep
 from .lines import encode_lost
 from .memory import MemorySegment
 from .segment import MAX_LINE_BYTES, SegmentFile, close_inherited
@@ -55,7 +55,7 @@ class _Folder:
             self._look_at = now + LOOK_SECONDS
             limit = _limit()
             self.segment_bytes = min(SEGMENT_BYTES, limit // 4)
-            self._free_bytes = limit - folder_bytes(writer.path.parent, without=writer.path.name)
+            self._free_bytes = limit - folder_bytes(writer.path.parent, without=writer.path)
         return writer.size + length <= self._free_bytes
 
     def start_segment(self, owner: Owner) -> Writer | None:
@@ -65,7 +65,9 @@ class _Folder:
             return None
         self._look_at = 0.0  # the segment that was ours counts as another's now
         try:
-            writer = Writer.create(private_folder(spool_folder()), owner)
+            folder = private_folder(spool_folder())
+            sweep(folder)
+            writer = Writer.create(folder, owner)
         except (OSError, ImproperlyConfigured) as error:
             if unusable is None:
                 log.warning("spool folder unusable, records are kept in memory: error=%s", error)
@@ -82,8 +84,10 @@ class Journal:
         self._lock = threading.RLock()
         self._folder = _Folder()
         self._writer: Writer | None = None
-        self._memory: MemorySegment | None = None
-        self._lost: Counter[str] = Counter()
+        # Where the folder could not be used.
+        self.memory: MemorySegment | None = None
+        # Records of each buffer that could not be kept, and are not in the spool as a count yet.
+        self.lost: Counter[str] = Counter()
         self.appended = 0  # lines of this process, ever: tells whether there is anything to import
         # This process's segments, until they are removed, and how far each is imported.
         self.imported: dict[str, int] = {}
@@ -103,7 +107,7 @@ class Journal:
             try:
                 self._append(handler, line)
             except OSError:
-                self._lost[handler.buffer] += 1
+                self.lost[handler.buffer] += 1
             finally:
                 self.appended += 1  # afterwards: who has seen the number finds the line
 
@@ -141,26 +145,21 @@ class Journal:
 
     def _next(self) -> Writer | None:
         """Start a segment; None if memory must take over."""
-        self._give_up()
+        self.rotate()
         self._writer = self._folder.start_segment(owner_now())
         if self._writer is not None:
             self.imported[self._writer.id] = 0
         return self._writer
 
-    def _give_up(self) -> None:
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.close()
-
     def write_lost(self) -> None:
         """Put the counts of records that could not be kept where they are imported, whatever the limit."""
         with self._lock:
-            for buffer, count in list(self._lost.items()):
+            for buffer, count in list(self.lost.items()):
                 try:
                     self._put(encode_lost(buffer, count))
                 except OSError:
                     return
-                del self._lost[buffer]
+                del self.lost[buffer]
 
     def _put(self, line: bytes) -> None:
         if self._writer is not None:
@@ -169,19 +168,11 @@ class Journal:
                 return
         self._memory_segment().append(line)
 
-    def lost(self) -> Counter[str]:
-        """How many records of each buffer could not be kept and are not in the spool as a count yet."""
-        return Counter(self._lost)
-
     def _memory_segment(self) -> MemorySegment:
-        if self._memory is None:
-            self._memory = MemorySegment()
-            self.imported[self._memory.id] = 0
-        return self._memory
-
-    def memory(self) -> MemorySegment | None:
-        """The segment in memory, if the folder could not be used."""
-        return self._memory
+        if self.memory is None:
+            self.memory = MemorySegment()
+            self.imported[self.memory.id] = 0
+        return self.memory
 
     def note_imported(self, segment_id: str, offset: int, *, removed: bool) -> None:
         """How far a segment is imported, told after each commit: a mail without the database begins there."""
@@ -194,7 +185,9 @@ class Journal:
     def rotate(self) -> None:
         """Let go of the current segment, so that it is deleted once imported."""
         with self._lock:
-            self._give_up()
+            writer, self._writer = self._writer, None
+            if writer is not None:
+                writer.close()
 
     def rotate_if_imported(self) -> None:
         """The same if it is imported and large, or if somebody has taken it away."""
@@ -204,7 +197,7 @@ class Journal:
                 return
             is_large = writer.size > min(ROTATE_ABOVE_BYTES, self._folder.segment_bytes)
             if (is_large and self.imported.get(writer.id) == writer.size) or not writer.is_in_place():
-                self._give_up()
+                self.rotate()
 
     def is_imported(self, segment: SegmentFile) -> bool:
         """Whether the segment is this process's current one and has nothing new."""

@@ -7,14 +7,14 @@ import os
 import threading
 import uuid
 
-from .lines import Configuration
-from .reported import Reported
+from .configurations import Configuration
+from .mailed import Mailable
 from .segment import CHUNK_BYTES, HOST
 
 MEMORY_BYTES = 16 * 1024 * 1024
 
 
-class MemorySegment(Reported):
+class MemorySegment(Mailable):
     """A segment that doesn't outlive its process."""
 
     def __init__(self) -> None:

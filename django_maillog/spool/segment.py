@@ -1,4 +1,4 @@
-"""Segments to read: the interface that imports and mails use, and the files in the spool folder.
+"""Segments to read: the files in the spool folder.
 
 A segment is an append-only file of JSON lines that starts with a header line. Its owner, one process, holds a
 file lock on it for life; anyone on the host may read it meanwhile.
@@ -13,12 +13,14 @@ import re
 import socket
 import stat
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
 
 from django.core.exceptions import ImproperlyConfigured
 
 from ..capture.text import safe_text
+from . import configurations
+from .configurations import Configuration
 from .files import (
     append_private,
     is_ours,
@@ -30,20 +32,10 @@ from .files import (
     unlock,
     warn_once,
 )
-from .lines import (
-    CONFIGURATION_START,
-    OFFSET_DIGITS,
-    BadSegment,
-    Configuration,
-    Header,
-    NotOurs,
-    Origin,
-    imported_in,
-    parse_configuration,
-)
-from .reported import Mailed, ReportedFile
+from .lines import OFFSET_DIGITS, BadSegment, Header, NotOurs, imported_in
+from .mailed import MailableFile
 
-__all__ = ["BadSegment", "Mailed", "NotOurs", "SegmentFile", "Source", "open_segment"]
+__all__ = ["BadSegment", "NotOurs", "SegmentFile", "open_segment"]
 
 HEADER_BYTES = 4096
 CHUNK_BYTES = 2 * 1024 * 1024
@@ -53,25 +45,7 @@ BAD_BYTES = 1024 * 1024
 HOST = safe_text(socket.gethostname(), 255)
 
 
-class Source(Origin, Protocol):
-    """A segment to import from: a file, or the memory of this process."""
-
-    @property
-    def size(self) -> int: ...
-    @property
-    def imported(self) -> int: ...
-    def note_imported(self, offset: int) -> None: ...
-    def read(self, offset: int) -> tuple[list[bytes], int]: ...
-    def remove_if_done(self, offset: int) -> bool: ...
-    def mailing(self) -> contextlib.AbstractContextManager[object]: ...
-    def committing(self, reports: list[dict[str, Any]]) -> contextlib.AbstractContextManager[object]: ...
-    def reports(self, *, wait: bool = True) -> list[dict[str, Any]]: ...
-    def add_report(self, report: dict[str, Any]) -> None: ...
-    def buffers(self) -> dict[str, Configuration]: ...
-    def close(self) -> None: ...
-
-
-class SegmentFile(ReportedFile):
+class SegmentFile(MailableFile):
     """A segment in the spool folder, open to be read."""
 
     def __init__(self, path: Path, fd: int, header: Header, size: int) -> None:
@@ -80,7 +54,7 @@ class SegmentFile(ReportedFile):
         self.id, self.host, self.process = header
         self.size = size
         self._claimed = False
-        self._configured: tuple[dict[str, Configuration], int] = {}, 0  # by buffer, and read up to where
+        self._configured: dict[str, Configuration] | None = None
 
     @classmethod
     def open(cls, path: Path) -> SegmentFile:
@@ -92,7 +66,7 @@ class SegmentFile(ReportedFile):
                 raise NotOurs(f"it belongs to user {found.st_uid}")
             if not stat.S_ISREG(found.st_mode) or not re.fullmatch(r"[\w-]{1,32}", path.stem, re.ASCII):
                 raise BadSegment("it isn't a file with a segment's name")
-            header = Header.parse(pread(fd, HEADER_BYTES, 0).partition(b"\n")[0], path.stem)
+            header = Header.parse(_first_line(fd), path.stem)
         except BaseException:
             os.close(fd)
             raise
@@ -126,21 +100,21 @@ class SegmentFile(ReportedFile):
     @property
     def imported(self) -> int:
         """Up to which byte it is imported, as the last import noted; an older version noted nothing."""
-        noted = imported_in(pread(self.fd, HEADER_BYTES, 0).partition(b"\n")[0])[0]
+        noted, _position = imported_in(_first_line(self.fd))
         return noted if noted <= self.size else 0
 
     def note_imported(self, offset: int) -> None:
         """Note in the header how far it is imported; after a killed import it is behind the truth."""
-        _said, position = imported_in(pread(self.fd, HEADER_BYTES, 0).partition(b"\n")[0])
+        _noted, position = imported_in(_first_line(self.fd))
         if position < 0:
             return
-        with contextlib.suppress(OSError):  # a read-only or full disk
-            fd = open_private(self.path, os.O_RDWR)
-            try:
-                os.lseek(fd, position, os.SEEK_SET)
-                os.write(fd, f"{offset:0{OFFSET_DIGITS}}".encode())
-            finally:
-                os.close(fd)
+        with (
+            contextlib.suppress(OSError),  # a read-only or full disk
+            # Without a buffer, which a fork would copy.
+            open(open_private(self.path, os.O_RDWR), "r+b", buffering=0) as file,
+        ):
+            file.seek(position)
+            file.write(f"{offset:0{OFFSET_DIGITS}}".encode())
 
     def claim(self) -> bool:
         """Make it this reader's until it is closed, unless its owner or another has it; whether it is."""
@@ -168,27 +142,27 @@ class SegmentFile(ReportedFile):
         if os.name == "nt":  # no open file can be deleted there
             self.close()
         # The segment last: while it is there, somebody comes again.
-        for path in (self.reports_path, self.path):
+        for path in (self.mailed_path, self.path):
             with contextlib.suppress(OSError):
                 path.unlink()
         return True
 
     def buffers(self) -> dict[str, Configuration]:
-        """How the buffers in this segment were configured by its owner, by name; reads on to its end."""
-        found, offset = self._configured
-        lines, offset = self.read(offset)
+        """How the buffers in this segment were configured by its owner, by name; read once, to its end."""
+        if self._configured is None:
+            self._configured = dict(self._configurations())
+        return self._configured
+
+    def _configurations(self) -> Iterator[tuple[str, Configuration]]:
+        lines, offset = self.read(0)
         while lines:
             for line in lines:
-                if line.startswith(CONFIGURATION_START):
+                if line.startswith(configurations.LINE_START):
                     try:
-                        name, configuration = parse_configuration(line)
+                        yield configurations.parse(line)
                     except (TypeError, ValueError) as error:  # BadSegment is one
                         warn_once("configuration ignored: segment=%s error=%s", self.path, error)
-                    else:
-                        found[name] = configuration
             lines, offset = self.read(offset)
-        self._configured = found, offset
-        return found
 
     def set_aside(self, line: bytes) -> bool:
         """Keep a line that can't be imported for a person to look at; whether it is the segment's first."""
@@ -199,6 +173,10 @@ class SegmentFile(ReportedFile):
             append_private(self.path.with_suffix(".lines.bad"), line + b"\n")
         known.add(line)
         return len(known) == 1
+
+
+def _first_line(fd: int) -> bytes:
+    return pread(fd, HEADER_BYTES, 0).partition(b"\n")[0]
 
 
 # By segment: an import that is tried again meets the same lines again.
@@ -221,13 +199,11 @@ def open_segment(path: Path) -> SegmentFile | None:
         return SegmentFile.open(path)
     except (FileNotFoundError, ImproperlyConfigured):  # a wrong MAILLOG_PROJECT: a system check reports it
         return None
-    except (NotOurs, PermissionError) as error:
-        leave_alone(path, error)
     except BadSegment as error:
         set_aside(path, str(error))
-    except OSError as error:
-        if error.errno == errno.ELOOP:
+    except (NotOurs, OSError) as error:
+        if getattr(error, "errno", None) == errno.ELOOP:
             set_aside(path, "it is a symbolic link")
-        else:  # no file descriptors left, say: it is good, and the next import tries again
+        else:  # another's; or no file descriptors are left, say, and the next import tries again
             leave_alone(path, error)
     return None

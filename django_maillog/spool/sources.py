@@ -7,7 +7,11 @@ from pathlib import Path
 
 from .folder import segment_paths
 from .journal import journal
-from .segment import Source, open_segment
+from .memory import MemorySegment
+from .segment import SegmentFile, open_segment
+
+# A segment to import from.
+Source = SegmentFile | MemorySegment
 
 
 def segments(*, others: bool = True) -> Generator[Source, None, None]:
@@ -16,8 +20,8 @@ def segments(*, others: bool = True) -> Generator[Source, None, None]:
     Each file is open for its turn, and claimed if nobody has it. ``others=False`` leaves out those that a
     living process has: its owner, or one that imports it just now.
     """
-    if memory := journal.memory():
-        yield memory
+    if journal.memory:
+        yield journal.memory
     for path in sorted(segment_paths(), key=lambda path: path.stem not in journal.imported):
         segment = open_segment(path)
         if segment is None:
@@ -31,7 +35,7 @@ def segments(*, others: bool = True) -> Generator[Source, None, None]:
 def everything() -> list[Source]:
     """All segments of this host, memory first, whoever has them; open, and the caller's to close."""
     files = map(open_segment, segment_paths())
-    return [source for source in (journal.memory(), *files) if source is not None]
+    return [source for source in (journal.memory, *files) if source is not None]
 
 
 def orphans() -> set[Path]:

@@ -35,6 +35,7 @@ class Writer:
 
     def __init__(self, path: Path, fd: int, found: os.stat_result, owner: Owner) -> None:
         self.path = path
+        self.id = path.stem
         self.owner = owner
         self.opened_at = time.monotonic()
         self.size = 0  # bytes; nobody else writes there
@@ -42,10 +43,6 @@ class Writer:
         self._fd = fd
         self._found = found
         self._verified_until = 0.0
-
-    @property
-    def id(self) -> str:
-        return self.path.stem
 
     @classmethod
     def create(cls, folder: Path, owner: Owner) -> Writer:

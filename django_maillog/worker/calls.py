@@ -18,6 +18,8 @@ from .thread import worker
 
 # That a call of flush() waits at the most.
 FLUSH_SECONDS = 120.0
+# That the end of a process waits, however many handlers it closes.
+EXIT_SECONDS = 5.0
 
 log = logging.getLogger("django_maillog")
 
@@ -74,7 +76,7 @@ def close(handler: BufferHandler, *, everything: bool) -> None:
     journal.write_lost()
     if _mode() == "none":
         return
-    seconds = worker.exit_deadline.seconds_left()
+    seconds = _exit_seconds_left()
     give_up_at = time.monotonic() + seconds
     # So that what is imported now leaves no file behind.
     journal.rotate()
@@ -102,6 +104,14 @@ def end() -> None:
     worker.inbox.end()
 
 
+def _exit_seconds_left() -> float:
+    """The first call sets the time that is left, as does one long after it: the process has gone on."""
+    now = time.monotonic()
+    if now > worker.exit_at + EXIT_SECONDS:
+        worker.exit_at = now + EXIT_SECONDS
+    return max(0.0, worker.exit_at - now)
+
+
 def _mode() -> str:
     """The setting; while tests run, no thread starts by itself."""
     try:
@@ -117,6 +127,6 @@ def _do(work: Callable[[], object], seconds: float) -> None:
         with buffers.muted():
             work()
         return
-    request = worker.request(work)
-    if request is not None and not request.wait(seconds):
+    done = worker.request(work)
+    if done is not None and not done.wait(seconds):
         log.warning("flush not finished in time: seconds=%s", seconds)

@@ -6,31 +6,13 @@ import threading
 from collections.abc import Callable
 
 
-class Request:
-    """Something that a thread wants the worker to do, and may wait for."""
-
-    def __init__(self, work: Callable[[], object]) -> None:
-        self._work = work
-        self._done = threading.Event()
-
-    def run(self) -> None:
-        try:
-            self._work()
-        finally:
-            self._done.set()
-
-    def wait(self, seconds: float) -> bool:
-        """Whether it was done in time."""
-        return self._done.wait(seconds)
-
-
 class Inbox:
     """Requests, urgent records, the end of the process; ``idle`` while any record is to wake the worker."""
 
     def __init__(self) -> None:
         # A Condition's lock is re-entrant: a signal handler may log while it is held.
         self.changed = threading.Condition()
-        self._requests: list[Request] = []
+        self._requests: list[Callable[[], object]] = []
         self._urgent = False
         self.idle = False
         self.ending = False
@@ -42,10 +24,20 @@ class Inbox:
             self.idle = False
             self.changed.notify_all()
 
-    def put(self, request: Request) -> None:
+    def put(self, work: Callable[[], object]) -> threading.Event:
+        """Something that the worker is to do; the event is set when it has tried."""
+        done = threading.Event()
+
+        def request() -> None:
+            try:
+                work()
+            finally:
+                done.set()
+
         with self.changed:
             self._requests.append(request)
             self.changed.notify_all()
+        return done
 
     def end(self) -> None:
         """The process ends: only what is asked for is still done."""
@@ -70,7 +62,7 @@ class Inbox:
             )
             self.idle = False
 
-    def take(self) -> list[Request]:
+    def take(self) -> list[Callable[[], object]]:
         """What is to be done now."""
         with self.changed:
             self._urgent = False

@@ -20,10 +20,11 @@ from ..outbox.connection import Mailers, message
 from ..outbox.targets import rules_of, target_of
 from ..policy import Reason
 from ..spool import lines, silenced, sources
+from ..spool.configurations import Configuration
 from ..spool.journal import journal
-from ..spool.lines import Configuration
-from ..spool.segment import HOST, Source
+from ..spool.segment import HOST
 from ..spool.silenced import Silenced
+from ..spool.sources import Source
 from .turn import Turn
 
 # In one mail; the rest waits for the next.
@@ -111,7 +112,7 @@ class Mailer:
                     harvest.take(source)
             mails = self._send_all(harvest, NO_CONNECTION if crowded else AWAY)
             for source, start, end in harvest.ranges if mails else ():
-                source.add_report({"from": start, "to": end, "time": time.time(), "mails": mails})
+                source.add_mailed_range({"from": start, "to": end, "time": time.time(), "mails": mails})
         return len(mails)
 
     def _send_all(self, harvest: _Harvest, why: str) -> dict[str, dict[str, Any]]:
@@ -137,8 +138,8 @@ class Mailer:
 
 
 def _start(source: Source) -> int:
-    reported = [int(report["to"]) for report in source.reports(wait=False)]
-    return max([source.imported, journal.imported.get(source.id, 0), *reported])
+    mailed = [int(each["to"]) for each in source.mailed_ranges(wait=False)]
+    return max([source.imported, journal.imported.get(source.id, 0), *mailed])
 
 
 @in_project_language

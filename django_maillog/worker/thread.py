@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import threading
 import time
@@ -30,8 +31,8 @@ from ..throttle import Throttle
 from ..transactions import is_crowded, leave_pools
 from . import outage
 from .enqueuer import Enqueuer
-from .inbox import Inbox, Request
-from .watches import Deadline, Heartbeat, SpoolWatch
+from .inbox import Inbox
+from .watches import Heartbeat, SpoolWatch
 
 # From a record to its import.
 TICK_SECONDS = 1.0
@@ -43,8 +44,6 @@ IDLE_SECONDS = 30.0
 LOOK_SECONDS = 10.0
 # After which an idle worker asks the database what has become due.
 WAKE_SECONDS = 300.0
-# That the end of a process may wait for us, in all.
-EXIT_SECONDS = 5.0
 # So much longer than a database that is away is waited for one that has no connection for us.
 CROWDED_FACTOR = 10
 
@@ -59,7 +58,7 @@ class Worker:
         self.inbox = Inbox()
         self.heartbeat = Heartbeat()
         self.enqueuer = Enqueuer(self.heartbeat)
-        self.exit_deadline = Deadline(EXIT_SECONDS)
+        self.exit_at = -math.inf  # until when the end of the process may wait (monotonic)
         self._spool_watch = SpoolWatch()
         self._thread: threading.Thread | None = None
         self._starting = False
@@ -94,13 +93,9 @@ class Worker:
             self.inbox.wake(urgent=urgent)
         return True
 
-    def request(self, work: Callable[[], object]) -> Request | None:
+    def request(self, work: Callable[[], object]) -> threading.Event | None:
         """Have the worker's thread call this as soon as it can; None if there is no thread to do it."""
-        if not self.start():
-            return None
-        request = Request(work)
-        self.inbox.put(request)
-        return request
+        return self.inbox.put(work) if self.start() else None
 
     def is_current_thread(self) -> bool:
         return threading.current_thread() is self._thread
@@ -132,11 +127,11 @@ class Worker:
         seconds = 0.0
         while True:
             for request in self._wait(seconds):
-                self._watched(request.run)
+                self._watched(request)
             if not self.inbox.ending:
                 seconds = self._round()
 
-    def _wait(self, seconds: float) -> list[Request]:
+    def _wait(self, seconds: float) -> list[Callable[[], object]]:
         """Wait for a request, an urgent record, or the time; any record makes it a tick from then."""
         until = time.monotonic() + seconds
         while not self.inbox.is_called():

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from django.core.exceptions import ImproperlyConfigured
 
-from ..spool.files import lock, open_private, pread, unlock
+from ..spool.files import open_locked, pread
 from ..spool.folder import private_folder, spool_folder
 
 NAME = "outage"
@@ -27,22 +27,19 @@ class Turn:
     @contextlib.contextmanager
     def taken(self) -> Iterator[bool]:
         """Held while this process mails; whether it is its turn, and time for it."""
-        try:
-            self._fd = open_private(private_folder(spool_folder()) / NAME, os.O_RDWR | os.O_CREAT)
-        except (OSError, ImproperlyConfigured):  # no folder: this process has nobody to agree with
-            yield self._has_come()
-            return
-        is_locked = False
-        try:
-            is_locked = lock(self._fd)
-            if is_locked:
-                self._next_at = _parse(pread(self._fd, 40, 0))
-            yield is_locked and self._has_come()
-        finally:
-            if is_locked:
-                unlock(self._fd)  # a child that was forked meanwhile has the file open, too
-            os.close(self._fd)
-            self._fd = -1
+        with contextlib.ExitStack() as stack:
+            try:
+                path = private_folder(spool_folder()) / NAME
+                self._fd, is_locked = stack.enter_context(open_locked(path, os.O_RDWR | os.O_CREAT))
+            except (OSError, ImproperlyConfigured):  # no folder: this process has nobody to agree with
+                yield self._has_come()
+                return
+            try:
+                if is_locked:
+                    self._next_at = _parse(pread(self._fd, 40, 0))
+                yield is_locked and self._has_come()
+            finally:
+                self._fd = -1
 
     def wait(self, seconds: float) -> None:
         """Nobody mails for so long; to be said while it is taken."""

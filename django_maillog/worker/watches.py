@@ -1,4 +1,4 @@
-"""What the worker keeps an eye on: the database's answers, the spool, the time that an exit may take."""
+"""What the worker keeps an eye on: the database's answers, and the spool."""
 
 from __future__ import annotations
 
@@ -77,18 +77,3 @@ class SpoolWatch:
     def has_orphans(self) -> bool:
         """Whether a process that ended has left something that the last import has not seen."""
         return bool(sources.orphans() - self._orphans)
-
-
-class Deadline:
-    """The time that the end of a process may take in all, however many handlers it closes."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._at: float | None = None
-
-    def seconds_left(self) -> float:
-        """The first call starts it, as does one long after it has passed: the process has gone on."""
-        now = time.monotonic()
-        if self._at is None or now > self._at + self._seconds:
-            self._at = now + self._seconds
-        return max(0.0, self._at - now)
