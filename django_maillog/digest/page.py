@@ -129,7 +129,7 @@ class GroupPage:
         report, group, sample = self.report, self.group, self.sample
         has_bar = group.count > 1 and not self.single
         columns = timebar.heights(group.spans, report.first_at, report.last_at, width=self.width)
-        when = self.clock.exact_range(group.first_at, group.last_at)
+        when = self.clock.range(group.first_at, group.last_at, exact=True)
         return {
             "title": one_line(group.title, 200) or _("(no message)"),
             "level": words.level_name(group.level),
@@ -290,4 +290,4 @@ def _place(group: GroupReport) -> str:
 
 
 def _request(group: GroupReport) -> str:
-    return request_line(group.sample.get("request")) if group.sample else ""
+    return request_line(group.sample or {})
