@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from ..capture.captured import CapturedRecord
@@ -15,8 +15,6 @@ from .report import GroupReport, Report, rank
 
 MESSAGES_KEPT = 50
 HOSTS_KEPT = 100
-PROCESSES_KEPT = 10_000
-SPANS_KEPT = 64
 
 
 def summarize(values: Iterable[CapturedRecord], *, buffer: str, reason: str, now: datetime) -> Report:
@@ -59,7 +57,7 @@ def _placed(value: CapturedRecord, causes: dict[str, set[str]]) -> CapturedRecor
 
 
 class _Tally:
-    """What is counted of one fingerprint; bounded however many values come."""
+    """What is counted of one fingerprint."""
 
     def __init__(self, value: CapturedRecord) -> None:
         self.first = self.sample = self.last = value
@@ -68,26 +66,28 @@ class _Tally:
         self.messages: Counter[str] = Counter()
         self.titles: Counter[str] = Counter()
         self.processes: set[tuple[str, int]] = set()
-        self.times = _Times()
+        self.first_time, self.last_time = math.inf, -math.inf
+        self.seconds: Counter[int] = Counter()
 
     def add(self, value: CapturedRecord) -> None:
         self.count += 1
         self.last = value
-        self.times.add(value["time"])
+        time = value["time"]
+        self.first_time, self.last_time = min(self.first_time, time), max(self.last_time, time)
+        self.seconds[int(time)] += 1
         self.level = max(self.level, value["level"])
         host, message, title = value.get("host", ""), value["message"], value.get("title", "")
         _count(self.hosts, host, HOSTS_KEPT, others="others")
         _count(self.messages, message[:1000], MESSAGES_KEPT, others="")
         if has_own_title(title, message):
             _count(self.titles, title, MESSAGES_KEPT, others="")
-        if len(self.processes) < PROCESSES_KEPT:
-            self.processes.add((host, value.get("process", 0)))
+        self.processes.add((host, value.get("process", 0)))
         if value.get("full") and not self.sample.get("full"):
             self.sample = value
 
     def report(self) -> GroupReport:
         first = self.first
-        first_at, last_at = _moment(self.times.first), _moment(self.times.last)
+        first_at, last_at = _moment(self.first_time), _moment(self.last_time)
         return GroupReport(
             fingerprint=first.get("fingerprint", ""),
             cause=first.get("cause", ""),
@@ -109,35 +109,11 @@ class _Tally:
             messages=_most_common(self.messages),
             titles=_most_common(self.titles),
             spans=[
-                (max(_moment(start), first_at), min(_moment(end), last_at), count)
-                for start, end, count in self.times.spans()
+                (max(_moment(second), first_at), min(_moment(second + 1), last_at), count)
+                for second, count in sorted(self.seconds.items())
             ],
             sample=self.sample,
         )
-
-
-class _Times:
-    """When values came: the first, the last, and a histogram whose columns double when they are too many."""
-
-    def __init__(self) -> None:
-        self.first, self.last = math.inf, -math.inf
-        self._columns: Counter[int] = Counter()
-        self._width_seconds = 1
-
-    def add(self, time: float) -> None:
-        self.first, self.last = min(self.first, time), max(self.last, time)
-        self._columns[int(time // self._width_seconds)] += 1
-        if len(self._columns) > SPANS_KEPT:
-            self._width_seconds *= 2
-            narrow, self._columns = self._columns, Counter()
-            for column, count in narrow.items():
-                self._columns[column // 2] += count
-
-    def spans(self) -> Iterator[tuple[float, float, int]]:
-        """(start, end, how many) of each column."""
-        width = self._width_seconds
-        for column, count in sorted(self._columns.items()):
-            yield column * width, (column + 1) * width, count
 
 
 def _count(counter: Counter[str], key: str, limit: int, *, others: str) -> None:
