@@ -15,19 +15,11 @@ PACKAGE = "django_maillog"
 DEEPEST = 8  # of handlers at work in one thread, one within another, when a record is still taken
 
 
-def is_ours(record: logging.LogRecord) -> bool:
-    """Whether a record comes from django_maillog itself, or from what it is calling: no mails about mails."""
-    if buffers.thread.muted:
-        return True
-    name = record.__dict__.get("name")  # a record made by hand may have none, or anything for one
-    return isinstance(name, str) and name.startswith(PACKAGE) and name[len(PACKAGE) :][:1] in ("", ".")
-
-
 class Incoming(logging.Handler):
     """A handler that leaves out what comes of its own work, and ends what would go on for ever."""
 
     # Records below it are not handled, but go to ``note``.
-    _report_level = logging.NOTSET
+    report_level = logging.NOTSET
 
     # Since Python 3.12 it may return the record.
     def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]
@@ -41,15 +33,15 @@ class Incoming(logging.Handler):
         depth = thread["depth"]
         if depth > DEEPEST or thread["muted"]:
             return False
-        fields = record.__dict__
+        fields = record.__dict__  # a record made by hand may have no name, or anything for one
         name = fields.get("name")
-        if type(name) is str and name.startswith(PACKAGE) and is_ours(record):
+        if type(name) is str and name.startswith(PACKAGE) and f"{name}.".startswith(f"{PACKAGE}."):
             return False
         thread["depth"] = depth + 1
         try:
-            if self._report_level:
+            if self.report_level:
                 level = fields.get("levelno")
-                if type(level) is int and level < self._report_level:
+                if type(level) is int and level < self.report_level:
                     return self.note(record)
             return logging.Handler.handle(self, record)
         finally:
@@ -58,6 +50,14 @@ class Incoming(logging.Handler):
     def note(self, record: logging.LogRecord) -> bool:
         """Drop a record below the level of reports; one that keeps what it says does so without a lock."""
         return False
+
+
+def passed_by(handler: logging.Handler, record: logging.LogRecord) -> logging.LogRecord | None:
+    """What a handler's filters make of a record; since Python 3.12 they may replace it."""
+    result: object = handler.filter(record)
+    if isinstance(result, logging.LogRecord):
+        return result
+    return record if result else None
 
 
 def formattable(record: logging.LogRecord) -> logging.LogRecord:

@@ -81,18 +81,14 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
         self._refuse_contradictions()
 
     def _refuse_contradictions(self) -> None:
-        if self.mailhost is None:
-            for name in ("username", "secure"):
-                if getattr(self, name, None) is not None:
-                    argument = "credentials" if name == "username" else name
-                    raise ValueError(
-                        f"{argument} needs mailhost: without it the project's mailer has its own."
-                    )
-        elif self.using or self.email_backend:
-            name = "using" if self.using else "email_backend"
+        of_server = "credentials" if self.username else "secure" if self.secure is not None else ""
+        of_mailer = "using" if self.using else "email_backend" if self.email_backend else ""
+        if self.mailhost is None and of_server:
+            raise ValueError(f"{of_server} needs mailhost: without it the project's mailer has its own.")
+        if self.mailhost is not None and of_mailer:
             raise ValueError(
-                f"{name}={getattr(self, name)!r} and mailhost={self.mailhost!r} exclude each other: "
-                "give one of them."
+                f"{of_mailer}={getattr(self, of_mailer)!r} and mailhost={self.mailhost!r} "
+                "exclude each other: give one of them."
             )
         compat.refuse_mailer(using=self.using, email_backend=self.email_backend)
         if compat.HAS_MAILERS and hasattr(self, "connection"):
@@ -161,8 +157,6 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Mail the record; an error goes to ``handleError``."""
-        if incoming.is_ours(record):
-            return
         try:
             with buffers.muted():
                 self._mail(record)

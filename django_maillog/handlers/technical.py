@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, NoReturn, cast
@@ -29,6 +29,8 @@ NOT_LOADED = "[not loaded]"
 VARIABLE_LIMIT = 4_096
 PARAMETER_LIMIT = 8_000
 LINE_LIMIT = 500
+# A connection's methods that begin a query.
+CURSORS = ("cursor", "chunked_cursor")
 # What an address is made of.
 SERVER = ("SERVER_NAME", "SERVER_PORT", "wsgi.url_scheme")
 
@@ -60,25 +62,36 @@ def find_class(path: str | None) -> type[ExceptionReporter]:
         ) from error
 
 
-def request_of(record: logging.LogRecord) -> HttpRequest | None:
+def make(reporter: type[ExceptionReporter], record: logging.LogRecord, message: str) -> ExceptionReporter:
+    """The reporter of one record; without an exception the message stands for its value."""
+    request = _request_of(record)
+    return _make(_Cleansed, reporter, record, message, request and _without_secrets(request, request.POST))
+
+
+def offline_html(reporter: type[ExceptionReporter], record: logging.LogRecord, message: str) -> str:
+    """The HTML report for use in a logging call: no query runs, no socket is read, nothing lazy is loaded."""
+    request = _request_of(record)
+    with _no_database():
+        offline = request and _offline_request(request)
+        return _make(_Offline, reporter, record, message, offline).get_traceback_html()
+
+
+def _request_of(record: logging.LogRecord) -> HttpRequest | None:
     """The request that Django put on the record; what its development server puts there is a socket."""
     request = getattr(record, "request", None)
     return request if hasattr(request, "META") else None
 
 
-def make(reporter: type[ExceptionReporter], record: logging.LogRecord, message: str) -> ExceptionReporter:
-    """The reporter of one record; without an exception the message stands for its value."""
-    request = request_of(record)
-    cleansed = type("CleansedReporter", (_Cleansed, reporter), {})
-    return _make(cleansed, record, message, request and _without_secrets(request, request.POST))
-
-
-def offline_html(reporter: type[ExceptionReporter], record: logging.LogRecord, message: str) -> str:
-    """The HTML report for use in a logging call: no query runs, no socket is read, nothing lazy is loaded."""
-    offline = type("OfflineReporter", (_Offline, reporter), {})
-    request = request_of(record)
-    with _no_database():
-        return _make(offline, record, message, request and _offline_request(request)).get_traceback_html()
+def _make(
+    mixin: type[ExceptionReporter],
+    reporter: type[ExceptionReporter],
+    record: logging.LogRecord,
+    message: str,
+    request: HttpRequest | None,
+) -> ExceptionReporter:
+    exception: tuple[Any, Any, Any] = record.exc_info or (None, message, None)
+    cleansed: type[ExceptionReporter] = type("CleansedReporter", (mixin, reporter), {})
+    return cleansed(request, *exception, is_email=True)
 
 
 def _without_secrets(request: HttpRequest, post: QueryDict) -> HttpRequest:
@@ -113,16 +126,6 @@ def _cleansed(parameters: QueryDict, secrets: Secrets) -> QueryDict:
         shown = [secrets.value(key, secrets.text(str(value), PARAMETER_LIMIT)) for value in values]
         cleansed.setlist(secrets.text(key, VARIABLE_LIMIT), shown)
     return cleansed
-
-
-def _make(
-    reporter: type[ExceptionReporter], record: logging.LogRecord, message: str, request: HttpRequest | None
-) -> ExceptionReporter:
-    exc_type: type[BaseException] | None
-    exc_value: Any
-    traceback: TracebackType | None
-    exc_type, exc_value, traceback = record.exc_info or (None, message, None)
-    return reporter(request, exc_type, exc_value, traceback, is_email=True)
 
 
 class _Cleansed(ExceptionReporter):
@@ -218,20 +221,18 @@ def _offline_request(request: HttpRequest) -> HttpRequest:
 @contextmanager
 def _no_database() -> Iterator[None]:
     """Refuse every query of this thread meanwhile; the report shows the refusal in the value's place."""
-    shadowed: list[tuple[dict[str, Any], str, Callable[..., Any] | None]] = []
+    connected = [vars(connection) for connection in connections.all()]
+    # Tools that count queries set such attributes, too.
+    before = [{name: own[name] for name in CURSORS if name in own} for own in connected]
     try:
-        for connection in connections.all():
-            for name in ("cursor", "chunked_cursor"):
-                attributes = vars(connection)
-                shadowed.append((attributes, name, attributes.get(name)))
-                attributes[name] = _refuse
+        for own in connected:
+            own.update(dict.fromkeys(CURSORS, _refuse))
         yield
     finally:
-        for attributes, name, before in shadowed:
-            if before is None:
-                attributes.pop(name, None)
-            else:
-                attributes[name] = before
+        for own, former in zip(connected, before, strict=True):
+            for name in CURSORS:
+                own.pop(name, None)
+            own.update(former)
 
 
 def _refuse(*args: object, **kwargs: object) -> NoReturn:
