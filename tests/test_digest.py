@@ -119,7 +119,7 @@ def short_single() -> digest.Report:
 
 
 def test_a_single_record_reads_like_a_mail_about_one_error() -> None:
-    rendered = digest.render(short_single(), prefix="[Shop] ")
+    rendered = digest.render(short_single(), subject=digest.subject(short_single(), prefix="[Shop] "))
 
     assert rendered.subject == "[Shop] ERROR ZeroDivisionError: division by zero"
     assert rendered.text == SINGLE

@@ -28,9 +28,9 @@ ATTACHMENTS_LIMIT = 590_000
 
 
 @in_project_language
-def render(report: Report, *, subject: str | None = None, prefix: str = "") -> Digest:
+def render(report: Report, *, subject: str | None = None) -> Digest:
     """The whole mail, within its limits: HTML below 90 kB, everything below 1 MB."""
-    line = subject_of(report, prefix=prefix) if subject is None else one_line(subject, SUBJECT_LIMIT)
+    line = subject_of(report) if subject is None else one_line(subject, SUBJECT_LIMIT)
     attachments, remarks = _attachments(report)
     text, html = _pages(report, remarks)
     return Digest(subject=line, text=text, html=html, attachments=attachments)

@@ -15,7 +15,7 @@ from django.core.mail import EmailMultiAlternatives
 
 from .. import buffers, compat, digest
 from ..capture.secrets import Secrets
-from ..capture.text import header_text, message_of, safe_text
+from ..capture.text import header_text, safe_text
 from ..outbox import connection as outgoing
 from . import arguments, incoming, names, technical
 from .lifecycle import is_reconfiguration
@@ -228,11 +228,11 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
 
     def get_html_report(self, record: logging.LogRecord) -> str:
         """The technical report as HTML."""
-        return technical.make(self._report_class(), record, message_of(record)).get_traceback_html()
+        return technical.make(self._report_class(), record).get_traceback_html()
 
     def get_offline_report(self, record: logging.LogRecord) -> str:
         """The same for use in a logging call: no query, and the request's body and user as far as read."""
-        return technical.offline_html(self._report_class(), record, message_of(record))
+        return technical.offline_html(self._report_class(), record)
 
     def _html_report(self, record: logging.LogRecord) -> str | None:
         try:
@@ -242,7 +242,7 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
 
     def _text_report(self, record: logging.LogRecord) -> str:
         try:
-            return technical.make(self._report_class(), record, record.getMessage()).get_traceback_text()
+            return technical.make(self._report_class(), record).get_traceback_text()
         except Exception as error:  # a strange request or exception must not cost the mail that tells of it
             plain = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
             return f"{plain}\n(The technical report could not be made: {safe_text(repr(error), 500)})"

@@ -21,7 +21,7 @@ from django.views.debug import ExceptionReporter
 
 from .. import conf
 from ..capture.secrets import MARGIN, STARS, Secrets
-from ..capture.text import text_of
+from ..capture.text import message_of, text_of
 
 DEFAULT_REPORTER = ExceptionReporter
 NOT_LOADED = "[not loaded]"
@@ -62,18 +62,17 @@ def find_class(path: str | None) -> type[ExceptionReporter]:
         ) from error
 
 
-def make(reporter: type[ExceptionReporter], record: logging.LogRecord, message: str) -> ExceptionReporter:
+def make(reporter: type[ExceptionReporter], record: logging.LogRecord) -> ExceptionReporter:
     """The reporter of one record; without an exception the message stands for its value."""
     request = _request_of(record)
-    return _make(_Cleansed, reporter, record, message, request and _without_secrets(request, request.POST))
+    return _make(_Cleansed, reporter, record, request and _without_secrets(request, request.POST))
 
 
-def offline_html(reporter: type[ExceptionReporter], record: logging.LogRecord, message: str) -> str:
+def offline_html(reporter: type[ExceptionReporter], record: logging.LogRecord) -> str:
     """The HTML report for use in a logging call: no query runs, no socket is read, nothing lazy is loaded."""
     request = _request_of(record)
     with _no_database():
-        offline = request and _offline_request(request)
-        return _make(_Offline, reporter, record, message, offline).get_traceback_html()
+        return _make(_Offline, reporter, record, request and _offline_request(request)).get_traceback_html()
 
 
 def _request_of(record: logging.LogRecord) -> HttpRequest | None:
@@ -86,10 +85,9 @@ def _make(
     mixin: type[ExceptionReporter],
     reporter: type[ExceptionReporter],
     record: logging.LogRecord,
-    message: str,
     request: HttpRequest | None,
 ) -> ExceptionReporter:
-    exception: tuple[Any, Any, Any] = record.exc_info or (None, message, None)
+    exception: tuple[Any, Any, Any] = record.exc_info or (None, message_of(record), None)
     cleansed: type[ExceptionReporter] = type("CleansedReporter", (mixin, reporter), {})
     return cleansed(request, *exception, is_email=True)
 
@@ -97,26 +95,26 @@ def _make(
 def _without_secrets(request: HttpRequest, post: QueryDict) -> HttpRequest:
     """A copy whose parameters are cleansed by the project's filter, key by key, in its URLs as well."""
     secrets = Secrets(request)
+    shown: dict[str, Any]
+    if conf.personal_data():
+        meta = {
+            name: secrets.text(value, PARAMETER_LIMIT) if isinstance(value, str) else value
+            for name, value in request.META.items()
+        }
+        shown = {
+            "META": {name: secrets.value(name, value) for name, value in meta.items()},
+            "COOKIES": dict.fromkeys(request.COOKIES, STARS),
+            "GET": _cleansed(request.GET, secrets),
+            "_post": _cleansed(post, secrets),
+        }
+    else:
+        server = {name: value for name, value in request.META.items() if name in SERVER}
+        nothing = QueryDict()
+        shown = {"META": server, "COOKIES": {}, "GET": nothing, "_post": nothing, "user": ""}
+        shown["_files"] = MultiValueDict()
     kind = type(request)
     copy = kind.__new__(kind)
-    vars(copy).update(vars(request))
-    if not conf.personal_data():
-        nothing = QueryDict()
-        server = {name: value for name, value in request.META.items() if name in SERVER}
-        vars(copy).update(
-            META=server, COOKIES={}, GET=nothing, _post=nothing, _files=MultiValueDict(), user=""
-        )
-        return copy
-    meta = {
-        name: secrets.value(name, secrets.text(value, PARAMETER_LIMIT) if isinstance(value, str) else value)
-        for name, value in request.META.items()
-    }
-    vars(copy).update(
-        META=meta,
-        COOKIES=dict.fromkeys(request.COOKIES, STARS),
-        GET=_cleansed(request.GET, secrets),
-        _post=_cleansed(post, secrets),
-    )
+    vars(copy).update(vars(request) | shown)
     return copy
 
 
@@ -211,7 +209,7 @@ def _offline_request(request: HttpRequest) -> HttpRequest:
     """The same request without what would have to be loaded: its body from the socket, its user."""
     offline = _without_secrets(request, vars(request).get("_post", QueryDict()))
     if "_post" not in vars(request):
-        vars(offline).update(_files=MultiValueDict())
+        vars(offline)["_files"] = MultiValueDict()
     user = vars(request).get("user")
     if issubclass(type(user), LazyObject) and _loaded(user) is not user:
         vars(offline)["user"] = NOT_LOADED
