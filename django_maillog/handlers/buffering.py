@@ -98,7 +98,7 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
     @property
     def rules(self) -> Rules:
         """When the buffer is mailed, as its attributes say now; while they are wrong, as they said before."""
-        # Where __init__ had refused them, check E005 says so.
+        # Check E005 tells of those that __init__ would have refused.
         with contextlib.suppress(ValueError):
             self._rules = self.make_rules()
         return self._rules
@@ -133,7 +133,7 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
 
     def has_stale_target(self) -> bool:
         """Whether the target was taken away by the logging configuration that made this handler."""
-        return names.is_stale(self.target, of=self)
+        return self.target.is_taken_away and not self.is_taken_away
 
     def setTarget(self, target: SMTPHandler | str | None) -> None:
         """Set the target, as the standard library's MemoryHandler does."""
@@ -191,7 +191,7 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         frame = sys._getframe(1)
         try:
             if is_reconfiguration(frame):
-                names.take_away(self)
+                self.is_taken_away = True
                 return
             if process.ending and conf.tested():
                 return

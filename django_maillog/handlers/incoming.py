@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import copy
 import logging
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from .. import buffers
 from ..capture.text import message_of
 from ..digest import Report
+from .lifecycle import is_reconfiguration
 
-PACKAGE = "django_maillog"
+# What the names of our own loggers begin with, where a point follows them.
+OURS = "django_maillog."
 DEEPEST = 8  # of handlers at work in one thread, one within another, when a record is still taken
 
 
@@ -20,6 +23,8 @@ class Incoming(logging.Handler):
 
     # Records below it are not handled, but go to ``note``.
     report_level = logging.NOTSET
+    # A new configuration has closed it. It goes on working, perhaps on loggers that this one doesn't name.
+    is_taken_away = False
 
     # Since Python 3.12 it may return the record.
     def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]
@@ -35,7 +40,7 @@ class Incoming(logging.Handler):
             return False
         fields = record.__dict__  # a record made by hand may have no name, or anything for one
         name = fields.get("name")
-        if type(name) is str and name.startswith(PACKAGE) and f"{name}.".startswith(f"{PACKAGE}."):
+        if type(name) is str and f"{name}.".startswith(OURS):
             return False
         thread["depth"] = depth + 1
         try:
@@ -46,6 +51,12 @@ class Incoming(logging.Handler):
             return logging.Handler.handle(self, record)
         finally:
             thread["depth"] = depth
+
+    def close(self) -> None:
+        """Close the handler, and remember whether a new configuration did it."""
+        if is_reconfiguration(sys._getframe(1)):
+            self.is_taken_away = True
+        super().close()
 
     def note(self, record: logging.LogRecord) -> bool:
         """Drop a record below the level of reports; one that keeps what it says does so without a lock."""

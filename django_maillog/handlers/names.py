@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import logging.config
-import weakref
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -16,23 +15,11 @@ _install_handlers: Callable[..., Any] = logging.config._install_handlers  # type
 # The newest SMTPHandler of each name. logging holds its handlers by weak references only, and nobody else
 # holds one that is named as a target but attached to no logger.
 _named: dict[str, logging.Handler] = {}
-# A new configuration has closed them. They go on working, some of them on loggers that it doesn't name.
-_taken_away: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
 
 
 def remember(name: str, handler: logging.Handler) -> None:
     """Keep a handler that others may name."""
     _named[name] = handler
-
-
-def take_away(handler: logging.Handler) -> None:
-    """A new configuration has closed this handler."""
-    _taken_away.add(handler)
-
-
-def is_stale(target: logging.Handler, *, of: logging.Handler) -> bool:
-    """Whether the target of a handler was taken away by the configuration that made the handler."""
-    return target in _taken_away and of not in _taken_away
 
 
 def in_section(frame: FrameType | None) -> str | None:

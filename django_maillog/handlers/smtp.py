@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
-import sys
 from collections.abc import Sequence
 from email.utils import getaddresses
 from functools import cached_property
@@ -18,7 +17,6 @@ from ..capture.secrets import Secrets
 from ..capture.text import header_text, safe_text
 from ..outbox import connection as outgoing
 from . import arguments, incoming, names, technical
-from .lifecycle import is_reconfiguration
 from .smtp_backend import smtp_connection
 
 if TYPE_CHECKING:
@@ -104,11 +102,6 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
 
     # The inherited property knows the inherited set_name only.
     name = property(logging.Handler.get_name, set_name)
-
-    def close(self) -> None:
-        if is_reconfiguration(sys._getframe(1)):
-            names.take_away(self)
-        super().close()
 
     # Where mail goes.
 
