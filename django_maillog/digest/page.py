@@ -56,8 +56,9 @@ class Composer:
             Sample(group.sample or {}, everything=report.is_single)
             for group in self._groups[: SIZES[0].detailed]
         ]
-        # One group is not told in a row as well.
-        self._rows = self._all_rows() if len(self._groups) > 1 else []
+        named = zip(self._groups, names(self._groups), strict=True)
+        # A mail's only group is not told in a row as well.
+        self._rows = [self._row(*each) for each in named] if len(self._groups) > 1 else []
 
     def context(self, size: Size, remarks: list[str]) -> dict[str, Any]:
         report, clock = self._report, self._clock
@@ -119,11 +120,8 @@ class Composer:
             for heading, groups in problems.items()
         ]
 
-    def _all_rows(self) -> list[dict[str, str]]:
-        """Each group in one line."""
-        return [self._row(group, name) for group, name in zip(self._groups, names(self._groups), strict=True)]
-
     def _row(self, group: GroupReport, name: str) -> dict[str, str]:
+        """The group in one line."""
         state = (group.state if group.is_news else "known") if self._report.has_history else ""
         return {
             "count": language.formatted(group.count),

@@ -138,18 +138,17 @@ class MemoryHandler(Incoming, logging.handlers.MemoryHandler):
         """The records as values; of a scope those below ``flushLevel`` are what led to the next ones."""
         values: list[CapturedRecord] = []
         lines: list[context.Line] = []
-        after: list[logging.LogRecord] = []
-        for record in kept:
+        told = 0
+        for number, record in enumerate(kept, 1):
             if kind and level_of(record) < self.flushLevel:
                 lines.append(context.line_of(record))
-                after.append(record)
                 continue
-            after.clear()
             value = self._value(target, record)
             context.attach_lines(value, kind, lines, record)
             values.append(value)
-        # They led to nothing: they are mailed as what they are.
-        return values + [self._value(target, record) for record in after]
+            told = number
+        # What comes after the last of them led to nothing, and is mailed as what it is.
+        return values + [self._value(target, record) for record in kept[told:]]
 
     def _value(self, target: SMTPHandler, record: logging.LogRecord) -> CapturedRecord:
         html = target.get_html_report if target.include_html else None
