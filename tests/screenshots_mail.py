@@ -35,7 +35,7 @@ def main() -> None:
         parser.error(f"none of {', '.join(BROWSERS)} is installed")
     options.outdir.mkdir(parents=True, exist_ok=True)
     for name in options.names or SAMPLES:
-        digest = render(SAMPLES[name](), prefix="[Shop] ")
+        digest = render(SAMPLES[name]())
         page = options.outdir / f"{name}.html"
         page.write_text(digest.html, encoding="utf-8")
         (options.outdir / f"{name}.txt").write_text(

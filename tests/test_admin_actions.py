@@ -225,7 +225,7 @@ def test_what_became_of_it_meanwhile_is_told(
 
 
 def test_the_list_flushes_what_fits_and_counts_the_rest(client: Client, smtp: SMTPServer) -> None:
-    told = act(client, Batch.objects.all(), "flush")
+    told = act(client, Batch.objects.all(), "flush_now")
 
     assert sorted(kind for kind, _said in told) == ["success", "success", "warning"]
     assert ("warning", "Flush now: nothing to do for 9 batches in their state.") in told
@@ -234,7 +234,7 @@ def test_the_list_flushes_what_fits_and_counts_the_rest(client: Client, smtp: SM
 
 @pytest.mark.parametrize(
     ("action", "before", "after"),
-    [("retry", Status.FAILED, Status.SENT), ("cancel", Status.READY, Status.CANCELLED)],
+    [("retry_now", Status.FAILED, Status.SENT), ("cancel", Status.READY, Status.CANCELLED)],
 )
 def test_the_list_retries_and_cancels(
     client: Client, smtp: SMTPServer, action: str, before: Status, after: Status
@@ -248,7 +248,7 @@ def test_the_list_retries_and_cancels(
 
 
 def test_the_list_sends_again(client: Client, smtp: SMTPServer) -> None:
-    told = act(client, Batch.objects.filter(status=Status.SENT, buffer="payments"), "again")
+    told = act(client, Batch.objects.filter(status=Status.SENT, buffer="payments"), "send_again")
 
     assert [kind for kind, _said in told] == ["success"] * len(smtp.messages)
     assert smtp.messages
@@ -260,7 +260,7 @@ def test_the_list_sends_no_more_than_a_handful_at_once(client: Client, smtp: SMT
         [Batch(buffer="b", status=Status.SENT, opened_at=now, text="t", recipients=["x@example.com"])] * 21
     )
 
-    told = act(client, Batch.objects.filter(buffer="b"), "again")
+    told = act(client, Batch.objects.filter(buffer="b"), "send_again")
 
     assert told == [("error", "Choose at most 20 batches at once. Nothing was done.")]
     assert smtp.messages == []

@@ -52,7 +52,7 @@ def button(client: Client, batch: Batch) -> Any:
 
 
 def action(client: Client, batch: Batch) -> Any:
-    form = {"action": "flush", "index": "0", "_selected_action": [str(batch.pk)]}
+    form = {"action": "flush_now", "index": "0", "_selected_action": [str(batch.pk)]}
     return client.post(reverse("admin:django_maillog_batch_changelist"), form)
 
 

@@ -110,7 +110,7 @@ def test_forged_posts_of_somebody_who_may_only_look_are_forbidden(client_of: Cli
     groups = [str(pk) for pk in Group.objects.values_list("pk", flat=True)]
     forged = [
         (f"{BASE}/batch/", {"action": action, "_selected_action": batches, "index": "0"})
-        for action in ("flush", "retry", "cancel", "again", "delete_selected")
+        for action in ("flush_now", "retry_now", "cancel", "send_again", "delete_selected")
     ] + [
         (f"{BASE}/group/", {"action": action, "_selected_action": groups, "index": "0"})
         for action in ("silence_ever", "end_silence", "mark_resolved", "delete_selected")

@@ -119,7 +119,7 @@ def short_single() -> digest.Report:
 
 
 def test_a_single_record_reads_like_a_mail_about_one_error() -> None:
-    rendered = digest.render(short_single(), prefix="[Shop] ")
+    rendered = digest.render(short_single(), subject=digest.subject(short_single(), prefix="[Shop] "))
 
     assert rendered.subject == "[Shop] ERROR ZeroDivisionError: division by zero"
     assert rendered.text == SINGLE
@@ -826,8 +826,8 @@ def test_values_are_summarized_with_exact_counts() -> None:
 
 
 def test_what_is_counted_of_a_group_stays_bounded_and_exact() -> None:
-    many: Any = (
-        {"time": 1e9 + 977 * one, "fingerprint": "x", "host": f"h{one}", "process": one, "message": f"m{one}"}
+    many = (
+        sample(time=1e9 + 977 * one, fingerprint="x", host=f"h{one}", process=one, message=f"m{one}")
         for one in range(3000)
     )
 
@@ -835,7 +835,6 @@ def test_what_is_counted_of_a_group_stays_bounded_and_exact() -> None:
 
     assert len(only.hosts) <= 101
     assert len(only.messages) <= 51
-    assert len(only.spans) <= 65
     assert only.messages[-1] == ("", 2950)
     assert sum(only.hosts.values()) == sum(count for *_, count in only.spans) == only.count == 3000
 
@@ -851,17 +850,6 @@ def test_nothing_makes_an_empty_report() -> None:
     shown = digest.summarize([], buffer="maillog", reason="flush", now=NOON)
 
     assert digest.render(shown).text.startswith("0 records in 0 problems, 10:10 (Europe/Berlin)\n")
-
-
-def test_nonsense_values_are_summarized_too() -> None:
-    nonsense: Any = [
-        {},
-        {"time": "x", "level": None, "request": 5, "extra": [1], "cut": ["message"], "full": True},
-    ]
-
-    text = digest.render(digest.summarize(nonsense, buffer="", reason="", now=NOON)).text
-
-    assert text.startswith("2 records in 1 problem, 1 Jan 1970 01:00 (Europe/Berlin)\n")
 
 
 def test_without_history_nothing_is_called_new() -> None:
@@ -913,12 +901,11 @@ def test_a_traceback_loses_library_frames_from_the_middle_first() -> None:
 
     short = excerpts.shorten(text, 1500)
 
-    kinds = [part.kind for part in short.parts]
+    kinds = [part.kind for part in short]
     assert kinds == ["", "library", "cut", "library", "app", ""]
-    assert short.parts[2].text == f"  … {short.frames_cut} library frames left out …\n"
-    assert short.parts[4].text == "".join(text.splitlines(keepends=True)[-5:-1])
-    assert short.characters_cut == 0
-    assert sum(excerpts.weight(part.text) for part in short.parts) <= 1500
+    assert re.fullmatch(r"  … \d+ library frames left out …\n", short[2].text)
+    assert short[4].text == "".join(text.splitlines(keepends=True)[-5:-1])
+    assert sum(excerpts.weight(part.text) for part in short) <= 1500
 
 
 def test_own_frames_go_next_and_the_last_ones_stay() -> None:
@@ -926,7 +913,7 @@ def test_own_frames_go_next_and_the_last_ones_stay() -> None:
 
     short = excerpts.shorten(traceback("Error: x", library_frames=3, own=own), 1200)
 
-    joined = "".join(part.text for part in short.parts)
+    joined = "".join(part.text for part in short)
     assert 'File "/srv/99.py"' in joined
     assert 'File "/srv/0.py"' in joined
     assert joined.endswith("Error: x\n")
@@ -946,11 +933,11 @@ def test_chains_and_groups_keep_their_frames_apart() -> None:
 
     short = excerpts.shorten(text, 10_000)
 
-    assert "".join(part.text for part in short.parts) == text
-    assert [part.text for part in short.parts if part.kind == "library"] == [
+    assert "".join(part.text for part in short) == text
+    assert [part.text for part in short if part.kind == "library"] == [
         f'  File "{mail_samples.SITE}/a.py", line 1, in a\n    a()\n    ^^^\n'
     ]
-    assert [part.text for part in short.parts if part.kind == "app"] == [
+    assert [part.text for part in short if part.kind == "app"] == [
         '  |   File "/srv/b.py", line 2, in b\n  |     b()\n'
     ]
 
@@ -965,9 +952,9 @@ def test_a_shortened_traceback_fits(lines: list[str], room: int) -> None:
 
     short = excerpts.shorten(text, room)
 
-    assert sum(excerpts.weight(part.text) for part in short.parts) <= room
+    assert sum(excerpts.weight(part.text) for part in short) <= room
     if excerpts.weight(text) <= room:
-        assert "".join(part.text for part in short.parts) == text
+        assert "".join(part.text for part in short) == text
 
 
 @pytest.mark.parametrize("library", [mail_samples.SITE, "/usr/lib64/python3.9/json"])

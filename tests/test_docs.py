@@ -17,8 +17,7 @@ from django.core.management import get_commands, load_command_class
 from django.dispatch import Signal
 
 from django_maillog import conf, digest, handlers, health, models, policy, signals
-from django_maillog.digest.mail import LADDER
-from django_maillog.digest.page import Composer
+from django_maillog.digest.page import SIZES, Composer
 from django_maillog.flush import Summary
 from tests import docs, mail_samples
 from tests.sites import ROOT
@@ -157,7 +156,7 @@ def keys(values: list[Any]) -> set[str]:
 
 def test_every_variable_of_the_templates_is_in_its_table() -> None:
     reports = [make() for make in mail_samples.SAMPLES.values()]
-    contexts = [Composer(report).context(LADDER[0], [], []) for report in reports]
+    contexts = [Composer(report).context(SIZES[0], []) for report in reports]
     sections = [each for context in contexts for each in context["sections"]]
     problems = [each for section in sections for each in section["groups"]]
     parts = [part for problem in problems for block in problem["blocks"] for part in block["parts"]]

@@ -52,7 +52,6 @@ KEPT = {
     "frames._roots": "the folders are the same",
     "hosts._noted_at": "the host is the same",
     "handlers.names._named": "the handlers are the same",
-    "handlers.names._taken_away": "the handlers are the same",
     "handlers.queries._noting": "the handlers are the same",
     "handlers.scopes._is_connected": "the signals' receivers are the same",
     "receivers._attached": "the loggers are the same",

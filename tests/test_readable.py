@@ -18,7 +18,7 @@ def library(package: str, number: int = 1) -> str:
 
 
 def text_of(traceback: str) -> str:
-    return folded(shorten(traceback, 100_000).parts)
+    return folded(shorten(traceback, 100_000))
 
 
 def test_runs_of_library_frames_are_one_line() -> None:

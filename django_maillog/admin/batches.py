@@ -34,6 +34,8 @@ NEEDS_VIEW_RECORD = gettext_lazy(
 )
 # One request sends no more mails than this.
 MOST_AT_ONCE = 20
+# The names of the list's actions.
+ACTIONS = {"flush": "flush_now", "retry": "retry_now", "cancel": "cancel", "again": "send_again"}
 
 
 def _action(name: str) -> Callable[[BatchAdmin, HttpRequest, QuerySet[Batch]], None]:
@@ -42,7 +44,7 @@ def _action(name: str) -> Callable[[BatchAdmin, HttpRequest, QuerySet[Batch]], N
     def act(admin: BatchAdmin, request: HttpRequest, batches: QuerySet[Batch]) -> None:
         admin.take_each(request, batches, STEPS[name])
 
-    act.__name__ = name
+    act.__name__ = ACTIONS[name]
     return act
 
 
@@ -81,7 +83,7 @@ class BatchAdmin(RowsAdmin):
     ordering = ("-opened_at",)
     sortable_by = ("opened", "record_count", "group_count")
     list_per_page = 50
-    actions = tuple(map(_action, STEPS))
+    actions = tuple(map(_action, ACTIONS))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Batch]:
         return super().get_queryset(request).defer("text", "html", "last_error")

@@ -5,9 +5,10 @@ outbox reads it from the tables, ``summary`` makes it of values that no table ha
 and the headers, which ``outbox.connection`` puts into a message. The order, in ``mail.render``:
 
 1. ``headers`` makes the subject; ``mail`` compresses what is attached.
-2. ``page`` composes the plain strings that the templates lay out, for a size from the ladder: ``words`` says
-   them, ``samples`` fits each group's sample into its room, ``before`` what led to it into what is left,
-   ``excerpts`` cleans and cuts the texts, ``timebar`` draws when the records came, ``clock`` writes times.
+2. ``page`` composes the plain strings that the templates lay out, in the first of its sizes that fits, and
+   ``problem`` those of a group in full: ``words`` says them, ``samples`` fits each group's sample into its
+   room, ``before`` what led to it into what is left, ``excerpts`` cleans and cuts the texts, ``timebar``
+   draws when the records came, ``clock`` writes times.
 3. ``templating`` renders text and HTML; what is too large is composed again in the next smaller size.
 """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..language import formatted
@@ -28,11 +28,10 @@ class Before:
     """The lines that led to a captured record, and where."""
 
     def __init__(self, value: Mapping[str, Any]) -> None:
-        context = value.get("context")
-        # A row or a spool file may hold anything else.
-        context = context if isinstance(context, Mapping) else {}
+        context = _mapping(value.get("context"))
         lines = context.get("lines")
-        self.lines = list(_lines(lines, value.get("time"))) if isinstance(lines, list) else []
+        lines = map(_mapping, lines) if isinstance(lines, list) else ()
+        self.lines = [_line(line, value.get("time")) for line in lines if line]
         self.heading = _heading(str(context.get("scope")))
         self._texts = [_text(line) for line in self.lines[-SHOWN:]]
         self.need = sum(weight(text) for text in self._texts)
@@ -55,6 +54,11 @@ class Before:
         return {"heading": heading, "parts": [{"kind": "", "text": text}], "text": text}
 
 
+def _mapping(value: object) -> Mapping[str, Any]:
+    """The value, for which a row or a spool file may hold anything."""
+    return value if isinstance(value, Mapping) else {}
+
+
 def _heading(scope: str) -> str:
     return {
         "request": _("Before it, in this request"),
@@ -68,18 +72,15 @@ def _text(line: LineBefore) -> str:
     return f"{line.ago:>11}  {said}\n"
 
 
-def _lines(lines: list[Any], now: object) -> Iterator[LineBefore]:
-    for line in lines:
-        if not isinstance(line, Mapping):
-            continue
-        level, exception = line.get("level"), line.get("exception")
-        message = visible(str(line.get("message", "")))
-        yield LineBefore(
-            ago=_ago(line.get("time"), now),
-            level=level_name(level if isinstance(level, int) else 0),
-            logger=str(line.get("logger", "")),
-            message=f"{message} [{exception}]" if exception else message,
-        )
+def _line(line: Mapping[str, Any], now: object) -> LineBefore:
+    level, exception = line.get("level"), line.get("exception")
+    message = visible(str(line.get("message", "")))
+    return LineBefore(
+        ago=_ago(line.get("time"), now),
+        level=level_name(level if isinstance(level, int) else 0),
+        logger=str(line.get("logger", "")),
+        message=f"{message} [{exception}]" if exception else message,
+    )
 
 
 def _ago(time: object, now: object) -> str:

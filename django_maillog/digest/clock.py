@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 
 from django.utils.timezone import get_default_timezone, get_default_timezone_name
@@ -31,15 +30,8 @@ class Clock:
     def minute(self, moment: datetime) -> str:
         return self.exact(moment)[:-3]
 
-    def range(self, first_at: datetime, last_at: datetime) -> str:
-        return self._range(first_at, last_at, self.minute, "%H:%M")
-
-    def exact_range(self, first_at: datetime, last_at: datetime) -> str:
-        return self._range(first_at, last_at, self.exact, "%H:%M:%S")
-
-    def _range(
-        self, first_at: datetime, last_at: datetime, said: Callable[[datetime], str], time: str
-    ) -> str:
+    def range(self, first_at: datetime, last_at: datetime, *, exact: bool = False) -> str:
+        said, time = (self.exact, "%H:%M:%S") if exact else (self.minute, "%H:%M")
         first, last = said(first_at), said(last_at)
         if first == last:
             return first

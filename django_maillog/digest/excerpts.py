@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import groupby, zip_longest
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -13,28 +13,12 @@ from ..frames import Section, package_of, sections
 from ..language import gettext as _
 from ..language import ngettext
 
-# Controls but tab and newline, soft hyphen, bidi controls, line separators, invisible operators, surrogates,
-# tags.
-# U+200C and U+200D stay: Persian and emoji need them.
+# Runs of controls but tab and newline, soft hyphen, bidi controls, line separators, invisible operators,
+# surrogates, tags. U+200C and U+200D stay: Persian and emoji need them.
 UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
+    "\ud800-\udfff\U000e0000-\U000e007f]+"
 )
-
-
-class _Escapes(dict[int, str]):
-    """Every unprintable character's escape, made when it is first seen."""
-
-    def __missing__(self, code: int) -> str:
-        text = chr(code)
-        if UNPRINTABLE.match(text):
-            text = (
-                f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-            )
-        return self.setdefault(code, text)
-
-
-ESCAPES = _Escapes()
 BREAKS = re.compile(r"[\s\x1c-\x1f\x85\u2028\u2029]+")
 
 # Bytes of HTML: what a remark about what was left out takes, and the least that a text is cut to.
@@ -46,11 +30,8 @@ LEAST_FOLDED = 2
 
 def visible(text: str) -> str:
     """The text with what a mail client would act on, or hide, written as escapes; never a SafeString."""
-    text = text[:]
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    # The search is fast where there is nothing to find, the translation where there is much.
-    return text.translate(ESCAPES) if UNPRINTABLE.search(text) else text
+    text = text[:].replace("\r\n", "\n").replace("\r", "\n")
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def one_line(text: str, limit: int) -> str:
@@ -68,13 +49,13 @@ def weight(text: str) -> int:
     return len(html.escape(text).encode("utf-8", "replace"))
 
 
-def clip(text: str, limit: int) -> tuple[str, int]:
-    """The text with its middle replaced by a remark beyond ``limit`` characters, and how many went."""
+def clip(text: str, limit: int) -> str:
+    """The text with its middle replaced by a remark beyond ``limit`` characters."""
     gone = len(text) - limit
     if gone <= 0:
-        return text, 0
+        return text
     remark = ngettext("%(number)s character left out", "%(number)s characters left out", gone)
-    return f"{text[: limit // 3]}… {remark} …{text[limit // 3 - limit :]}", gone
+    return f"{text[: limit // 3]}… {remark} …{text[limit // 3 - limit :]}"
 
 
 def clip_end(text: str, limit: int) -> str:
@@ -88,11 +69,10 @@ def clip_end(text: str, limit: int) -> str:
     return f"{text[:limit]}… {remark} …"
 
 
-def cut_middle(text: str, room: int) -> tuple[str, int]:
-    """The same by weight: the text in about ``room`` bytes of HTML."""
-    total = weight(text)
-    if total <= room:
-        return text, 0
+def cut_middle(text: str, room: int) -> str:
+    """The same as ``clip`` by weight: the text in about ``room`` bytes of HTML."""
+    if weight(text) <= room:
+        return text
     low, high = 0, min(len(text), room)
     while low < high:
         keep = (low + high + 1) // 2
@@ -110,34 +90,22 @@ class Passage(NamedTuple):
     text: str
 
 
-class Excerpt(NamedTuple):
-    """A traceback as its parts, and what is missing."""
-
-    parts: list[Passage]
-    frames_cut: int
-    characters_cut: int
-
-
-def shorten(traceback: str, room: int) -> Excerpt:
+def shorten(traceback: str, room: int) -> list[Passage]:
     """The traceback in ``room`` bytes of HTML: library frames go first, from the middle, then others."""
     found = list(sections(traceback))
-    dropped = _dropped(found, weight(traceback) - room)
-    parts = list(_joined(found, dropped))
+    parts = list(_joined(found, _dropped(found, weight(traceback) - room)))
     excess = sum(weight(part.text) for part in parts) - room
     if excess <= 0:
-        return Excerpt(parts, len(dropped), 0)
+        return parts
     # Most of it is one text, such as a message of megabytes: frames around it stay.
     longest = max(range(len(parts)), key=lambda index: weight(parts[index].text))
     kind, text = parts[longest]
     left = weight(text) - excess - REMARK_WEIGHT
-    if left >= SHORTEST:
-        text, gone = cut_middle(text, left)
-        parts[longest] = Passage(kind, text)
-    else:
-        left = max(room - REMARK_WEIGHT, REMARK_WEIGHT)
-        text, gone = cut_middle("".join(part.text for part in parts), left)
-        parts = [Passage("", text)]
-    return Excerpt(parts, len(dropped), gone)
+    if left < SHORTEST:
+        whole = "".join(part.text for part in parts)
+        return [Passage("", cut_middle(whole, max(room - REMARK_WEIGHT, REMARK_WEIGHT)))]
+    parts[longest] = Passage(kind, cut_middle(text, left))
+    return parts
 
 
 def _dropped(found: list[Section], excess: int) -> set[int]:
@@ -160,41 +128,6 @@ def _from_the_middle(indexes: list[int]) -> list[int]:
     return [indexes[place] for place in sorted(range(len(indexes)), key=lambda place: abs(place - middle))]
 
 
-def folded(parts: list[Passage]) -> str:
-    """The passages as text; a remark for each run of library frames, but not where an error was raised."""
-    texts = []
-    for number, part in enumerate(parts):
-        is_followed = number + 1 < len(parts) and parts[number + 1].kind != ""
-        texts.append(_folded(part.text, is_followed=is_followed) if part.kind == "library" else part.text)
-    return "".join(texts)
-
-
-def _folded(text: str, *, is_followed: bool) -> str:
-    frames = list(sections(text))
-    kept = [] if is_followed else frames[-1:]
-    frames = frames[: len(frames) - len(kept)]
-    if len(frames) < LEAST_FOLDED:
-        return text
-    packages = dict.fromkeys(package_of(section.frame.path) for section in frames if section.frame)
-    first = frames[0].text
-    margin = first[: len(first) - len(first.lstrip(" |+"))]
-    names = ", ".join(list(packages)[:3])
-    facts = {
-        "number": len(frames),
-        "names": _("%(names)s and others") % {"names": names} if len(packages) > 3 else names,
-    }
-    remark = _("%(number)s frames of %(names)s") % facts
-    return f"{margin}… {remark} …\n" + "".join(section.text for section in kept)
-
-
-def _frames_left_out(frames: list[Section]) -> str:
-    if all(frame.kind == "library" for frame in frames):
-        return ngettext(
-            "%(number)s library frame left out", "%(number)s library frames left out", len(frames)
-        )
-    return ngettext("%(number)s frame left out", "%(number)s frames left out", len(frames))
-
-
 def _joined(found: list[Section], dropped: set[int]) -> Iterator[Passage]:
     """Neighbours of one kind as one part, and for each run that was dropped a remark."""
     marked = (("cut" if number in dropped else section.kind, section) for number, section in enumerate(found))
@@ -204,3 +137,36 @@ def _joined(found: list[Section], dropped: set[int]) -> Iterator[Passage]:
             yield Passage("cut", f"  … {_frames_left_out(members)} …\n")
         else:
             yield Passage(kind, "".join(member.text for member in members))
+
+
+def _frames_left_out(frames: list[Section]) -> str:
+    number = len(frames)
+    if all(frame.kind == "library" for frame in frames):
+        return ngettext("%(number)s library frame left out", "%(number)s library frames left out", number)
+    return ngettext("%(number)s frame left out", "%(number)s frames left out", number)
+
+
+def folded(parts: list[Passage]) -> str:
+    """The passages as text; a remark for each run of library frames, but not where an error was raised."""
+    texts = []
+    for part, following in zip_longest(parts, parts[1:]):
+        if part.kind == "library":
+            texts.append(_folded(part.text, is_followed=bool(following and following.kind)))
+        else:
+            texts.append(part.text)
+    return "".join(texts)
+
+
+def _folded(text: str, *, is_followed: bool) -> str:
+    frames = list(sections(text))
+    kept = "" if is_followed else frames.pop().text
+    if len(frames) < LEAST_FOLDED:
+        return text
+    packages = list(dict.fromkeys(package_of(section.frame.path) for section in frames if section.frame))
+    names = ", ".join(packages[:3])
+    if len(packages) > 3:
+        names = _("%(names)s and others") % {"names": names}
+    remark = _("%(number)s frames of %(names)s") % {"number": len(frames), "names": names}
+    first = frames[0].text
+    margin = first[: len(first) - len(first.lstrip(" |+"))]
+    return f"{margin}… {remark} …\n{kept}"

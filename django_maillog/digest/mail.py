@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 from collections.abc import Iterable
-from functools import partial
 from itertools import product
 
 from ..capture.captured import CapturedRecord
@@ -14,8 +13,9 @@ from ..language import gettext as _
 from ..language import in_project_language, ngettext
 from .excerpts import one_line
 from .headers import SUBJECT_LIMIT, subject_of
-from .page import Composer, Size
+from .page import SIZES, Composer
 from .report import Attachment, Digest, Report
+from .templating import TEMPLATES
 from .templating import render as render_templates
 from .words import any_records
 
@@ -25,18 +25,12 @@ TEXT_LIMIT = 200_000
 # Text and HTML, and what is attached, as they are encoded in the mail: with the headers below 1 MB.
 PARTS_LIMIT = 380_000
 ATTACHMENTS_LIMIT = 590_000
-LADDER = (
-    Size(detailed=20, rows=100, sample_bytes=56_000),
-    Size(detailed=20, rows=60, sample_bytes=33_000),
-    Size(detailed=20, rows=60, sample_bytes=18_000),
-    Size(detailed=2, rows=5, sample_bytes=3_000),
-)
 
 
 @in_project_language
-def render(report: Report, *, subject: str | None = None, prefix: str = "") -> Digest:
+def render(report: Report, *, subject: str | None = None) -> Digest:
     """The whole mail, within its limits: HTML below 90 kB, everything below 1 MB."""
-    line = subject_of(report, prefix=prefix) if subject is None else one_line(subject, SUBJECT_LIMIT)
+    line = subject_of(report) if subject is None else one_line(subject, SUBJECT_LIMIT)
     attachments, remarks = _attachments(report)
     text, html = _pages(report, remarks)
     return Digest(subject=line, text=text, html=html, attachments=attachments)
@@ -46,9 +40,8 @@ def _pages(report: Report, remarks: list[str]) -> tuple[str, str]:
     """Text and HTML in the first size that fits, by the project's templates if one does."""
     composer = Composer(report)
     too_large = _("The project's templates make this mail too large; these are the package's own.")
-    for project, size in product((True, False), LADDER):
-        said = remarks if project else [*remarks, too_large]
-        text, html = render_templates(partial(composer.context, size, said), project=project)
+    for (own, said), size in product([((), []), (TEMPLATES, [too_large])], SIZES):
+        text, html = render_templates(composer.context(size, remarks + said), own=own)
         if _fits(text.encode(), html.encode()):
             break
     return text, html
@@ -62,7 +55,9 @@ def _fits(text: bytes, html: bytes) -> bool:
 def _attachments(report: Report) -> tuple[list[Attachment], list[str]]:
     """The records and the technical reports as far as they fit, and what to say of them."""
     attachments, remarks = _technical_reports(report)
-    if report.records is None or (report.record_count <= 1 and not _has_context(report)):
+    # What led to a record, the mail shows in short.
+    has_context = any(group.sample and group.sample.get("context") for group in report.groups)
+    if report.records is None or (report.record_count <= 1 and not has_context):
         return attachments, remarks
     room = ATTACHMENTS_LIMIT - sum(encoded_size(each.content) for each in attachments)
     content, number = compress(report.records(), room * 5 // 7 - 500)
@@ -81,26 +76,22 @@ def _attachments(report: Report) -> tuple[list[Attachment], list[str]]:
     return attachments, remarks
 
 
-def _has_context(report: Report) -> bool:
-    """Whether a record tells what led to it, which the mail shows in short."""
-    return any(group.sample and group.sample.get("context") for group in report.groups)
-
-
 def _technical_reports(report: Report) -> tuple[list[Attachment], list[str]]:
     """Those of new groups; they take half of the room at most, so that they don't push out the records."""
-    pages = [
-        html.encode("utf-8", "replace")
-        for group in report.ranked
-        if report.include_html and group.is_news and group.sample and (html := group.sample.get("html"))
-    ]
     attachments: list[Attachment] = []
-    room = ATTACHMENTS_LIMIT // 2
-    for content in pages:
-        if encoded_size(content) <= room:
-            room -= encoded_size(content)
-            name = f"report-{len(attachments) + 1}.html"
-            attachments.append(Attachment(name=name, content=content, mimetype="text/html"))
-    if not (missing := len(pages) - len(attachments)):
+    missing, room = 0, ATTACHMENTS_LIMIT // 2
+    for group in report.ranked if report.include_html else ():
+        html = group.is_news and group.sample and group.sample.get("html")
+        if not html:
+            continue
+        content = html.encode("utf-8", "replace")
+        if encoded_size(content) > room:
+            missing += 1
+            continue
+        room -= encoded_size(content)
+        name = f"report-{len(attachments) + 1}.html"
+        attachments.append(Attachment(name=name, content=content, mimetype="text/html"))
+    if not missing:
         return attachments, []
     said = ngettext(
         "%(number)s technical report not attached, to keep this mail below 1 MB.",

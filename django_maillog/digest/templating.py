@@ -8,7 +8,6 @@ deployment may remove the release's folder while its processes still have someth
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable
 from functools import cache
 from typing import Any, cast
 
@@ -21,49 +20,35 @@ from .excerpts import one_line
 
 TEXT = "django_maillog/digest.txt"
 HTML = "django_maillog/digest.html"
-
-
-def _read(name: str) -> str:
-    return cast(bytes, pkgutil.get_data("django_maillog", f"templates/{name}")).decode()
-
-
-_OWN = {name: _read(name) for name in (TEXT, HTML)}
+TEMPLATES = (TEXT, HTML)
+_OWN = {
+    name: cast(bytes, pkgutil.get_data("django_maillog", f"templates/{name}")).decode() for name in TEMPLATES
+}
 _OWN_LOADER = ("django.template.loaders.cached.Loader", [("django.template.loaders.locmem.Loader", _OWN)])
 
 
-def render(make_context: Callable[[list[str]], dict[str, Any]], *, project: bool = True) -> tuple[str, str]:
-    """Text and HTML of one mail.
+def render(context: dict[str, Any], *, own: tuple[str, ...] = ()) -> tuple[str, str]:
+    """Text and HTML of one mail; of the names in ``own`` by the package's templates.
 
-    A project's template that fails is replaced by the package's own; ``make_context`` is told.
+    A project's template that fails is replaced by the package's, and both pages say so.
     """
-    problems: list[str] = []
-    broken: set[str] = set() if project else {TEXT, HTML}
-    while True:
-        context = make_context(problems)
-        pages = []
-        for name in (TEXT, HTML):
-            if name in broken:
-                pages.append(_page(_own_engine(), name, context))
-                continue
-            try:
-                pages.append(_page(_engine(name), name, context))
-            except Exception as error:  # a project's template may raise anything
-                broken.add(name)
-                reason = f"{type(error).__name__}: {one_line(str(error), 300)}"
-                said = _(
-                    "The project's template %(name)s could not be used (%(reason)s); "
-                    "this is the package's own."
-                )
-                problems.append(said % {"name": name, "reason": reason})
-                break
-        else:
-            return pages[0], pages[1]
-
-
-def _page(engine: Engine, name: str, context: dict[str, Any]) -> str:
-    page = engine.get_template(name).render(Context(context, autoescape=name == HTML))
-    # Stripped, it is a plain str: the admin shows these pages, and must not take their text for safe HTML.
-    return page.strip() + "\n"
+    pages = []
+    for name in TEMPLATES:
+        try:
+            engine = _own_engine() if name in own else _engine(name)
+            page = engine.get_template(name).render(Context(context, autoescape=name == HTML))
+        except Exception as error:  # a project's template may raise anything
+            if name in own:
+                raise
+            said = _(
+                "The project's template %(name)s could not be used (%(reason)s); this is the package's own."
+            )
+            reason = f"{type(error).__name__}: {one_line(str(error), 300)}"
+            remarks = [*context["remarks"], said % {"name": name, "reason": reason}]
+            return render({**context, "remarks": remarks}, own=(*own, name))
+        # Stripped, it is a plain str: the admin shows these pages, and must not take them for safe HTML.
+        pages.append(page.strip() + "\n")
+    return pages[0], pages[1]
 
 
 def _engine(name: str) -> Engine:
@@ -72,7 +57,7 @@ def _engine(name: str) -> Engine:
         for backend in engines.all():
             if isinstance(backend, DjangoTemplates):
                 engine = _with_own_templates(backend)
-                if str(engine.get_template(name).source) != _OWN[name]:
+                if engine.get_template(name).source != _OWN[name]:
                     return engine
     return _own_engine()
 
@@ -84,16 +69,12 @@ def _own_engine() -> Engine:
 
 def _with_own_templates(backend: DjangoTemplates) -> Engine:
     """An engine like the project's that also finds the package's templates, last, to be extended."""
-    try:
-        return backend._maillog_engine  # type: ignore[attr-defined, no-any-return]
-    except AttributeError:
-        pass
-    theirs = backend.engine
-    engine = Engine(
-        dirs=theirs.dirs,
-        loaders=[*theirs.loaders, _OWN_LOADER],
-        libraries=theirs.libraries,
-        builtins=theirs.builtins[len(Engine.default_builtins) :],
-    )
-    backend._maillog_engine = engine  # type: ignore[attr-defined]
-    return engine
+    if "_maillog_engine" not in vars(backend):
+        theirs = backend.engine
+        vars(backend)["_maillog_engine"] = Engine(
+            dirs=theirs.dirs,
+            loaders=[*theirs.loaders, _OWN_LOADER],
+            libraries=theirs.libraries,
+            builtins=theirs.builtins[len(Engine.default_builtins) :],
+        )
+    return cast(Engine, vars(backend)["_maillog_engine"])

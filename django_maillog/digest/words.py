@@ -136,9 +136,10 @@ def summary(report: Report, clock: Clock) -> str:
 
 
 def _novelty(report: Report) -> Iterator[str]:
-    complete = len(report.groups) >= report.group_count
-    new = sum(group.state == "new" for group in report.groups) if complete else report.new_count
-    back = sum(group.state == "regressed" for group in report.groups) if complete else None
+    new, back = report.new_count, 0
+    if len(report.groups) >= report.group_count:
+        states = [group.state for group in report.groups]
+        new, back = states.count("new"), states.count("regressed")
     if new:
         is_all = new == report.group_count and new > 1
         yield _("all new") if is_all else ngettext("%(number)s new", "%(number)s new", new)

@@ -4,7 +4,6 @@ This package is imported before the app registry is ready, and in projects that 
 imports no model, and reaches the database side through ``worker`` alone, once the registry is ready.
 """
 
-from . import installed  # noqa: F401  # registers its check
 from .buffering import BufferingHandler
 from .memory import MemoryHandler
 from .smtp import SMTPHandler

@@ -6,7 +6,7 @@ An error names the argument, its value and what is accepted.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, TypeVar, cast
 
 from django.utils.functional import Promise
@@ -53,31 +53,27 @@ def mailhost(value: Any) -> str | tuple[str, int | None] | None:
         raise _refusal("mailhost", value, accepted)
     if port is None:
         return host, None
-    if isinstance(port, bool) or not str(port).isdecimal() or not 0 <= int(port) <= 65_535:
+    if isinstance(port, bool) or not str(port).isdecimal() or int(port) > 65_535:
         raise _refusal("mailhost", value, f"{accepted}, with a port from 1 to 65535")
     return host, int(port)
 
 
 def address(name: str, value: Any) -> str | None:
     """One address, or None; a lazy string stays lazy."""
-    if value is None or (isinstance(value, (str, Promise)) and str(value).strip()):
+    if value is None or _is_told(value):
         return cast("str | None", value)
     raise _refusal(name, value, 'an address such as "errors@example.com"')
 
 
 def toaddrs(value: Any) -> list[str] | None:
     """One string, never split, or a sequence of them; each an address, ``"ADMINS"`` or ``"MANAGERS"``."""
-    accepted = f"an address, a sequence of addresses, or {' or '.join(map(repr, SETTING_RECIPIENTS))}"
     if value is None:
         return None
-    if isinstance(value, (str, Promise)):
-        value = [value]
-    if not isinstance(value, Sequence | set | frozenset) or isinstance(value, bytes):
-        raise _refusal("toaddrs", value, accepted)
-    entries = list(value)
-    if not all(isinstance(entry, (str, Promise)) and str(entry).strip() for entry in entries):
-        raise _refusal("toaddrs", value, accepted)
-    return entries
+    entries = [value] if isinstance(value, (str, Promise)) else value
+    if isinstance(entries, Sequence | Set) and all(map(_is_told, entries)):
+        return list(entries)
+    accepted = f"an address, a sequence of addresses, or {' or '.join(map(repr, SETTING_RECIPIENTS))}"
+    raise _refusal("toaddrs", value, accepted)
 
 
 def text(name: str, value: Any) -> str | None:
@@ -138,6 +134,11 @@ def alias(value: object) -> str | None:
     if value is None or (isinstance(value, str) and value):
         return value
     raise _refusal("using", value, "an alias in MAILERS")
+
+
+def _is_told(value: object) -> bool:
+    """Whether it is a string, be it a lazy one, and not blank."""
+    return isinstance(value, (str, Promise)) and bool(str(value).strip())
 
 
 def _are_strings(value: object) -> bool:

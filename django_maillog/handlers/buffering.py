@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import logging.handlers
@@ -9,11 +10,12 @@ import sys
 from collections.abc import Callable
 from typing import Any, Self, cast
 
+from django.apps import apps
+from django.core.checks import CheckMessage, Error, register
 from django.utils.module_loading import import_string
 
 from .. import buffers, conf
 from ..capture import context
-from ..capture.captured import CapturedRecord
 from ..capture.context import Line
 from ..capture.fingerprint import Key, fingerprint, fingerprint_of
 from ..capture.prepare import capture, capture_repeat, level_of
@@ -21,7 +23,7 @@ from ..policy import Rules
 from ..spool.journal import journal
 from ..spool.lines import encode
 from . import arguments, names, scopes
-from .incoming import Incoming
+from .incoming import Incoming, passed_by
 from .lifecycle import is_reconfiguration, is_shutdown, process
 from .queries import note_for as note_queries_for
 from .sights import Sights
@@ -71,18 +73,21 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         self.repeat_interval = repeat_interval
         self.resolve_timeout = resolve_timeout
         self.burst = burst
-        self._rules = (self._rule_arguments(), self.make_rules())
+        self._rules = self.make_rules()
         self.flushOnClose = arguments.flag("flushOnClose", flushOnClose)
         self._target: SMTPHandler | str
         self.target = names.in_section(sys._getframe(1)) if target is None else target
         self._fingerprint = arguments.function("fingerprint", fingerprint)
         self._sights = Sights()
-        self._report_level = arguments.level("report_level", report_level)
-        self._context = arguments.number("context", context)
-        self._queries = arguments.flag("queries", queries)
+        self.report_level = arguments.level("report_level", report_level)
+        self.context = arguments.number("context", context)
+        self.queries = arguments.flag("queries", queries)
         # Whose lines of context these are: two handlers may keep different ones.
         self._context_key = object()
-        self._note_context()
+        if self.context:
+            scopes.connect()
+        if self.context and self.queries:
+            note_queries_for(self)
         buffers.register(self)
 
     @property
@@ -93,13 +98,10 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
     @property
     def rules(self) -> Rules:
         """When the buffer is mailed, as its attributes say now; while they are wrong, as they said before."""
-        current = self._rule_arguments()
-        if current != self._rules[0]:
-            try:
-                self._rules = (current, self.make_rules())
-            except ValueError:  # set after __init__ refused it: check E005 says so
-                self._rules = (current, self._rules[1])
-        return self._rules[1]
+        # Check E005 tells of those that __init__ would have refused.
+        with contextlib.suppress(ValueError):
+            self._rules = self.make_rules()
+        return self._rules
 
     def make_rules(self) -> Rules:
         """The rules that the attributes describe, which may be changed; ValueError names a wrong one."""
@@ -113,15 +115,12 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
             burst=self.burst,
         )
 
-    def _rule_arguments(self) -> tuple[object, ...]:
-        times = (self.group_wait, self.group_interval, self.repeat_interval, self.resolve_timeout)
-        return (self.capacity, self.flushLevel, *times, self.burst)
-
     @property
     def target(self) -> SMTPHandler:
         """The SMTPHandler that says where mail goes; a name is looked up when it is first needed."""
         if isinstance(self._target, str):
-            self._target = names.find(self._target, SMTPHandler)
+            found: SMTPHandler = names.find(self._target)
+            self._target = found
         return self._target
 
     @target.setter
@@ -134,51 +133,28 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
 
     def has_stale_target(self) -> bool:
         """Whether the target was taken away by the logging configuration that made this handler."""
-        return names.is_stale(self.target, of=self)
+        return self.target.is_taken_away and not self.is_taken_away
 
     def setTarget(self, target: SMTPHandler | str | None) -> None:
         """Set the target, as the standard library's MemoryHandler does."""
         self.target = target
 
-    @property
-    def report_level(self) -> int:
-        """The level from which records are reported."""
-        return self._report_level
-
-    @property
-    def context(self) -> int:
-        """How many records below it are kept of each request, task or thread."""
-        return self._context
-
-    @property
-    def queries(self) -> bool:
-        """Whether queries are among them."""
-        return self._queries
-
-    def _note_context(self) -> None:
-        if self._context:
-            scopes.connect()
-        if self._context and self._queries:
-            note_queries_for(self)
-
     def note(self, record: logging.LogRecord) -> bool:
         """Keep a record below ``report_level`` as a line of context: no file, no lock."""
-        if not self._context:
-            return super().note(record)
+        if not self.context:
+            return False
         try:
-            if self.filters:
-                passed: Any = self.filter(record)
-                if not passed:
-                    return False
-                record = record if passed is True else passed
-            context.note(self._context_key, record, self._context)
+            passed = passed_by(self, record) if self.filters else record
+            if passed is None:
+                return False
+            context.note(self._context_key, passed, self.context)
         except Exception:
             self.handleError(record)
         return True
 
     def note_line(self, line: Line) -> None:
         """Keep a line of context that was no record."""
-        context.note_line(self._context_key, line, self._context)
+        context.note_line(self._context_key, line, self.context)
 
     def shouldFlush(self, record: logging.LogRecord) -> bool:
         """Whether the worker is to call ``flush()`` for this record; no, the rules see to it. Override it."""
@@ -215,7 +191,7 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         frame = sys._getframe(1)
         try:
             if is_reconfiguration(frame):
-                names.take_away(self)
+                self.is_taken_away = True
                 return
             if process.ending and conf.tested():
                 return
@@ -245,19 +221,16 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         buffer = self.buffer
         if self._sights.is_first(key):
             captured = capture(record, key, formatter=self.formatter, html=self._html_report())
-            if self._context:
-                self._attach_context(captured, record)
+            if self.context:
+                try:
+                    context.attach(captured, self._context_key, record)
+                except Exception:  # what led to the record is worth less than the record
+                    self.handleError(record)
         else:
             captured = capture_repeat(record, key)
         journal.append(self, encode(captured, buffer))
         if process.unreported.get(buffer) is not self:
             process.note(self)
-
-    def _attach_context(self, captured: CapturedRecord, record: logging.LogRecord) -> None:
-        try:
-            context.attach(captured, self._context_key, record)
-        except Exception:  # what led to the record is worth less than the record
-            self.handleError(record)
 
     def _own_key(self, record: logging.LogRecord) -> Key:
         """What the project's function says, if that is a key."""
@@ -265,12 +238,9 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
             if not callable(self._fingerprint):
                 self._fingerprint = cast(Fingerprint, import_string(str(self._fingerprint)))
             key = Key(*self._fingerprint(record))
+            own, cause, site = map(_own_part, (key.fingerprint, key.cause, key.site or key.cause))
         except Exception:  # the project's own code: whatever it does, the record is worth more
             return fingerprint(record)
-        digests = (key.fingerprint, key.cause, key.site or key.cause)
-        if not all(map(_is_key, digests)):
-            return fingerprint(record)
-        own, cause, site = map(_plain_key, digests)
         return Key(own, cause, site, is_free_text=key.is_free_text is True)
 
     def _html_report(self) -> Callable[[logging.LogRecord], str] | None:
@@ -281,10 +251,27 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         return target.get_offline_report if target.include_html else None
 
 
-def _plain_key(part: str) -> str:
-    """Keys that MySQL takes for equal are told apart: it looks at neither case nor blanks at the end."""
+def _own_part(part: object) -> str:
+    """Part of a project's own key; ValueError if it can't be one.
+
+    Keys that MySQL takes for equal are told apart: it looks at neither case nor blanks at the end.
+    """
+    if not (isinstance(part, str) and part.isascii() and 0 < len(part) <= KEY_LIMIT):
+        raise ValueError(f"{part!r} is no part of a key")
     return part if part == part.lower().rstrip() else fingerprint_of(part)
 
 
-def _is_key(part: object) -> bool:
-    return isinstance(part, str) and part.isascii() and 0 < len(part) <= KEY_LIMIT
+@register("django_maillog")
+def check_installed(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """The one check that the app can't register, since it is for projects that forgot the app."""
+    names = sorted(buffers.configured())
+    if not names or apps.is_installed("django_maillog"):
+        return []
+    return [
+        Error(
+            f"LOGGING uses a BufferingHandler ({', '.join(names)}), but django_maillog is not in "
+            "INSTALLED_APPS: its records are kept in the spool and never mailed.",
+            hint='Add "django_maillog" to INSTALLED_APPS and run "manage.py migrate".',
+            id="django_maillog.E001",
+        )
+    ]

@@ -46,9 +46,13 @@ class Process:
     def note(self, handler: BufferHandler) -> None:
         """A handler has records of this process."""
         self.unreported[handler.buffer] = handler
-        if not self._has_finalizer:
-            self._has_finalizer = True
-            self._add_finalizer()
+        if self._has_finalizer:
+            return
+        self._has_finalizer = True
+        # multiprocessing (and billiard) ends children with os._exit; its finalizers run before that.
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None and (self._is_fork or _is_child()):
+            util.Finalize(None, self.finish, exitpriority=0)
 
     def finish(self) -> None:
         """Report what is unreported: the process ends now."""
@@ -57,12 +61,6 @@ class Process:
             calls.end()
         for handler in list(self.unreported.values()):
             handler.close()
-
-    def _add_finalizer(self) -> None:
-        """multiprocessing (and billiard) ends children with os._exit; its finalizers run before that."""
-        util = sys.modules.get("multiprocessing.util")
-        if util is not None and (self._is_fork or _is_child()):
-            util.Finalize(None, self.finish, exitpriority=0)
 
 
 def _is_child() -> bool:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from .. import digest, policy
 from ..capture import context
@@ -17,20 +17,9 @@ from ..capture.captured import CapturedRecord
 from ..capture.fingerprint import fingerprint
 from ..capture.prepare import capture, level_of
 from . import arguments, names, scopes
-from .incoming import Incoming, is_ours
+from .incoming import Incoming, is_ours, passed_by
 from .lifecycle import is_shutdown
 from .smtp import SMTPHandler
-
-
-@runtime_checkable
-class DigestTarget(Protocol):
-    """A target that can mail a whole buffer at once."""
-
-    include_html: bool
-
-    def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord: ...
-    def send_digest(self, report: digest.Report) -> None: ...
-    def get_html_report(self, record: logging.LogRecord) -> str: ...
 
 
 class MemoryHandler(Incoming, logging.handlers.MemoryHandler):
@@ -100,8 +89,8 @@ class MemoryHandler(Incoming, logging.handlers.MemoryHandler):
 
     def _end(self, kept: _Kept, kind: str) -> None:
         """Hand over what a request or task has left, if an error is among it; without the handler's lock."""
-        records, has_error = list(kept.records), kept.has_error
-        kept.__init__()  # type: ignore[misc]
+        records, has_error = kept.records, kept.has_error
+        kept.records, kept.has_error = deque(), False
         if self.target is not None and has_error:
             self._deliver(records, kind)
 
@@ -123,11 +112,11 @@ class MemoryHandler(Incoming, logging.handlers.MemoryHandler):
         """Hand over the records of the process, or of a ``kind`` of scope."""
         try:
             if isinstance(self.target, str):
-                self.target = names.find_any(self.target) or names.find(self.target, SMTPHandler)
+                self.target = names.find_any(self.target) or names.find(self.target)
+            if isinstance(self.target, SMTPHandler):
+                return self._deliver_digest(self.target, kept, kind)
         except Exception:
             return self.handleError(kept[-1])
-        if isinstance(self.target, DigestTarget):
-            return self._deliver_digest(self.target, kept, kind)
         for record in kept:
             try:
                 self.target.handle(record)
@@ -135,44 +124,35 @@ class MemoryHandler(Incoming, logging.handlers.MemoryHandler):
                 self.handleError(record)
         return None
 
-    def _deliver_digest(self, target: DigestTarget, kept: Sequence[logging.LogRecord], kind: str) -> None:
-        try:
-            passed = [found for record in kept if (found := _passed(target, record)) is not None]
-            values = self._values(target, passed, kind)
-            if not values:
-                return
-            reason = (
-                policy.Reason.LEVEL
-                if max(value["level"] for value in values) >= self.flushLevel
-                else policy.Reason.CAPACITY
-            )
-            now = datetime.now(UTC)
-            target.send_digest(
-                digest.summarize(values, buffer=self.name or "maillog", reason=reason, now=now)
-            )
-        except Exception:
-            self.handleError(kept[-1])
+    def _deliver_digest(self, target: SMTPHandler, kept: Sequence[logging.LogRecord], kind: str) -> None:
+        passed = [found for record in kept if (found := passed_by(target, record)) is not None]
+        values = self._values(target, passed, kind)
+        if not values:
+            return
+        is_urgent = max(value["level"] for value in values) >= self.flushLevel
+        reason = policy.Reason.LEVEL if is_urgent else policy.Reason.CAPACITY
+        now = datetime.now(UTC)
+        target.send_digest(digest.summarize(values, buffer=self.name or "maillog", reason=reason, now=now))
 
     def _values(
-        self, target: DigestTarget, kept: Sequence[logging.LogRecord], kind: str
+        self, target: SMTPHandler, kept: Sequence[logging.LogRecord], kind: str
     ) -> list[CapturedRecord]:
         """The records as values; of a scope those below ``flushLevel`` are what led to the next ones."""
         values: list[CapturedRecord] = []
         lines: list[context.Line] = []
-        after: list[logging.LogRecord] = []
-        for record in kept:
+        told = 0
+        for number, record in enumerate(kept, 1):
             if kind and level_of(record) < self.flushLevel:
                 lines.append(context.line_of(record))
-                after.append(record)
                 continue
-            after.clear()
             value = self._value(target, record)
             context.attach_lines(value, kind, lines, record)
             values.append(value)
-        # They led to nothing: they are mailed as what they are.
-        return values + [self._value(target, record) for record in after]
+            told = number
+        # What comes after the last of them led to nothing, and is mailed as what it is.
+        return values + [self._value(target, record) for record in kept[told:]]
 
-    def _value(self, target: DigestTarget, record: logging.LogRecord) -> CapturedRecord:
+    def _value(self, target: SMTPHandler, record: logging.LogRecord) -> CapturedRecord:
         html = target.get_html_report if target.include_html else None
         return capture(record, fingerprint(record), formatter=self.formatter, html=html)
 
@@ -183,11 +163,3 @@ class _Kept:
     def __init__(self) -> None:
         self.records: deque[logging.LogRecord] = deque()
         self.has_error = False
-
-
-def _passed(target: DigestTarget, record: logging.LogRecord) -> logging.LogRecord | None:
-    """What the target's filters make of a record; since Python 3.12 they may replace it."""
-    result = target.filter(record)
-    if isinstance(result, logging.LogRecord):
-        return result
-    return record if result else None

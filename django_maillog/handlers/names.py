@@ -4,37 +4,22 @@ from __future__ import annotations
 
 import logging
 import logging.config
-import weakref
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-Kind = TypeVar("Kind", bound=logging.Handler)
-
 # fileConfig makes all handlers in it.
 _install_handlers: Callable[..., Any] = logging.config._install_handlers  # type: ignore[attr-defined]
-# The newest of each name. logging holds its handlers by weak references only, and nobody else holds one that
-# is named as a target but attached to no logger.
+# The newest SMTPHandler of each name. logging holds its handlers by weak references only, and nobody else
+# holds one that is named as a target but attached to no logger.
 _named: dict[str, logging.Handler] = {}
-# A new configuration has closed them. They go on working, some of them on loggers that it doesn't name.
-_taken_away: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
 
 
 def remember(name: str, handler: logging.Handler) -> None:
     """Keep a handler that others may name."""
     _named[name] = handler
-
-
-def take_away(handler: logging.Handler) -> None:
-    """A new configuration has closed this handler."""
-    _taken_away.add(handler)
-
-
-def is_stale(target: logging.Handler, *, of: logging.Handler) -> bool:
-    """Whether the target of a handler was taken away by the configuration that made the handler."""
-    return target in _taken_away and of not in _taken_away
 
 
 def in_section(frame: FrameType | None) -> str | None:
@@ -51,17 +36,16 @@ def find_any(name: str) -> logging.Handler | None:
     return current if current is not None else _named.get(name)
 
 
-def find(name: str, kind: type[Kind]) -> Kind:
-    """The handler of that name and kind; ImproperlyConfigured says what there is instead."""
+def find(name: str) -> Any:
+    """The SMTPHandler of that name; ImproperlyConfigured says what there is instead."""
     found = find_any(name)
-    if isinstance(found, kind):
-        return found
     if found is None:
         there = "there is no handler of that name"
+    elif found is _named.get(name):
+        return found
     else:
         there = f"that is a {type(found).__module__}.{type(found).__qualname__}"
     known = ", ".join(map(repr, sorted(_named))) or "none is configured"
     raise ImproperlyConfigured(
-        f"target={name!r} must name a django_maillog.handlers.{kind.__name__} in LOGGING ({known}), "
-        f"but {there}."
+        f"target={name!r} must name a django_maillog.handlers.SMTPHandler in LOGGING ({known}), but {there}."
     )

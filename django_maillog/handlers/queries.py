@@ -6,28 +6,22 @@ import logging
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from django.db.backends.signals import connection_created
 
 from .. import buffers
-from ..capture.context import LINE_LIMIT, Line
+from ..capture.context import LINE_LIMIT
 from ..capture.text import class_name
 
 # As Django names the logger that has them under DEBUG.
 LOGGER = "django.db.backends"
 
 
-class Noting(Protocol):
-    """A handler that keeps lines of context."""
-
-    def note_line(self, line: Line) -> None: ...
+_noting: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-_noting: weakref.WeakSet[Noting] = weakref.WeakSet()
-
-
-def note_for(handler: Noting) -> None:
+def note_for(handler: logging.Handler) -> None:
     """Have this handler get a line for each query of the connections that are opened from now on."""
     _noting.add(handler)
     connection_created.connect(_watch, dispatch_uid="django_maillog.queries")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
-import sys
 from collections.abc import Sequence
 from email.utils import getaddresses
 from functools import cached_property
@@ -15,10 +14,9 @@ from django.core.mail import EmailMultiAlternatives
 
 from .. import buffers, compat, digest
 from ..capture.secrets import Secrets
-from ..capture.text import header_text, message_of, safe_text
+from ..capture.text import header_text, safe_text
 from ..outbox import connection as outgoing
 from . import arguments, incoming, names, technical
-from .lifecycle import is_reconfiguration
 from .smtp_backend import smtp_connection
 
 if TYPE_CHECKING:
@@ -81,18 +79,14 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
         self._refuse_contradictions()
 
     def _refuse_contradictions(self) -> None:
-        if self.mailhost is None:
-            for name in ("username", "secure"):
-                if getattr(self, name, None) is not None:
-                    argument = "credentials" if name == "username" else name
-                    raise ValueError(
-                        f"{argument} needs mailhost: without it the project's mailer has its own."
-                    )
-        elif self.using or self.email_backend:
-            name = "using" if self.using else "email_backend"
+        of_server = "credentials" if self.username else "secure" if self.secure is not None else ""
+        of_mailer = "using" if self.using else "email_backend" if self.email_backend else ""
+        if self.mailhost is None and of_server:
+            raise ValueError(f"{of_server} needs mailhost: without it the project's mailer has its own.")
+        if self.mailhost is not None and of_mailer:
             raise ValueError(
-                f"{name}={getattr(self, name)!r} and mailhost={self.mailhost!r} exclude each other: "
-                "give one of them."
+                f"{of_mailer}={getattr(self, of_mailer)!r} and mailhost={self.mailhost!r} "
+                "exclude each other: give one of them."
             )
         compat.refuse_mailer(using=self.using, email_backend=self.email_backend)
         if compat.HAS_MAILERS and hasattr(self, "connection"):
@@ -108,11 +102,6 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
 
     # The inherited property knows the inherited set_name only.
     name = property(logging.Handler.get_name, set_name)
-
-    def close(self) -> None:
-        if is_reconfiguration(sys._getframe(1)):
-            names.take_away(self)
-        super().close()
 
     # Where mail goes.
 
@@ -234,11 +223,11 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
 
     def get_html_report(self, record: logging.LogRecord) -> str:
         """The technical report as HTML."""
-        return technical.make(self._report_class(), record, message_of(record)).get_traceback_html()
+        return technical.make(self.reporter_class, record).get_traceback_html()
 
     def get_offline_report(self, record: logging.LogRecord) -> str:
         """The same for use in a logging call: no query, and the request's body and user as far as read."""
-        return technical.offline_html(self._report_class(), record, message_of(record))
+        return technical.offline_html(self.reporter_class, record)
 
     def _html_report(self, record: logging.LogRecord) -> str | None:
         try:
@@ -248,14 +237,10 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
 
     def _text_report(self, record: logging.LogRecord) -> str:
         try:
-            return technical.make(self._report_class(), record, record.getMessage()).get_traceback_text()
+            return technical.make(self.reporter_class, record).get_traceback_text()
         except Exception as error:  # a strange request or exception must not cost the mail that tells of it
             plain = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
             return f"{plain}\n(The technical report could not be made: {safe_text(repr(error), 500)})"
-
-    def _report_class(self) -> type[ExceptionReporter]:
-        is_default = self._reporter_path is None and self.reporter_class is technical.DEFAULT_REPORTER
-        return technical.BriefReporter if is_default else self.reporter_class
 
     # A digest's mail.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -21,14 +21,15 @@ from django.views.debug import ExceptionReporter
 
 from .. import conf
 from ..capture.secrets import MARGIN, STARS, Secrets
-from ..capture.text import text_of
+from ..capture.text import message_of, text_of
 
-DEFAULT_REPORTER = ExceptionReporter
 NOT_LOADED = "[not loaded]"
 # Characters of a variable, as in Django's reports, and of a parameter or header.
 VARIABLE_LIMIT = 4_096
 PARAMETER_LIMIT = 8_000
 LINE_LIMIT = 500
+# A connection's methods that begin a query.
+CURSORS = ("cursor", "chunked_cursor")
 # What an address is made of.
 SERVER = ("SERVER_NAME", "SERVER_PORT", "wsgi.url_scheme")
 
@@ -49,61 +50,71 @@ class BriefReporter(ExceptionReporter):
 
 
 def find_class(path: str | None) -> type[ExceptionReporter]:
-    """The reporter with that path, else the project's ``DEFAULT_EXCEPTION_REPORTER``."""
+    """The reporter with that path, else the project's default one; Django's own only in brief."""
     wanted = path or settings.DEFAULT_EXCEPTION_REPORTER
     try:
-        return cast(type[ExceptionReporter], import_string(wanted))
+        found: type[ExceptionReporter] = import_string(wanted)
     except ImportError as error:
         setting = "reporter_class" if path else "settings.DEFAULT_EXCEPTION_REPORTER"
         raise ImproperlyConfigured(
             f"{setting} must be the dotted path of an ExceptionReporter, not {wanted!r}: {error}"
         ) from error
+    return BriefReporter if path is None and found is ExceptionReporter else found
 
 
-def request_of(record: logging.LogRecord) -> HttpRequest | None:
+def make(reporter: type[ExceptionReporter], record: logging.LogRecord) -> ExceptionReporter:
+    """The reporter of one record; without an exception the message stands for its value."""
+    request = _request_of(record)
+    return _make(_Cleansed, reporter, record, request and _without_secrets(request, request.POST))
+
+
+def offline_html(reporter: type[ExceptionReporter], record: logging.LogRecord) -> str:
+    """The HTML report for use in a logging call: no query runs, no socket is read, nothing lazy is loaded."""
+    request = _request_of(record)
+    with _no_database():
+        return _make(_Offline, reporter, record, request and _offline_request(request)).get_traceback_html()
+
+
+def _request_of(record: logging.LogRecord) -> HttpRequest | None:
     """The request that Django put on the record; what its development server puts there is a socket."""
     request = getattr(record, "request", None)
     return request if hasattr(request, "META") else None
 
 
-def make(reporter: type[ExceptionReporter], record: logging.LogRecord, message: str) -> ExceptionReporter:
-    """The reporter of one record; without an exception the message stands for its value."""
-    request = request_of(record)
-    cleansed = type("CleansedReporter", (_Cleansed, reporter), {})
-    return _make(cleansed, record, message, request and _without_secrets(request, request.POST))
-
-
-def offline_html(reporter: type[ExceptionReporter], record: logging.LogRecord, message: str) -> str:
-    """The HTML report for use in a logging call: no query runs, no socket is read, nothing lazy is loaded."""
-    offline = type("OfflineReporter", (_Offline, reporter), {})
-    request = request_of(record)
-    with _no_database():
-        return _make(offline, record, message, request and _offline_request(request)).get_traceback_html()
+def _make(
+    mixin: type[ExceptionReporter],
+    reporter: type[ExceptionReporter],
+    record: logging.LogRecord,
+    request: HttpRequest | None,
+) -> ExceptionReporter:
+    exception: tuple[Any, Any, Any] = record.exc_info or (None, message_of(record), None)
+    cleansed: type[ExceptionReporter] = type("CleansedReporter", (mixin, reporter), {})
+    return cleansed(request, *exception, is_email=True)
 
 
 def _without_secrets(request: HttpRequest, post: QueryDict) -> HttpRequest:
     """A copy whose parameters are cleansed by the project's filter, key by key, in its URLs as well."""
     secrets = Secrets(request)
+    shown: dict[str, Any]
+    if conf.personal_data():
+        meta = {
+            name: secrets.text(value, PARAMETER_LIMIT) if isinstance(value, str) else value
+            for name, value in request.META.items()
+        }
+        shown = {
+            "META": {name: secrets.value(name, value) for name, value in meta.items()},
+            "COOKIES": dict.fromkeys(request.COOKIES, STARS),
+            "GET": _cleansed(request.GET, secrets),
+            "_post": _cleansed(post, secrets),
+        }
+    else:
+        server = {name: value for name, value in request.META.items() if name in SERVER}
+        nothing = QueryDict()
+        shown = {"META": server, "COOKIES": {}, "GET": nothing, "_post": nothing, "user": ""}
+        shown["_files"] = MultiValueDict()
     kind = type(request)
     copy = kind.__new__(kind)
-    vars(copy).update(vars(request))
-    if not conf.personal_data():
-        nothing = QueryDict()
-        server = {name: value for name, value in request.META.items() if name in SERVER}
-        vars(copy).update(
-            META=server, COOKIES={}, GET=nothing, _post=nothing, _files=MultiValueDict(), user=""
-        )
-        return copy
-    meta = {
-        name: secrets.value(name, secrets.text(value, PARAMETER_LIMIT) if isinstance(value, str) else value)
-        for name, value in request.META.items()
-    }
-    vars(copy).update(
-        META=meta,
-        COOKIES=dict.fromkeys(request.COOKIES, STARS),
-        GET=_cleansed(request.GET, secrets),
-        _post=_cleansed(post, secrets),
-    )
+    vars(copy).update(vars(request) | shown)
     return copy
 
 
@@ -113,16 +124,6 @@ def _cleansed(parameters: QueryDict, secrets: Secrets) -> QueryDict:
         shown = [secrets.value(key, secrets.text(str(value), PARAMETER_LIMIT)) for value in values]
         cleansed.setlist(secrets.text(key, VARIABLE_LIMIT), shown)
     return cleansed
-
-
-def _make(
-    reporter: type[ExceptionReporter], record: logging.LogRecord, message: str, request: HttpRequest | None
-) -> ExceptionReporter:
-    exc_type: type[BaseException] | None
-    exc_value: Any
-    traceback: TracebackType | None
-    exc_type, exc_value, traceback = record.exc_info or (None, message, None)
-    return reporter(request, exc_type, exc_value, traceback, is_email=True)
 
 
 class _Cleansed(ExceptionReporter):
@@ -208,7 +209,7 @@ def _offline_request(request: HttpRequest) -> HttpRequest:
     """The same request without what would have to be loaded: its body from the socket, its user."""
     offline = _without_secrets(request, vars(request).get("_post", QueryDict()))
     if "_post" not in vars(request):
-        vars(offline).update(_files=MultiValueDict())
+        vars(offline)["_files"] = MultiValueDict()
     user = vars(request).get("user")
     if issubclass(type(user), LazyObject) and _loaded(user) is not user:
         vars(offline)["user"] = NOT_LOADED
@@ -218,20 +219,18 @@ def _offline_request(request: HttpRequest) -> HttpRequest:
 @contextmanager
 def _no_database() -> Iterator[None]:
     """Refuse every query of this thread meanwhile; the report shows the refusal in the value's place."""
-    shadowed: list[tuple[dict[str, Any], str, Callable[..., Any] | None]] = []
+    connected = [vars(connection) for connection in connections.all()]
+    # Tools that count queries set such attributes, too.
+    before = [{name: own[name] for name in CURSORS if name in own} for own in connected]
     try:
-        for connection in connections.all():
-            for name in ("cursor", "chunked_cursor"):
-                attributes = vars(connection)
-                shadowed.append((attributes, name, attributes.get(name)))
-                attributes[name] = _refuse
+        for own in connected:
+            own.update(dict.fromkeys(CURSORS, _refuse))
         yield
     finally:
-        for attributes, name, before in shadowed:
-            if before is None:
-                attributes.pop(name, None)
-            else:
-                attributes[name] = before
+        for own, former in zip(connected, before, strict=True):
+            for name in CURSORS:
+                own.pop(name, None)
+            own.update(former)
 
 
 def _refuse(*args: object, **kwargs: object) -> NoReturn:
