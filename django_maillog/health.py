@@ -86,7 +86,8 @@ def _look_at_mails(health: Health, now: datetime, max_age: timedelta) -> None:
     unconfirmed = Attempt.objects.filter(outcome=Outcome.UNCONFIRMED, tried_at__gt=now - UNCONFIRMED_FOR)
 
     def age(rows: QuerySet[Any], when: Aggregate) -> int | None:
-        return _age(rows.aggregate(moment=when)["moment"], now)
+        moment = rows.aggregate(moment=when)["moment"]
+        return None if moment is None else max(0, round((now - moment).total_seconds()))
 
     figures: dict[str, Any] = {
         "oldest_due_seconds": age(late, Min(Coalesce("next_attempt_at", "due_at"))),
@@ -116,7 +117,7 @@ def _look_at_hosts(health: Health, now: datetime) -> None:
     silent = Host.objects.silent(now).order_by("name").values_list("name", "imported_at")
     health.figures["silent_hosts"] = [name for name, _moment in silent]
     for name, moment in silent:
-        ago = _duration(_age(moment, now) or 0)
+        ago = _duration((now - moment).total_seconds())
         health.add(Level.WARNING, f"Host {name} has not imported for {ago}.")
 
 
@@ -163,10 +164,6 @@ def _waiting(folder: Path, offsets: dict[str, int]) -> Iterator[tuple[int, float
 def _header_bytes(path: Path) -> int:
     with path.open("rb") as file:
         return len(file.readline(4096))
-
-
-def _age(moment: datetime | None, now: datetime) -> int | None:
-    return None if moment is None else max(0, round((now - moment).total_seconds()))
 
 
 def _duration(seconds: float) -> str:

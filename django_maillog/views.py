@@ -54,11 +54,10 @@ def problem(request: HttpRequest, token: str) -> HttpResponse:
     if group is None:
         return _page(request, 410, told=_("This problem is not stored any more."))
     now = database_now()
-    if request.method != "POST":
-        return _page(request, 200, group=group, **_state(group, now))
-    if not _act(group, request.POST.get("do", ""), now):
-        return _page(request, 400, group=group, **_state(group, now))
-    return HttpResponseRedirect(request.path, status=303, headers=HEADERS)
+    is_post = request.method == "POST"
+    if is_post and _act(group, request.POST.get("do", ""), now):
+        return HttpResponseRedirect(request.path, status=303, headers=HEADERS)
+    return _page(request, 400 if is_post else 200, group=group, **_state(group, now))
 
 
 def _act(group: Group, what: str, now: datetime) -> bool:
