@@ -78,16 +78,14 @@ def addresses(setting: str) -> list[str]:
     value = getattr(settings, setting)
     if isinstance(value, (str, Promise)) or not isinstance(value, Iterable):
         raise ImproperlyConfigured(_addresses_error(setting, value))
-    return [_address(setting, entry) for entry in value]
-
-
-def _address(setting: str, entry: object) -> str:
-    """The address in one entry; a lazily evaluated string is evaluated here."""
-    if isinstance(entry, (list, tuple)) and len(entry) == 2:
-        entry = entry[1]
-    if not isinstance(entry, (str, Promise)):
-        raise ImproperlyConfigured(_addresses_error(setting, entry))
-    return str(entry)
+    found = []
+    for entry in value:
+        address = entry[1] if isinstance(entry, (list, tuple)) and len(entry) == 2 else entry
+        if not isinstance(address, (str, Promise)):
+            raise ImproperlyConfigured(_addresses_error(setting, address))
+        # A string that is evaluated lazily is evaluated here.
+        found.append(str(address))
+    return found
 
 
 def _addresses_error(setting: str, value: object) -> str:

@@ -63,27 +63,25 @@ class Section(NamedTuple):
         return "" if self.frame is None else "library" if is_library(self.frame.path) else "app"
 
 
-@lru_cache(maxsize=4096)
 def is_library(path: str) -> bool:
     """Whether a file is the standard library's or an installed package's, on this host or on another."""
-    if path.startswith("<frozen "):
-        return True
-    path = os.path.normcase(path).replace("\\", "/")
-    if path.startswith(_roots()) or re.search(INSTALLED, path):
-        return True
-    found = re.finditer(STANDARD, path, re.IGNORECASE)
-    return any((match[1] or match[2]) in sys.stdlib_module_names for match in found)
+    return package_of(path) != ""
 
 
+@lru_cache(maxsize=4096)
 def package_of(path: str) -> str:
-    """The name of the package or the module of the standard library that a library's file belongs to."""
-    path = path.replace("\\", "/")
-    if installed := re.search(rf"(?:{INSTALLED})([^/]+)", path):
+    """The package or the module of the standard library that a file belongs to, "" if it is no library's."""
+    if path.startswith("<frozen "):
+        return "Python"
+    name = path.replace("\\", "/")
+    if installed := re.search(rf"(?:{INSTALLED})([^/]+)", name):
         return installed[1].removesuffix(".py")
-    standard = re.search(STANDARD, path, re.IGNORECASE)
-    if standard and (standard[1] or standard[2]):
-        return str(standard[1] or standard[2])
-    return "Python" if path.startswith("<frozen ") else path.rpartition("/")[2].removesuffix(".py")
+    for match in re.finditer(STANDARD, name, re.IGNORECASE):
+        if (module := match[1] or match[2]) in sys.stdlib_module_names:
+            return str(module)
+    path = os.path.normcase(path).replace("\\", "/")
+    root = next((root for root in _roots() if path.startswith(root)), None)
+    return "" if root is None else path[len(root) :].partition("/")[0].removesuffix(".py")
 
 
 def sections(traceback: str) -> Iterator[Section]:

@@ -220,7 +220,7 @@ def test_a_file_that_is_gone_or_too_large_has_no_template(load: Callable[[str], 
     gone, large = (load('def fail(x):\n    log.error(f"Login of {x} failed")\n') for _ in range(2))
     Path(str(gone.__file__)).unlink()
     with Path(str(large.__file__)).open("a", encoding="utf-8") as file:
-        file.write("#" * callsite._MAX_SOURCE_BYTES)
+        file.write("#" * callsite._MAX_SOURCE_CHARACTERS)
 
     assert template(record_of(gone, "bob")) == template(record_of(large, "bob")) == ""
 

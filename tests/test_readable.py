@@ -67,7 +67,6 @@ def test_the_html_shows_them_all() -> None:
         ("/usr/lib/python3.13/asyncio/runners.py", "asyncio"),
         ("/usr/lib/python3.13/threading.py", "threading"),
         ("<frozen importlib._bootstrap>", "Python"),
-        ("/opt/tools/helper.py", "helper"),
     ],
 )
 def test_a_librarys_file_belongs_to_its_package(path: str, package: str) -> None:

@@ -18,7 +18,7 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Any, cast
 
-_MAX_SOURCE_BYTES = 1_000_000
+_MAX_SOURCE_CHARACTERS = 1_000_000
 _MAX_CALL_CHARACTERS = 4_000
 _MIN_LETTERS = 4
 
@@ -57,15 +57,13 @@ def _template_at(path: str, line: int) -> str:
 
 def _source(path: str) -> str:
     """Return the source of the module that was loaded from a file, "" if there is none."""
-    if os.path.isfile(path) and os.path.getsize(path) > _MAX_SOURCE_BYTES:
-        return ""
     for module in list(sys.modules.values()):
         names = _names(module)
         if names.get("__file__") == path:
             loader, spec = names.get("__loader__"), names.get("__spec__")
             name = getattr(spec, "name", None) or names["__name__"]
             source: str = loader.get_source(name)  # type: ignore[union-attr]  # its absence is caught
-            return source if len(source) <= _MAX_SOURCE_BYTES else ""
+            return source if len(source) <= _MAX_SOURCE_CHARACTERS else ""
     return ""
 
 

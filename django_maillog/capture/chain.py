@@ -74,11 +74,12 @@ def _describe(frame: FrameType) -> _Code:
 
 
 class _Link(NamedTuple):
-    """What one exception of a chain tells."""
+    """What one exception tells: its part of the fingerprint; if it is the root, its cause and site.
 
-    # What the fingerprint says of it.
+    Without a traceback it has no site.
+    """
+
     signature: str
-    # Its cause and its site, if it is the root; without a traceback it has no site.
     cause: str
     site: str
 
@@ -153,7 +154,6 @@ def _leaves(group: BaseExceptionGroup[BaseException], walk: _Walk, above: frozen
 
 
 def _link(exc: BaseException, tb: TracebackType | None, walk: _Walk) -> _Link:
-    """Return what one exception tells."""
     kind: Any = type(exc)
     if tb is None:
         value = text_of(exc)

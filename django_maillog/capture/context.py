@@ -196,19 +196,15 @@ def line_of(record: logging.LogRecord) -> Line:
     """A record as a line: formatted now, since its arguments may change, and bounded."""
     message = text_of(message_of(record))
     fields = record.__dict__
+    exc = None if fields.get("exc_info") is None else exception_of(record)[0]
     return (
         fields.get("created"),
         fields.get("levelno"),
         fields.get("name"),
         message[: LINE_LIMIT + MARGIN],
         len(message),
-        "" if fields.get("exc_info") is None else _exception_name(record),
+        "" if exc is None else class_name(type(exc)),
     )
-
-
-def _exception_name(record: logging.LogRecord) -> str:
-    exc, _tb = exception_of(record)
-    return "" if exc is None else class_name(type(exc))
 
 
 def attach(captured: CapturedRecord, key: object, record: logging.LogRecord) -> None:

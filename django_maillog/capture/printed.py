@@ -94,7 +94,11 @@ def read(text: str) -> Printed | None:
 
 def _is_in(args: object) -> bool:
     values = args if type(args) is tuple else args.values() if type(args) is dict else ()
-    return any(type(value) is str and _MARK in value for value in values)
+    # No generator, which takes 0.6 µs of a repeat's 18.
+    for value in values:  # noqa: SIM110
+        if type(value) is str and _MARK in value:
+            return True
+    return False
 
 
 class _Frame(NamedTuple):

@@ -115,7 +115,7 @@ def exception_of(record: logging.LogRecord) -> tuple[BaseException | None, Trace
         # structlog leaves it in a message that is a mapping, for a formatter to print.
         message = fields.get("msg")
         info = dict.get(message, "exc_info") if isinstance(message, dict) else None
-    if info is None:
+    if info is None:  # as in most records: it is asked several times of each
         return None, None
     if info is True:
         info = sys.exc_info()
@@ -126,14 +126,14 @@ def exception_of(record: logging.LogRecord) -> tuple[BaseException | None, Trace
     return None, None
 
 
-def traceback_text(exc: BaseException, tb: TracebackType | None, cut: Cut | None = None) -> tuple[str, bool]:
+def traceback_text(exc: BaseException, tb: TracebackType | None, cut: Cut) -> tuple[str, bool]:
     """Return what ``traceback.print_exception`` prints; of huge ones both ends, and True.
 
     ``cut`` cuts the text of an exception, as ``safe_text`` does.
     """
     try:
         if _is_huge(exc, tb):
-            return "".join(_ends(exc, tb, depth=0, cut=cut or safe_text)), True
+            return "".join(_ends(exc, tb, depth=0, cut=cut)), True
         return "".join(traceback.TracebackException(type(exc), exc, tb, compact=True).format()), False
     except Exception as error:  # fake tracebacks of task queues, exceptions with properties that raise
         name = class_name(type(exc))
@@ -141,20 +141,17 @@ def traceback_text(exc: BaseException, tb: TracebackType | None, cut: Cut | None
         return f"{name}: {text_of(exc)}\n(its traceback could not be printed: {wrong})\n", False
 
 
-def links(exc: BaseException | None) -> Iterator[BaseException]:
+def links(exc: BaseException) -> Iterator[BaseException]:
     """Yield an exception and its chain, the last raised first, as Python prints it; cycles are cut."""
     seen: set[int] = set()
-    while exc is not None and id(exc) not in seen:
-        seen.add(id(exc))
-        yield exc
-        exc = next_link(exc)
-
-
-def next_link(exc: BaseException) -> BaseException | None:
-    """Return the cause, else the context unless suppressed."""
-    if exc.__cause__ is not None:
-        return exc.__cause__
-    return None if exc.__suppress_context__ else exc.__context__
+    link: BaseException | None = exc
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        above = link
+        link = above.__cause__
+        if link is None and not above.__suppress_context__:
+            link = above.__context__
 
 
 def _is_huge(exc: BaseException, tb: TracebackType | None) -> bool:
