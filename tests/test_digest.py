@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 from django_maillog import digest
 from django_maillog.capture.captured import CapturedRecord
-from django_maillog.digest import excerpts, samples, timebar, words
+from django_maillog.digest import excerpts, samples, templating, timebar, words
 from django_maillog.outbox import connection
 from django_maillog.policy import Reason
 from tests import mail_samples
@@ -719,6 +719,11 @@ def test_a_template_of_the_project_that_fails_does_not_lose_the_mail(
     problem = f"The project's template django_maillog/{name} could not be used ({error}"
     assert problem in rendered.text
     assert problem in Page(rendered.html).words
+
+
+def test_what_the_packages_own_template_can_not_render_is_an_error() -> None:
+    with pytest.raises(TypeError):
+        templating.render({"sections": 1, "remarks": []})
 
 
 def test_a_template_of_the_project_that_is_too_large_gives_way_and_says_so(

@@ -31,6 +31,10 @@ def test_runs_of_library_frames_are_one_line() -> None:
         f"{head}  … 5 frames of django, rest_framework …\n{APP}{value}"
     )
     assert text_of(head + library("django") + APP + value) == head + library("django") + APP + value
+    many = "".join(map(library, ("django", "environ", "hiredis", "rest_framework")))
+    assert text_of(head + many + APP + value) == (
+        f"{head}  … 4 frames of django, environ, hiredis and others …\n{APP}{value}"
+    )
 
 
 def test_the_frame_that_raised_is_never_folded() -> None:

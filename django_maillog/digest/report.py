@@ -10,15 +10,13 @@ from typing import NamedTuple
 from ..capture.captured import CapturedRecord
 from ..policy import Kind
 
-NEWS = ("new", "regressed", "variant")
-
 
 @dataclass(kw_only=True)
 class GroupReport:
     """One group in one mail.
 
     ``count``, ``first_at`` and ``last_at`` are this mail's, ``total`` and ``first_seen_at`` of all time;
-    ``state`` is "new", "regressed", "variant" or "repeat"; a message or title "" stands for all others; the
+    ``state`` is "new", "regressed" or "repeat"; a message or title "" stands for all others; the
     records of a span lie evenly between its two times; ``sample`` is a full captured record; ``url`` is its
     page in the admin, ``action_url`` the signed link of ``links``.
     """
@@ -49,7 +47,7 @@ class GroupReport:
 
     @property
     def is_news(self) -> bool:
-        return self.state in NEWS
+        return self.state != "repeat"
 
 
 class Silenced(NamedTuple):

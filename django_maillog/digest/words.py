@@ -62,10 +62,6 @@ WHY = {
         gettext_lazy("the database was away"),
     ),
 }
-STATES = {
-    "regressed": gettext_noop("back after a quiet time"),
-    "variant": gettext_noop("a known problem in another place"),
-}
 # Of a level and above: the colour by day, and the class that changes it at night.
 TONES = ((50, "#b3001b", "bad"), (40, "#c5221f", "bad"), (30, "#b06000", "warn"))
 CALM = ("#1a66c2", "calm")
@@ -83,7 +79,7 @@ def tone(level: int) -> dict[str, str]:
 
 def state(code: str) -> str:
     """The state of what a mail tells in detail; empty where the heading says it."""
-    return _(STATES[code]) if code in STATES else ""
+    return _("back after a quiet time") if code == "regressed" else ""
 
 
 def brief_state(code: str) -> str:
@@ -91,7 +87,6 @@ def brief_state(code: str) -> str:
     states = {
         "new": pgettext("problem", "new"),
         "regressed": pgettext("problem", "back"),
-        "variant": pgettext("problem", "new place"),
         "known": pgettext("problem", "known"),
     }
     return states.get(code, code)

@@ -142,7 +142,7 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
     def note(self, record: logging.LogRecord) -> bool:
         """Keep a record below ``report_level`` as a line of context: no file, no lock."""
         if not self.context:
-            return False
+            return super().note(record)
         try:
             passed = passed_by(self, record) if self.filters else record
             if passed is None:
