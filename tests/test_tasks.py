@@ -10,7 +10,7 @@ import pytest
 
 from django_maillog import compat
 from django_maillog.worker import enqueuer
-from django_maillog.worker.watches import Heartbeat
+from django_maillog.worker.heartbeat import Heartbeat
 from tests.sites import LOGGING, Site
 from tests.smtp import SMTPServer
 

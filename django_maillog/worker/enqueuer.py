@@ -10,7 +10,7 @@ from ..database_clock import database_now
 from ..models import Batch
 from ..outbox import delivery
 from ..outbox.options import FlushOptions
-from .watches import Heartbeat
+from .heartbeat import Heartbeat
 
 # By its path, as whoever runs it will import it.
 TASK = "django_maillog.tasks.deliver"
