@@ -179,9 +179,8 @@ class Worker:
         self._orphans = orphans & sources.orphans()
         self._pruner.prune_if_time(options.clock, progress=lambda _rows: self.heartbeat.beat())
         moment = next_event(began_at)
-        waits = [WAKE_SECONDS, self.enqueuer.retry_seconds()]
-        waits.append(None if moment is None else (moment - options.clock()).total_seconds())
-        return max(0.2, min(seconds for seconds in waits if seconds is not None))
+        seconds = math.inf if moment is None else (moment - options.clock()).total_seconds()
+        return max(0.2, min(WAKE_SECONDS, self.enqueuer.retry_seconds(), seconds))
 
     def _watched(self, work: Callable[[], T]) -> T | None:
         """What something that needs the database returns, under the clock's eyes; None if it failed."""
