@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 from django.core.signals import request_started
 
 from . import buffers
+from .checks.live import reached
 from .handlers import scopes
 from .handlers.incoming import Incoming
 from .handlers.lifecycle import process
@@ -68,16 +68,8 @@ def _put_back_on_task_logger(**_kwargs: Any) -> None:
     """Celery's task logger passes nothing on any more: it gets the handlers that its records would reach."""
     _attach(TASK, _attached[TASK])
     if _task_logger_passed_on:
-        for ancestor in _ancestors(logging.getLogger(TASK)):
-            _attach(TASK, ancestor.handlers)
-
-
-def _ancestors(logger: logging.Logger) -> Iterator[logging.Logger]:
-    """The loggers that its records go on to."""
-    parent = logger.parent
-    while parent is not None:
-        yield parent
-        parent = parent.parent if parent.propagate else None
+        for logger in reached(logging.getLogger(TASK).parent or logging.root):
+            _attach(TASK, logger.handlers)
 
 
 def _attach(name: str, handlers: list[logging.Handler]) -> None:

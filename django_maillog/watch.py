@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Self
 
 from django.db import Error, connections
@@ -55,9 +55,7 @@ class Termination:
             self._before = {each: signal.signal(each, self._ask) for each in self._signals}
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_exc: object) -> None:
         if self._has_alarm:
             signal.setitimer(signal.ITIMER_REAL, 0)
         for each, handler in self._before.items():

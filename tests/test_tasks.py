@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from importlib.util import find_spec
 
@@ -10,7 +11,7 @@ import pytest
 
 from django_maillog import compat
 from django_maillog.worker import enqueuer
-from django_maillog.worker.watches import Heartbeat
+from django_maillog.worker.heartbeat import Heartbeat
 from tests.sites import LOGGING, Site
 from tests.smtp import SMTPServer
 
@@ -142,7 +143,7 @@ def test_a_failure_is_tried_again_while_something_waits(monkeypatch: pytest.Monk
     asked.deliver(sealed=True)
     assert asked.retry_seconds() == 0
     asked.deliver(sealed=False)
-    assert asked.retry_seconds() is None
+    assert asked.retry_seconds() == math.inf
 
 
 def test_without_tasks_the_batch_stays_ready_for_the_command(site: Site, smtp: SMTPServer) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import cached_property
 from typing import Any
 
 from .. import buffers, policy
 from ..models import CLOCK_SKEW, Batch
 from ..policy import Reason
-from ..spool.configurations import Configuration
 from ..spool.sources import Source
 
 REMEMBERED = 100  # mails; the budget asks for those of an hour
@@ -34,7 +32,7 @@ class Configurations:
         if handler := buffers.find(batch.buffer):
             return handler.rules
         try:
-            return policy.Rules.of(self._written.get(batch.buffer, {}).get("rules") or batch.rules)
+            return policy.Rules.of(self._source.buffers().get(batch.buffer, {}).get("rules") or batch.rules)
         except (TypeError, ValueError):
             return policy.Rules()
 
@@ -46,15 +44,5 @@ class Configurations:
                 return facts | buffers.addressee(handler.target)._asdict()
             except Exception:  # the project's own code: a check names it, and sealing asks again
                 return facts
-        written = self._written.get(buffer, {})
-        recipients, rules = written.get("recipients"), written.get("rules")
-        return {
-            "rules": rules if isinstance(rules, dict) else {},
-            "recipients": [str(address) for address in recipients] if isinstance(recipients, list) else [],
-            "sender": str(written.get("sender", ""))[:320],
-            "using": str(written.get("using", ""))[:200],
-        }
-
-    @cached_property
-    def _written(self) -> dict[str, Configuration]:
-        return self._source.buffers()  # reads the whole segment
+        nothing = {"rules": {}, "recipients": [], "sender": "", "using": ""}
+        return nothing | self._source.buffers().get(buffer, {})

@@ -94,30 +94,31 @@ def segment_paths(folder: Path | None = None) -> list[Path]:
             verify(folder)
         except (OSError, ImproperlyConfigured):
             return []
-    found = sorted((status.st_mtime, path) for path, status in _segments(folder))
+    found = sorted((status.st_mtime, path) for path, status in _files(folder, ".jsonl"))
     return [Path(path) for _mtime, path in found]
 
 
 def folder_bytes(folder: Path, *, without: Path) -> int:
     """What the segments in a folder take, in bytes, without one of them; logging calls wait for it."""
-    return sum(status.st_size for path, status in _segments(folder) if path != str(without))
-
-
-def _segments(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.endswith(".jsonl"):
-                with contextlib.suppress(OSError):
-                    yield entry.path, entry.stat(follow_symlinks=False)
+    return sum(status.st_size for path, status in _files(folder, ".jsonl") if path != str(without))
 
 
 def sweep(folder: Path) -> None:
-    """Delete what processes left half made."""
-    for path in (*folder.glob("*.tmp"), *folder.glob("*.reported")):
-        with contextlib.suppress(OSError):
-            is_stale = time.time() - path.stat().st_mtime > STALE_SECONDS
-            if is_stale and not path.with_suffix(".jsonl").exists():
+    """Delete what processes left half made; logging calls wait for it."""
+    for name, status in _files(folder, ".tmp", ".reported"):
+        path = Path(name)
+        is_stale = time.time() - status.st_mtime > STALE_SECONDS
+        if is_stale and not path.with_suffix(".jsonl").exists():
+            with contextlib.suppress(OSError):
                 path.unlink()
+
+
+def _files(folder: Path, *suffixes: str) -> Iterator[tuple[str, os.stat_result]]:
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(suffixes):
+                with contextlib.suppress(OSError):
+                    yield entry.path, entry.stat(follow_symlinks=False)
 
 
 def _share(folder: Path) -> None:

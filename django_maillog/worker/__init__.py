@@ -7,6 +7,6 @@ The life of a record here, file by file:
 2. ``inbox`` is where the thread waits: for a record, a request, the next moment that something is due.
 3. ``thread`` does one round after another: import, seal, deliver, prune, and asks what comes next.
 4. ``enqueuer`` has a task deliver instead, with ``MAILLOG_DELIVERY = "task"``.
-5. ``watches`` notices a database that owes an answer, and processes that have left records behind.
+5. ``heartbeat`` says since when the database has owed an answer.
 6. ``outage`` mails straight from the spool while the database is away.
 """

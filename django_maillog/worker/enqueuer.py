@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 
 from .. import compat
@@ -10,7 +11,7 @@ from ..database_clock import database_now
 from ..models import Batch
 from ..outbox import delivery
 from ..outbox.options import FlushOptions
-from .watches import Heartbeat
+from .heartbeat import Heartbeat
 
 # By its path, as whoever runs it will import it.
 TASK = "django_maillog.tasks.deliver"
@@ -29,33 +30,31 @@ class Enqueuer:
 
     def __init__(self, heartbeat: Heartbeat) -> None:
         self._heartbeat = heartbeat
-        self._enqueued_at: float | None = None
-        self._failed_at: float | None = None
-        self._failing_since: float | None = None
+        # Moments of time.monotonic(); infinite where nothing has failed.
+        self._enqueued_at = -math.inf
+        self._retry_at = math.inf
+        self._failing_since = math.inf
         self._said = False
 
     def deliver(self, *, sealed: bool) -> None:
         """Have delivered what was ``sealed`` just now, or else what waits, at most once a minute."""
         if not sealed and not self._is_time():
             # What had failed has been delivered meanwhile.
-            self._failed_at = None
+            self._retry_at = math.inf
             return
-        if not self.retry_seconds():
+        if self._retry_at == math.inf or self.retry_seconds() == 0:
             self._enqueue()
-        if self._failing_since is not None and time.monotonic() - self._failing_since >= GIVE_UP_SECONDS:
+        if time.monotonic() - self._failing_since >= GIVE_UP_SECONDS:
             delivery.deliver(FlushOptions(sending=self._heartbeat.resting))
 
-    def retry_seconds(self) -> float | None:
-        """In how many seconds it is to be called again; None if nothing has failed."""
-        if self._failed_at is None:
-            return None
-        return max(0.0, self._failed_at + RETRY_SECONDS - time.monotonic())
+    def retry_seconds(self) -> float:
+        """In how many seconds it is to be called again."""
+        return max(0.0, self._retry_at - time.monotonic())
 
     def _is_time(self) -> bool:
         """Whether something waits that no task of the past minute was for."""
-        if self._enqueued_at is not None and time.monotonic() - self._enqueued_at < ENQUEUE_SECONDS:
-            return False
-        return Batch.objects.deliverable(database_now()).exists()
+        is_recent = time.monotonic() - self._enqueued_at < ENQUEUE_SECONDS
+        return not is_recent and Batch.objects.deliverable(database_now()).exists()
 
     def _enqueue(self) -> None:
         try:
@@ -65,15 +64,15 @@ class Enqueuer:
             self._note_failure(error)
         else:
             self._enqueued_at = time.monotonic()
-            self._failed_at = self._failing_since = None
+            self._retry_at = self._failing_since = math.inf
             self._said = False
 
     def _note_failure(self, error: Exception) -> None:
-        self._enqueued_at = None
-        self._failed_at = time.monotonic()
-        if self._failing_since is None:
-            self._failing_since = self._failed_at
-        if not self._said and self._failed_at - self._failing_since >= GIVE_UP_SECONDS:
+        now = time.monotonic()
+        self._enqueued_at = -math.inf
+        self._retry_at = now + RETRY_SECONDS
+        self._failing_since = min(self._failing_since, now)
+        if not self._said and now - self._failing_since >= GIVE_UP_SECONDS:
             self._said = True
             log.warning(
                 "no task can be enqueued, the worker delivers: error=%s: %s", type(error).__name__, error

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 from django.db import connections
@@ -31,8 +32,8 @@ from ..throttle import Throttle
 from ..transactions import is_crowded, leave_pools
 from . import outage
 from .enqueuer import Enqueuer
+from .heartbeat import Heartbeat
 from .inbox import Inbox
-from .watches import Heartbeat, SpoolWatch
 
 # From a record to its import.
 TICK_SECONDS = 1.0
@@ -59,7 +60,10 @@ class Worker:
         self.heartbeat = Heartbeat()
         self.enqueuer = Enqueuer(self.heartbeat)
         self.exit_at = -math.inf  # until when the end of the process may wait (monotonic)
-        self._spool_watch = SpoolWatch()
+        # Lines of this process that an import has seen; at first none, so that it looks once.
+        self._appended = -1
+        # Segments without an owner that an import has left as they are.
+        self._orphans: set[Path] = set()
         self._thread: threading.Thread | None = None
         self._starting = False
         self._pruner = Pruner()
@@ -138,23 +142,28 @@ class Worker:
             left = until - time.monotonic()
             if left <= 0 and not self.inbox.ending:
                 break
-            if self._spool_watch.has_come():
+            if self._has_come():
                 # Its companions come along.
                 until = min(until, time.monotonic() + TICK_SECONDS)
                 self.inbox.wait(until - time.monotonic())
             else:
-                self.inbox.wait(min(left, LOOK_SECONDS), self._spool_watch.has_come)
-                if self._spool_watch.has_orphans():
+                self.inbox.wait(min(left, LOOK_SECONDS), self._has_come)
+                # A process that ended has left something.
+                if sources.orphans() - self._orphans:
                     break
         return self.inbox.take()
 
+    def _has_come(self) -> bool:
+        """Whether this process has appended anything that no import has seen."""
+        return journal.appended != self._appended
+
     def _round(self) -> float:
         """Import, seal and deliver what is due; how many seconds the worker may wait now."""
-        self._spool_watch.note_records()
+        self._appended = journal.appended
         seconds = self._watched(self._flush_and_prune)
         if seconds is None:
             return RETRY_SECONDS
-        if self._spool_watch.has_come():
+        if self._has_come():
             return min(seconds, TICK_SECONDS)
         if seconds > IDLE_SECONDS:
             connections.close_all()
@@ -167,12 +176,11 @@ class Worker:
         orphans = sources.orphans()
         self.flush(options)
         journal.rotate_if_imported()
-        self._spool_watch.note_orphans(orphans)
+        self._orphans = orphans & sources.orphans()
         self._pruner.prune_if_time(options.clock, progress=lambda _rows: self.heartbeat.beat())
         moment = next_event(began_at)
-        waits = [WAKE_SECONDS, self.enqueuer.retry_seconds()]
-        waits.append(None if moment is None else (moment - options.clock()).total_seconds())
-        return max(0.2, min(seconds for seconds in waits if seconds is not None))
+        seconds = math.inf if moment is None else (moment - options.clock()).total_seconds()
+        return max(0.2, min(WAKE_SECONDS, self.enqueuer.retry_seconds(), seconds))
 
     def _watched(self, work: Callable[[], T]) -> T | None:
         """What something that needs the database returns, under the clock's eyes; None if it failed."""

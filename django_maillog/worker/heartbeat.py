@@ -1,13 +1,11 @@
-"""What the worker keeps an eye on: the database's answers, and the spool."""
+"""Whether the database answers the worker."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
-from ..spool import sources
 from ..spool.journal import journal
 
 
@@ -52,28 +50,3 @@ class Heartbeat:
         """How long the database has owed an answer; an import that gets on is one."""
         since = self._owed_since
         return 0.0 if since is None else time.monotonic() - max(since, journal.progress_at)
-
-
-class SpoolWatch:
-    """What the worker has seen of the spool, and whether there is more."""
-
-    def __init__(self) -> None:
-        # As if there were something, so that a new worker looks once.
-        self._appended = -1
-        self._orphans: set[Path] = set()
-
-    def note_records(self) -> None:
-        """What this process has appended up to now is about to be imported."""
-        self._appended = journal.appended
-
-    def has_come(self) -> bool:
-        """Whether this process has appended anything since."""
-        return journal.appended != self._appended
-
-    def note_orphans(self, before: set[Path]) -> None:
-        """Of the segments without an owner these were there before the import: what is left stays so."""
-        self._orphans = before & sources.orphans()
-
-    def has_orphans(self) -> bool:
-        """Whether a process that ended has left something that the last import has not seen."""
-        return bool(sources.orphans() - self._orphans)
