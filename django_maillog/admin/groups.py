@@ -183,15 +183,15 @@ class GroupAdmin(RowsAdmin):
         groups = _with_titles(queryset)
         words_of_length, duration = SILENCES[length]
         until = None if duration is None else now + duration
-        silence(groups, until=until, by=request.user.get_username(), note=note[:255], now=now)
+        silence(groups, until=until, by=request.user.get_username(), note=note, now=now)
         said = ngettext("%(what)s is silenced %(length)s.", "%(what)s are silenced %(length)s.", len(groups))
         self.tell(request, groups, said, length=words_of_length)
 
     def tell(self, request: HttpRequest, groups: list[Group], said: str, **facts: object) -> None:
         """The message for the person who did it, and a line in each group's history for the others."""
-        several = ngettext("%(number)d problem", "%(number)d problems", len(groups)) % {"number": len(groups)}
-        one = _("“%(title)s”") % {"title": truncatechars(groups[0].title, 100)} if groups else ""
-        what = one if len(groups) == 1 else several
+        what = ngettext("%(number)d problem", "%(number)d problems", len(groups)) % {"number": len(groups)}
+        if len(groups) == 1:
+            what = _("“%(title)s”") % {"title": truncatechars(groups[0].title, 100)}
         text = said % {"what": what, **facts}
         self.message_user(request, text, messages.SUCCESS)
         if len(groups) <= LOGGED_EACH:
