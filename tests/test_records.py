@@ -111,6 +111,17 @@ def test_nul_and_surrogates_are_replaced_everywhere() -> None:
     assert "a\ufffdb\ufffdc" in line.decode()
 
 
+@pytest.mark.parametrize("message", [None, 5, b"raw", gettext_lazy("Lazy")])
+def test_a_message_that_is_no_text_is_one_by_then(message: Any) -> None:
+    class Own(logging.LogRecord):
+        def getMessage(self) -> Any:
+            return message
+
+    record = Own("shop", logging.ERROR, __file__, 1, "template", (), None)
+
+    assert full(record)["message"] == brief(record)["message"] == str(message)
+
+
 def test_a_deep_recursion_is_printed_from_both_ends_in_bounded_time() -> None:
     def deep(number: int) -> None:
         if number:

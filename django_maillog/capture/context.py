@@ -22,7 +22,7 @@ from .. import compat
 from .captured import CapturedLine, CapturedRecord
 from .prepare import LEVEL_LIMIT, TIME_LIMIT_SECONDS
 from .secrets import MARGIN, cleansed
-from .text import class_name, exception_of, message_of, safe_text, text_of
+from .text import class_name, exception_of, message_of, safe_text
 
 # Characters of a line's message.
 LINE_LIMIT = 1_000
@@ -177,24 +177,20 @@ def note(key: object, record: logging.LogRecord, limit: int) -> None:
     if not scope.is_open and record.thread not in (_thread_number(), None):
         # It comes through a queue: whoever logged it is not here.
         return
-    _trail(scope, key, limit).add(line)
+    trail: Trail = scope.kept.get(key) or scope.kept.setdefault(key, Trail(limit))
+    trail.add(line)
 
 
 def note_line(key: object, line: Line, limit: int) -> None:
     """The same for a line that was no record."""
-    _trail(current(), key, limit).add(line)
-
-
-def _trail(scope: Scope, key: object, limit: int) -> Trail:
-    trail: Trail | None = scope.kept.get(key)
-    if trail is None:
-        trail = scope.kept[key] = Trail(limit)
-    return trail
+    kept = current().kept
+    trail: Trail = kept.get(key) or kept.setdefault(key, Trail(limit))
+    trail.add(line)
 
 
 def line_of(record: logging.LogRecord) -> Line:
     """A record as a line: formatted now, since its arguments may change, and bounded."""
-    message = text_of(message_of(record))
+    message = message_of(record)
     fields = record.__dict__
     exc = None if fields.get("exc_info") is None else exception_of(record)[0]
     return (

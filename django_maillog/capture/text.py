@@ -101,7 +101,7 @@ def class_name(kind: type) -> str:
 def message_of(record: logging.LogRecord) -> str:
     """Return the formatted message; with wrong arguments, the template and what is wrong."""
     try:
-        return record.getMessage()
+        return text_of(record.getMessage())
     except Exception as error:  # wrong arguments, or an argument's own code
         wrong = f"{class_name(type(error))}: {text_of(error)}"
         return f"{text_of(record.__dict__.get('msg'))} (its arguments could not be formatted: {wrong})"
