@@ -6,7 +6,7 @@ wait for each other in a circle. SQLite has one lock for all, so there everythin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -22,7 +22,6 @@ from .reader import Chunk
 from .record_rows import RecordRows
 from .sites import check_sites
 
-OPEN = ("buffer", "status", "due_at", "sealed_at", "record_count", "rules")
 COUNTERS = (
     "record_count",
     "silenced_count",
@@ -38,32 +37,29 @@ COUNTERS = (
 Mails = dict[str, dict[str, Any]]  # facts of the mails that went out straight from the spool, by buffer
 
 
-def parts(
-    chunk: Chunk, mailed: Mails, configurations: Configurations, now: datetime, made: set[str]
-) -> Iterator[Part]:
+def parts(chunk: Chunk, mailed: Mails, configurations: Configurations, now: datetime) -> Iterator[Part]:
     """A chunk buffer by buffer, each with the batch that takes it; a batch that is missing is written.
 
-    ``mailed``: the mails that reported the chunk already; ``made`` gets the buffers whose batch is new.
+    ``mailed``: the mails that reported the chunk already.
     """
-    for buffer in sorted(chunk.buffers.keys() | chunk.lost.keys()):
+    for buffer in chunk.all_buffers():
         if buffer in mailed:
             batch = mailed_batch(buffer, mailed[buffer])
         else:
-            batch = _open_batch(buffer, configurations, now, made)
+            batch = _open_batch(buffer, configurations, now)
         scope = Scope(batch, chunk.buffers.get(buffer, {}), now)
         yield Part(scope, chunk.lost[buffer], configurations.rules(batch))
 
 
-def _open_batch(buffer: str, configurations: Configurations, now: datetime, made: set[str]) -> Batch:
+def _open_batch(buffer: str, configurations: Configurations, now: datetime) -> Batch:
     """The buffer's open batch, made if there is none; one that stays empty is never mailed."""
-    batches = Batch.objects.filter(open_for=buffer).only(*OPEN)
+    batches = Batch.objects.filter(open_for=buffer)
     batch = batches.first()
     if batch is None or not batch.record_count:
         facts = charset.storable_row(Batch, configurations.of_batch(buffer)) | {"opened_at": now}
         if batch is None:
             fresh = Batch(buffer=buffer, open_for=buffer, **facts)
             Batch.objects.bulk_create([fresh], ignore_conflicts=True)
-            made.add(buffer)
         else:  # left behind by an import that came to nothing, maybe long ago
             batches.filter(record_count=0).update(**facts)
         batch = batches.first()
@@ -72,12 +68,10 @@ def _open_batch(buffer: str, configurations: Configurations, now: datetime, made
     return batch
 
 
-def remove_empty(buffers: set[str]) -> None:
+def remove_empty(buffers: Sequence[str]) -> None:
     """Delete the open batches of these buffers that nothing came into; who uses one meanwhile starts over."""
-    if not buffers:
-        return
     with writing(write_alias()):
-        empty = Batch.objects.open().filter(open_for__in=sorted(buffers), record_count=0).order_by("pk")
+        empty = Batch.objects.open().filter(open_for__in=buffers, record_count=0).order_by("pk")
         keys = list(empty.select_for_update().values_list("pk", flat=True))
         Batch.objects.filter(pk__in=keys).delete()
 
