@@ -133,7 +133,10 @@ class _Import:
 
     def _transact(self, chunk: Chunk) -> None:
         now, mailed = self._clock(), self._mailed(chunk)
-        for _try in range(READS_AHEAD if self._reads_ahead(mailed) else 0):
+        connection = connections[write_alias()]
+        # Where a transaction locks everybody else out, all is read before it.
+        reads_ahead = connection.vendor == "sqlite" and connection.get_autocommit() and not mailed
+        for _try in range(READS_AHEAD if reads_ahead else 0):
             read = list(self._parts(chunk, mailed, now, lock=False))
             step_aside(write_alias(), max(0, self._unlocked_at + GAP_SECONDS - time.monotonic()))
             with suppress(Changed):
@@ -146,11 +149,6 @@ class _Import:
         for part in parts(chunk, mailed, self._configurations, now):
             part.read(lock=lock)
             yield part
-
-    def _reads_ahead(self, mailed: Mails) -> bool:
-        """Whether to read before the transaction: where it would lock everybody else out while it reads."""
-        connection = connections[write_alias()]
-        return connection.vendor == "sqlite" and connection.get_autocommit() and not mailed
 
     def _commit(self, chunk: Chunk, ready: Iterator[Part], now: datetime, *, check: bool) -> None:
         """The transaction; Changed if parts were read ahead of it, and that isn't true any more."""

@@ -166,15 +166,9 @@ def _folded(fold: Fold) -> Row:
 
 def _grow(row: Row, fold: Fold) -> Row:
     """A stored row of repeats with more of them; its count is only what is added."""
-    for message, number in fold.messages.items():
-        count_message(row["messages"], message, number)
-    for title, number in fold.titles.items():
-        count_message(row["titles"], title, number)
-    return {
-        "count": fold.count,
-        "first_at": min(row["first_at"], moments.at(fold.first[0])),
-        "last_at": max(row["last_at"], moments.at(fold.last[0])),
-        "messages": row["messages"],
-        "titles": row["titles"],
-        "id": row["id"],
-    }
+    for counts, more in (row["messages"], fold.messages), (row["titles"], fold.titles):
+        for text, number in more.items():
+            count_message(counts, text, number)
+    row["first_at"] = min(row["first_at"], moments.at(fold.first[0]))
+    row["last_at"] = max(row["last_at"], moments.at(fold.last[0]))
+    return {"count": fold.count, **row}

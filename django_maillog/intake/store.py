@@ -84,31 +84,26 @@ def mailed_batch(buffer: str, mail: dict[str, Any]) -> Batch:
     mails = Batch.objects.filter(message_id=mail["message_id"])
     batch = mails.first()
     if batch is None:
-        Batch.objects.bulk_create([_sent_batch(buffer, mail)], ignore_conflicts=True)
+        at = moments.at(mail["time"])
+        texts = {name: mail.get(name, "") for name in ("sender", "using", "subject", "text", "html")}
+        facts = charset.storable_row(Batch, texts | {"recipients": mail.get("recipients", [])})
+        fresh = Batch(
+            **facts,
+            message_id=mail["message_id"],
+            buffer=buffer,
+            status=Status.SENT,
+            opened_at=at,
+            sealed_at=at,
+            sent_at=at,
+            reason=Reason.OUTAGE,
+            attempts=1,
+            handed_over=True,
+        )
+        Batch.objects.bulk_create([fresh], ignore_conflicts=True)
         batch = mails.first()
     if batch is None:
         raise Overtaken
     return batch
-
-
-def _sent_batch(buffer: str, mail: dict[str, Any]) -> Batch:
-    at = moments.at(mail["time"])
-    facts: dict[str, Any] = {
-        name: mail.get(name, "") for name in ("sender", "using", "subject", "text", "html")
-    }
-    facts["recipients"] = mail.get("recipients", [])
-    return Batch(
-        **charset.storable_row(Batch, facts),
-        message_id=mail["message_id"],
-        buffer=buffer,
-        status=Status.SENT,
-        opened_at=at,
-        sealed_at=at,
-        sent_at=at,
-        reason=Reason.OUTAGE,
-        attempts=1,
-        handed_over=True,
-    )
 
 
 class Part:
@@ -174,9 +169,9 @@ class Part:
         batch.silenced_count += silenced
         batch.lost_count += self._lost
         batch.level = max([batch.level, *(arrived.level for arrived in arrivals)])
-        first, last = [arrived.first_at for arrived in arrivals], [arrived.last_at for arrived in arrivals]
-        batch.first_at = min(filter(None, [batch.first_at, *first]), default=self._scope.now)
-        batch.last_at = max(filter(None, [batch.last_at, *last]), default=self._scope.now)
+        times = [at for arrived in arrivals for at in (arrived.first_at, arrived.last_at)]
+        times = [*filter(None, [batch.first_at, batch.last_at]), *times] or [self._scope.now]
+        batch.first_at, batch.last_at = min(times), max(times)
         if batch.status == Status.OPEN:
             batch.group_count += self._groups.entered
             self._make_due(batch, has_audible=count > silenced)
