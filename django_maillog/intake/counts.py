@@ -19,7 +19,7 @@ MESSAGE_LENGTH = 200
 
 Place = tuple[str, int]  # host and process
 Seen = tuple[float, str]  # a record's time, and its release
-Hours = Counter[tuple[int, int]]  # records by hour since 1970, and level
+Hours = Counter[tuple[float, int]]  # records by hour since 1970, a whole number, and level
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ class Occurrences:
 
     def add(self, value: CapturedRecord) -> bool:
         """Take a value; whether it may need a row of its own."""
-        self.hours[int(value["time"] // 3600), value["level"]] += 1
+        self.hours[value["time"] // 3600, value["level"]] += 1
         if self.rows >= KEEP and (self.has_full or "full" not in value):
             if self.fold is None:
                 self.fold = Fold(value)

@@ -30,11 +30,9 @@ IN_ALL_REPEATS = frozenset({"time", "level", "logger", "message", "fingerprint"}
 # What a record must say, and of what kind other fields are if it has them.
 TEXTS = ("buffer", "logger", "message", "title", "fingerprint", "cause", "site", "host")
 OPTIONAL = {
-    "free_text": bool,
     "traceback": str,
     "release": str,
     "html": str,
-    "pathname": str,
     "request": dict,
     "extra": dict,
 }
