@@ -68,8 +68,8 @@ def test_without_sending_a_flush_imports_and_seals() -> None:
 def test_a_flush_that_is_told_to_stop_leaves_the_rest_for_the_next(
     smtp: SMTPServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("django_maillog.intake.importer.SQLITE_COST", 20)
-    monkeypatch.setattr("django_maillog.intake.importer.MAX_COST", 20)
+    monkeypatch.setattr("django_maillog.intake.importer.SQLITE_ROWS", 5)
+    monkeypatch.setattr("django_maillog.intake.importer.MAX_ROWS", 5)
     buffer = Buffer()
     for number in range(20):
         buffer.log(fingerprint=str(number))
@@ -82,8 +82,8 @@ def test_news_does_not_wait_for_the_end_of_a_long_import(
     smtp: SMTPServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.modules["django_maillog.flush"], "NEWS_EVERY_SECONDS", 0)
-    monkeypatch.setattr("django_maillog.intake.importer.SQLITE_COST", 20)
-    monkeypatch.setattr("django_maillog.intake.importer.MAX_COST", 20)
+    monkeypatch.setattr("django_maillog.intake.importer.SQLITE_ROWS", 5)
+    monkeypatch.setattr("django_maillog.intake.importer.MAX_ROWS", 5)
     buffer = Buffer()
     buffer.log("at once", level=logging.CRITICAL)
     for number in range(20):

@@ -16,7 +16,7 @@ from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from django_maillog import moments, silences
-from django_maillog.intake import counts, importer, reader, sites, store
+from django_maillog.intake import counts, importer, sites, store
 from django_maillog.intake.importer import import_all
 from django_maillog.models import Batch, Group, Record, Segment, Status, Tally
 from django_maillog.outbox import batches
@@ -36,10 +36,10 @@ def segment(spool_dir: Path) -> Path:
     return next(spool_dir.glob("*.jsonl"))
 
 
-def limit_cost(monkeypatch: pytest.MonkeyPatch, cost: int) -> None:
+def limit_rows(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     """Make transactions smaller, on every database."""
-    for name in ("MAX_COST", "SQLITE_COST"):
-        monkeypatch.setattr(importer, name, cost)
+    for name in ("MAX_ROWS", "SQLITE_ROWS"):
+        monkeypatch.setattr(importer, name, rows)
 
 
 def test_records_become_rows_of_one_open_batch() -> None:
@@ -144,7 +144,7 @@ def test_the_distinct_messages_of_a_fold_are_bounded_and_their_counts_exact() ->
 
 
 def test_chunks_are_small_and_together_they_are_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    limit_cost(monkeypatch, 7 * reader.ROW_COST)
+    limit_rows(monkeypatch, 7)
     buffer = Buffer()
     for number in range(100):
         buffer.log(fingerprint=str(number))
@@ -155,7 +155,7 @@ def test_chunks_are_small_and_together_they_are_everything(monkeypatch: pytest.M
 
 
 def test_groups_that_only_repeat_count_as_rows_of_a_chunk_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    limit_cost(monkeypatch, 10)
+    limit_rows(monkeypatch, 10)
     buffer = Buffer()
     for times in (counts.KEEP, 1):
         for number in range(40):

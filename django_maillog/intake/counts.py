@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -17,7 +18,8 @@ MAX_MESSAGES = 8  # distinct messages, and as many titles, counted in a folded r
 MESSAGE_LENGTH = 200
 
 Place = tuple[str, int]  # host and process
-Hours = dict[tuple[int, int], int]  # records by hour since 1970, and level
+Seen = tuple[float, str]  # a record's time, and its release
+Hours = Counter[tuple[float, int]]  # records by hour since 1970, a whole number, and level
 
 
 @dataclass(slots=True)
@@ -26,34 +28,32 @@ class Fold:
 
     value: CapturedRecord
     count: int = 0
-    first: float = float("inf")
-    last: float = float("-inf")
+    first: Seen = (float("inf"), "")
+    last: Seen = (float("-inf"), "")
     messages: dict[str, int] = field(default_factory=dict)
     titles: dict[str, int] = field(default_factory=dict)
-    hours: Hours = field(default_factory=dict)
-    first_release: str = ""
-    last_release: str = ""
 
     def add(self, value: CapturedRecord) -> None:
         self.count += 1
-        moment = value["time"]
-        if moment < self.first:
-            self.first, self.first_release = moment, value.get("release", "")
-        if moment > self.last:
-            self.last, self.last_release = moment, value.get("release", "")
-        count_hour(self.hours, int(moment // 3600), value["level"])
-        count_message(self.messages, value["message"])
-        if has_own_title(value["title"], value["message"]):
-            count_message(self.titles, value["title"])
+        seen = seen_in(value)
+        if seen < self.first:
+            self.first = seen
+        if seen > self.last:
+            self.last = seen
+        message, title = value["message"], value["title"]
+        count_message(self.messages, message)
+        if title in self.titles or has_own_title(title, message):
+            count_message(self.titles, title)
 
     def copy(self) -> Fold:
-        return replace(self, messages=dict(self.messages), titles=dict(self.titles), hours=dict(self.hours))
+        return replace(self, messages=dict(self.messages), titles=dict(self.titles))
 
 
 @dataclass(slots=True)
 class Occurrences:
     """What a chunk holds of one group from one process: values for rows of their own, and the rest."""
 
+    hours: Hours  # of the group: every process adds to the same
     rows: int = 0  # of this place that are kept, here or in an earlier chunk
     kept: list[CapturedRecord] = field(default_factory=list)
     has_full: bool = False
@@ -61,6 +61,7 @@ class Occurrences:
 
     def add(self, value: CapturedRecord) -> bool:
         """Take a value; whether it may need a row of its own."""
+        self.hours[value["time"] // 3600, value["level"]] += 1
         if self.rows >= KEEP and (self.has_full or "full" not in value):
             if self.fold is None:
                 self.fold = Fold(value)
@@ -78,7 +79,7 @@ class Arrivals:
 
     first_value: CapturedRecord
     places: dict[Place, Occurrences] = field(default_factory=dict)
-    hours: Hours = field(default_factory=dict)
+    hours: Hours = field(default_factory=Counter)
     count: int = 0
     level: int = 0
     first_at: datetime = datetime.max
@@ -87,21 +88,16 @@ class Arrivals:
     last_release: str = ""
 
     def sum_up(self) -> None:
-        """Count everything: not line by line, since nearly all lines of a storm are in the folds."""
-        times: list[tuple[float, str]] = []
+        """Work out the totals: not line by line, since most of a storm's lines are in few folds."""
+        seen: list[Seen] = []
         for occurrences in self.places.values():
-            for value in occurrences.kept:
-                count_hour(self.hours, int(value["time"] // 3600), value["level"])
-                times.append((value["time"], value.get("release", "")))
+            seen += map(seen_in, occurrences.kept)
             if fold := occurrences.fold:
-                times += (fold.first, fold.first_release), (fold.last, fold.last_release)
-                for (hour, level), number in fold.hours.items():
-                    count_hour(self.hours, hour, level, number)
-        self.count = sum(self.hours.values())
+                seen += fold.first, fold.last
+        self.count = self.hours.total()
         self.level = max(level for _hour, level in self.hours)
-        (first, self.first_release), (last, self.last_release) = min(times), max(times)
-        self.first_at = moments.at(first)
-        self.last_at = self.first_at if first == last else moments.at(last)
+        (first, self.first_release), (last, self.last_release) = min(seen), max(seen)
+        self.first_at, self.last_at = moments.at(first), moments.at(last)
 
     def best_value(self) -> CapturedRecord:
         """The value that describes the group best: the first that was captured in full, else the first."""
@@ -123,9 +119,8 @@ class Scope:
     now: datetime
 
 
-def count_hour(hours: Hours, hour: int, level: int, number: int = 1) -> None:
-    """Count records of an hour and level."""
-    hours[hour, level] = hours.get((hour, level), 0) + number
+def seen_in(value: CapturedRecord) -> Seen:
+    return value["time"], value.get("release", "")
 
 
 def count_message(messages: dict[str, int], message: str, number: int = 1) -> None:

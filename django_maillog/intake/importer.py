@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, suppress
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db import InterfaceError, OperationalError, connections, transaction
 
@@ -29,7 +29,7 @@ from ..transactions import (
     write_alias,
 )
 from .history import Configurations
-from .reader import MAX_COST, MAX_LINES, SQLITE_COST, Chunk, Reader
+from .reader import MAX_LINES, MAX_ROWS, SQLITE_ROWS, Chunk, Reader
 from .sites import Overflowing
 from .store import Mails, Part, parts, remove_empty
 
@@ -39,25 +39,16 @@ READS_AHEAD = 3  # times that a chunk is read for before SQLite's lock is taken,
 log = logging.getLogger("django_maillog")
 
 
-class Imported(NamedTuple):
-    """What one chunk held: records, those included that are only counted, and lines that were set aside."""
-
-    records: int
-    set_aside: int
+def import_all(clock: Callable[[], datetime] | None = None) -> int:
+    """Import every segment on this host and delete those that are done; the number of records."""
+    return sum(chunk.records for chunk in import_chunks(clock or DatabaseClock()))
 
 
-def import_all(clock: Callable[[], datetime] | None = None, *, others: bool = True) -> int:
-    """Import every segment on this host and delete those that are done; the number of records.
+def import_chunks(clock: Callable[[], datetime], *, others: bool = True) -> Generator[Chunk, None, None]:
+    """The same step by step: yields each chunk once it is imported.
 
-    ``others=False`` leaves alone what other living processes import themselves.
-    """
-    return sum(chunk.records for chunk in import_chunks(clock or DatabaseClock(), others=others))
-
-
-def import_chunks(clock: Callable[[], datetime], *, others: bool = True) -> Generator[Imported, None, None]:
-    """The same step by step: yields what was imported after each chunk.
-
-    Raises django.db.Error if the database can't be used; nothing is imported twice or lost then.
+    ``others=False`` leaves alone what other living processes import themselves. Raises django.db.Error if the
+    database can't be used; nothing is imported twice or lost then.
     """
     failed: Exception | None = None
     offsets: dict[str, int] | None = None
@@ -85,24 +76,25 @@ class _Import:
         self._reports: list[dict[str, Any]] = []
         self._has_row = False
         self._begin = 0
-        self._made: set[str] = set()  # buffers whose open batch was made for the chunk
         self._unlocked_at = time.monotonic()
 
-    def run(self, offset: int | None) -> Iterator[Imported]:
+    def run(self, offset: int | None) -> Iterator[Chunk]:
         """Import the complete lines from an offset on; without a row (None) from where the file says.
 
         It is new then, or its row was pruned, or lost with the database.
         """
         self._has_row = offset is not None
         self._begin = self._source.imported if offset is None else offset
-        reader = self._reader(self._begin)
+        max_rows = SQLITE_ROWS if connections[write_alias()].vendor == "sqlite" else MAX_ROWS
+        codec = charset.codec_of(write_alias())
+        reader = Reader(self._source, self._begin, max_rows=max_rows, codec=codec)
         self._reports = self._source.mailed_ranges()
         limit = MAX_LINES
         while chunk := reader.read(self._borders(), limit):
             try:
                 self._take(chunk)
             except (Overtaken, Mailed):
-                self._remove_empty()
+                self._remove_empty(chunk)
                 self._reports = self._source.mailed_ranges()
                 reader.seek(_offsets([self._source.id]).get(self._source.id, 0))
                 continue
@@ -111,7 +103,8 @@ class _Import:
                 reader.seek(chunk.start)
                 continue
             except Exception as error:
-                if not _is_refusal(error, chunk):
+                size = chunk.end - chunk.start
+                if not (is_refused(error) or is_too_large(error, write_alias(), size)):
                     raise
                 reader.seek(chunk.start)
                 if lacks_character(error) and reader.escape_more():  # it didn't say so when it was asked
@@ -123,21 +116,14 @@ class _Import:
                 log.warning("line set aside: segment=%s error=%s", self._source.id, error)
                 chunk = reader.skip_line(chunk.start)
                 self._take(chunk)
-            chunk.note_kept()
-            self._made.clear()
+            reader.note_stored(chunk)
             limit = MAX_LINES
-            yield Imported(chunk.records, chunk.set_aside)
+            yield chunk
         self._finish(reader.offset)
 
-    def _remove_empty(self) -> None:
-        """Another importer took the chunk: the batches that were made for it have nothing to hold."""
-        retrying(lambda: remove_empty(self._made), write_alias())
-        self._made.clear()
-
-    def _reader(self, offset: int) -> Reader:
-        is_sqlite = connections[write_alias()].vendor == "sqlite"
-        max_cost = SQLITE_COST if is_sqlite else MAX_COST
-        return Reader(self._source, offset, max_cost=max_cost, codec=charset.codec_of(write_alias()))
+    def _remove_empty(self, chunk: Chunk) -> None:
+        """Another importer took the chunk: the batches that were made for it may have nothing to hold."""
+        retrying(lambda: remove_empty(chunk.all_buffers()), write_alias())
 
     def _take(self, chunk: Chunk) -> None:
         """Everything of a chunk in one transaction; raises Overtaken if another importer was faster."""
@@ -147,7 +133,10 @@ class _Import:
 
     def _transact(self, chunk: Chunk) -> None:
         now, mailed = self._clock(), self._mailed(chunk)
-        for _try in range(READS_AHEAD if self._reads_ahead(mailed) else 0):
+        connection = connections[write_alias()]
+        # Where a transaction locks everybody else out, all is read before it.
+        reads_ahead = connection.vendor == "sqlite" and connection.get_autocommit() and not mailed
+        for _try in range(READS_AHEAD if reads_ahead else 0):
             read = list(self._parts(chunk, mailed, now, lock=False))
             step_aside(write_alias(), max(0, self._unlocked_at + GAP_SECONDS - time.monotonic()))
             with suppress(Changed):
@@ -157,14 +146,9 @@ class _Import:
 
     def _parts(self, chunk: Chunk, mailed: Mails, now: datetime, *, lock: bool) -> Iterator[Part]:
         """What is to be written, ready; each part before the next is asked for, if rows are locked."""
-        for part in parts(chunk, mailed, self._configurations, now, self._made):
+        for part in parts(chunk, mailed, self._configurations, now):
             part.read(lock=lock)
             yield part
-
-    def _reads_ahead(self, mailed: Mails) -> bool:
-        """Whether to read before the transaction: where it would lock everybody else out while it reads."""
-        connection = connections[write_alias()]
-        return connection.vendor == "sqlite" and connection.get_autocommit() and not mailed
 
     def _commit(self, chunk: Chunk, ready: Iterator[Part], now: datetime, *, check: bool) -> None:
         """The transaction; Changed if parts were read ahead of it, and that isn't true any more."""
@@ -206,11 +190,6 @@ class _Import:
         if removed:
             # Again at each visit, should the file be there still: without its row it would be imported anew.
             Segment.objects.filter(pk=self._source.id).update(finished_at=self._clock())
-
-
-def _is_refusal(error: Exception, chunk: Chunk) -> bool:
-    """Whether the database will never take this chunk."""
-    return is_refused(error) or is_too_large(error, write_alias(), chunk.end - chunk.start)
 
 
 def _offsets(ids: list[str]) -> dict[str, int]:

@@ -14,11 +14,9 @@ from ..spool.sources import Source
 from .counts import KEEP, Arrivals, Occurrences
 from .sites import OverflowingSites, is_beyond
 
-# What a transaction costs depends on groups and rows, not on lines.
-ROW_COST = 4  # of a record in a row of its own
-REPEATS_COST = 1  # of a process's repeats of one group, however many
-MAX_COST = 2_000  # of one transaction
-SQLITE_COST = 200  # of one that holds the only write lock there is: at most 25 ms
+# Records of one transaction that are stored one by one, and folds: its time depends on them, not on lines.
+MAX_ROWS = 500
+SQLITE_ROWS = 200  # of one that holds the only write lock there is: at most 25 ms
 MAX_BYTES = 1024 * 1024  # of lines that become rows of their own
 MAX_LINES = 50_000
 
@@ -27,47 +25,31 @@ Key = tuple[str, str, str, int]  # buffer, fingerprint, host and process
 
 @dataclass(slots=True)
 class Chunk:
-    """The lines between two offsets of a segment."""
+    """What the lines between two offsets of a segment hold."""
 
-    source: Source
     start: int
     end: int
-    codec: str = charset.EVERYTHING
     lines: int = 0
-    cost: int = 0
+    rows: int = 0
     size: int = 0  # bytes of the lines that may become rows of their own
     records: int = 0
     set_aside: int = 0  # lines that nobody can import
     buffers: dict[str, dict[str, Arrivals]] = field(default_factory=dict)
     lost: Counter[str] = field(default_factory=Counter)
-    kept: dict[Key, int] = field(default_factory=dict)  # rows that chunks before this one have stored
-    overflowing: OverflowingSites = field(default_factory=dict)
-    _places: dict[Key, Occurrences] = field(default_factory=dict)  # what is in buffers, too
+    places: dict[Key, Occurrences] = field(default_factory=dict)  # what is in buffers, too
 
-    def add(self, raw: bytes) -> None:
-        """Take a line."""
-        self.lines += 1
-        self.end += len(raw) + 1
-        line = parse(raw, self.source)
-        buffer, value = line.buffer, line.value
-        if value is None:
-            self.lose(line)
-            return
-        if self.codec:
-            buffer, value = self._storable(buffer, value)
-        if self.overflowing and is_beyond(self.overflowing, buffer, value):
-            value = overflowing(value)
-        key = buffer, value["fingerprint"], value["host"], value["process"]
-        occurrences = self._places.get(key) or self._new_place(key, value)
-        if occurrences.add(value):
-            self.cost += ROW_COST
-            self.size += len(raw)
+    def new_place(self, key: Key, value: CapturedRecord, rows: int) -> Occurrences:
+        """Where the records of a group and process are counted; ``rows`` of them other chunks have stored."""
+        buffer, fingerprint, host, process = key
+        arrivals = self.buffers.setdefault(buffer, {}).setdefault(fingerprint, Arrivals(value))
+        occurrences = self.places[key] = Occurrences(arrivals.hours, rows)
+        arrivals.places[host, process] = occurrences
+        self.rows += rows >= KEEP  # they have a fold
+        return occurrences
 
-    def lose(self, line: Line) -> None:
-        """Count the records that a line stands for as lost, if it can be told whose they were."""
-        self.set_aside += line.is_bad
-        if line.buffer and line.lost:
-            self.lost[charset.escaped(self.codec, line.buffer)[:200]] += line.lost
+    def all_buffers(self) -> list[str]:
+        """The buffers that records came or were lost in, in the one order in which importers lock them."""
+        return sorted(self.buffers.keys() | self.lost.keys())
 
     def sum_up(self) -> None:
         """Count what was taken, outside of the transaction."""
@@ -77,36 +59,17 @@ class Chunk:
                 self.records += arrived.count
         self.records += self.lost.total()
 
-    def note_kept(self) -> None:
-        """Tell the next chunks how many rows are stored: a storm would make many small ones."""
-        self.kept.update((key, occurrences.rows) for key, occurrences in self._places.items())
-
-    def _storable(self, buffer: str, value: CapturedRecord) -> tuple[str, CapturedRecord]:
-        """Both as the database takes them: now, since groups are looked for by what is stored."""
-        value = charset.escaped(self.codec, value)
-        value |= {"fingerprint": value["fingerprint"][:64], "cause": value["cause"][:64]}
-        value["site"] = value["site"][:64]
-        return charset.escaped(self.codec, buffer)[:200], value
-
-    def _new_place(self, key: Key, value: CapturedRecord) -> Occurrences:
-        buffer, fingerprint, host, process = key
-        arrivals = self.buffers.setdefault(buffer, {}).setdefault(fingerprint, Arrivals(value))
-        occurrences = arrivals.places[host, process] = self._places[key] = Occurrences(self.kept.get(key, 0))
-        if occurrences.rows >= KEEP:
-            self.cost += REPEATS_COST
-        return occurrences
-
 
 class Reader:
     """Reads a segment chunk by chunk, as far as it goes now: its owner may be faster than we are."""
 
     def __init__(
-        self, source: Source, offset: int, *, max_cost: int, codec: str = charset.EVERYTHING
+        self, source: Source, offset: int, *, max_rows: int, codec: str = charset.EVERYTHING
     ) -> None:
         self._source = source
-        self._max_cost = max_cost
+        self._max_rows = max_rows
         self._codec = codec
-        self._kept: dict[Key, int] = {}
+        self._stored_rows: dict[Key, int] = {}
         self.overflowing: OverflowingSites = {}
         self._end = source.size
         self.seek(offset)
@@ -124,13 +87,16 @@ class Reader:
     def read(self, borders: list[int], limit: int = MAX_LINES) -> Chunk | None:
         """The next lines: ``limit`` at most, and to the next of the (sorted) borders; None at the end."""
         border = next((border for border in borders if border > self.offset), None)
-        chunk = self._chunk()
+        chunk = Chunk(self.offset, self.offset)
+        lines, end = 0, self.offset
         for raw in self._lines:
-            chunk.add(raw)
-            is_large = chunk.cost >= self._max_cost or chunk.size >= MAX_BYTES
-            if is_large or chunk.lines >= limit or chunk.end == border:
+            lines += 1
+            end += len(raw) + 1
+            self._take(raw, chunk)
+            is_large = chunk.rows >= self._max_rows or chunk.size >= MAX_BYTES
+            if is_large or lines >= limit or end == border:
                 break
-        self.offset = chunk.end
+        self.offset, chunk.lines, chunk.end = end, lines, end
         chunk.sum_up()
         return chunk if chunk.lines else None
 
@@ -138,23 +104,41 @@ class Reader:
         """Set aside the line at this offset; a chunk that goes past it, and counts it as lost."""
         self.seek(offset)
         raw = next(self._lines, b"")
-        chunk = self._chunk()
-        chunk.lines, chunk.end = 1, offset + len(raw) + 1
+        self.offset = offset + len(raw) + 1
+        chunk = Chunk(offset, self.offset, lines=1)
         self._source.set_aside(raw)
-        chunk.lose(lost_with(raw, self._source))
+        self._lose(lost_with(raw, self._source), chunk)
         chunk.sum_up()
-        self.offset = chunk.end
         return chunk
 
-    def _chunk(self) -> Chunk:
-        return Chunk(
-            self._source,
-            self.offset,
-            self.offset,
-            self._codec,
-            kept=self._kept,
-            overflowing=self.overflowing,
-        )
+    def note_stored(self, chunk: Chunk) -> None:
+        """Remember how many rows are stored: a storm would make many small chunks."""
+        self._stored_rows.update((key, occurrences.rows) for key, occurrences in chunk.places.items())
+
+    def _take(self, raw: bytes, chunk: Chunk) -> None:
+        line = parse(raw, self._source)
+        buffer, value = line.buffer, line.value
+        if value is None:
+            self._lose(line, chunk)
+            return
+        if self._codec:  # now, since groups are looked for by what is stored
+            buffer, value = self._escaped(buffer), charset.escaped(self._codec, value)
+        if self.overflowing and is_beyond(self.overflowing, buffer, value):
+            value = overflowing(value)
+        key = buffer, value["fingerprint"], value["host"], value["process"]
+        occurrences = chunk.places.get(key) or chunk.new_place(key, value, self._stored_rows.get(key, 0))
+        if occurrences.add(value):
+            chunk.rows += 1
+            chunk.size += len(raw)
+
+    def _lose(self, line: Line, chunk: Chunk) -> None:
+        """Count the records that a line stands for as lost, if it can be told whose they were."""
+        chunk.set_aside += line.is_bad
+        if line.buffer and line.lost:
+            chunk.lost[self._escaped(line.buffer)] += line.lost
+
+    def _escaped(self, buffer: str) -> str:
+        return str(charset.escaped(self._codec, buffer))[:200]
 
     def _raw_lines(self, offset: int) -> Iterator[bytes]:
         while offset < self._end:

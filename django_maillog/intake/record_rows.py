@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db.models import Max
+from django.db.models import Max, OuterRef, Subquery
 
 from .. import moments
 from ..capture.captured import CapturedRecord
 from ..models import Batch, Group, Record
-from .additions import Row, add, instance
+from .additions import Row, add, insert, ready
 from .counts import KEEP, Fold, Occurrences, Scope, count_message
 from .group_rows import GroupRows
 
@@ -53,51 +53,47 @@ class RecordRows:
     def __init__(self, scope: Scope, groups: GroupRows) -> None:
         self._scope = scope
         self._groups = groups
-        self._fresh: list[tuple[Group, Record]] = []  # the group may have no key yet
+        self._fresh: dict[str, list[Row]] = {}  # by fingerprint: the group may have no key yet
         self._grown: list[Row] = []  # folds that are stored, with what is added to them
 
     def read(self) -> None:
         """Read what the batch holds of these groups, and sort out what gets rows of its own."""
         before = self._stored()
         growing: dict[int, Fold] = {}  # by the stored row's key
-        silenced = self._groups.silenced
-        groups = self._groups.stored | self._groups.new
         for fingerprint, arrived in self._scope.arrivals.items():
-            group, is_silenced = groups[fingerprint], fingerprint in silenced
+            key, is_silenced = self._groups.keys.get(fingerprint, 0), fingerprint in self._groups.silenced
+            rows: list[Row] = []
             for (host, process), occurrences in arrived.places.items():
-                stored = before.get((group.pk, host[:255], process, is_silenced)) or _Stored()
+                stored = before.get((key, host[:255], process, is_silenced)) or _Stored()
                 values, fold = _split(occurrences, stored)
-                rows = [make_row(self._scope.batch, value) for value in values]
+                rows += [make_row(self._scope.batch, value) for value in values]
                 if fold is not None and stored.fold is not None:
                     growing[stored.fold] = fold
                 elif fold is not None:
                     rows.append(make_row(self._scope.batch, fold.value) | _folded(fold))
-                self._fresh += [(group, instance(Record, row | {"silenced": is_silenced})) for row in rows]
+            self._fresh[fingerprint] = ready(Record, [row | {"silenced": is_silenced} for row in rows])
         if growing:
-            rows = Record.objects.filter(pk__in=growing).order_by("pk").values(*FOLD)
-            self._grown = [_grow(row, growing[row["id"]]) for row in rows]
+            found = Record.objects.filter(pk__in=growing).order_by("pk").values(*FOLD)
+            self._grown = ready(Record, [_grow(row, growing[row["id"]]) for row in found])
 
     def write(self) -> None:
         """Insert and update them; the groups have been written."""
-        for group, record in self._fresh:
-            record.group_id = group.pk
-        Record.objects.bulk_create([record for _group, record in self._fresh])
+        fresh = []
+        for fingerprint, rows in self._fresh.items():
+            fresh += [row | {"group_id": self._groups.keys[fingerprint]} for row in rows]
+        insert(Record, fresh)
         add(Record, self._grown, counters=["count"])
-        samples = [{"sample_id": key, "id": group} for group, key in self._samples().items()]
-        add(Group, samples, counters=[])
+        self._choose_samples({row["group_id"] for row in fresh if row["full"]})
 
-    def _samples(self) -> dict[int, int]:
-        """The last full record of each group that has a new one, by the group's key."""
-        full = [record for _group, record in self._fresh if record.full]
-        if full and full[0].pk is None:  # MySQL doesn't tell
-            groups = {record.group_id for record in full}
-            stored = Record.objects.filter(batch=self._scope.batch, full=True)
-            return dict(stored.filter(group__in=groups).values_list("group").annotate(Max("pk")))
-        return {record.group_id: record.pk for record in full}
+    def _choose_samples(self, groups: set[int]) -> None:
+        """A group's sample is the last of its records that was captured in full."""
+        full = Record.objects.filter(batch=self._scope.batch, group=OuterRef("pk"), full=True)
+        last = full.order_by().values("group").annotate(last=Max("pk")).values("last")
+        Group.objects.filter(pk__in=groups).update(sample=Subquery(last))
 
     def _stored(self) -> dict[Place, _Stored]:
         found: dict[Place, _Stored] = {}
-        groups = [group.pk for group in self._groups.stored.values()]
+        groups = self._groups.keys.values()
         if not groups or not self._scope.batch.record_count:
             return found
         processes = {
@@ -163,22 +159,16 @@ def _split(occurrences: Occurrences, before: _Stored) -> tuple[list[CapturedReco
 
 def _folded(fold: Fold) -> Row:
     """What a new row of repeats has of its own."""
-    first, last = moments.at(fold.first), moments.at(fold.last)
+    first, last = moments.at(fold.first[0]), moments.at(fold.last[0])
     facts = {"count": fold.count, "first_at": first, "last_at": last, "folded": True, "full": False}
     return facts | {"messages": fold.messages, "titles": fold.titles}
 
 
 def _grow(row: Row, fold: Fold) -> Row:
     """A stored row of repeats with more of them; its count is only what is added."""
-    for message, number in fold.messages.items():
-        count_message(row["messages"], message, number)
-    for title, number in fold.titles.items():
-        count_message(row["titles"], title, number)
-    return {
-        "count": fold.count,
-        "first_at": min(row["first_at"], moments.at(fold.first)),
-        "last_at": max(row["last_at"], moments.at(fold.last)),
-        "messages": row["messages"],
-        "titles": row["titles"],
-        "id": row["id"],
-    }
+    for counts, more in (row["messages"], fold.messages), (row["titles"], fold.titles):
+        for text, number in more.items():
+            count_message(counts, text, number)
+    row["first_at"] = min(row["first_at"], moments.at(fold.first[0]))
+    row["last_at"] = max(row["last_at"], moments.at(fold.last[0]))
+    return {"count": fold.count, **row}

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Container
 from datetime import datetime
 
+from django.db.models import Min
+
 from ..capture.captured import CapturedRecord
 from ..capture.kinds import NEW_CAUSES_AN_HOUR
 from ..models import Group
@@ -67,7 +69,7 @@ def _stored(buffer: str, fresh: dict[str, Causes]) -> dict[str, Causes]:
         first_seen_at__gt=min(times) - HOUR,
         first_seen_at__lt=max(times) + HOUR,
     )
-    for site, cause, at in groups.values_list("site", "cause", "first_seen_at"):
+    for site, cause, at in groups.order_by().values_list("site", "cause").annotate(Min("first_seen_at")):
         found[site][cause] = at
     return found
 

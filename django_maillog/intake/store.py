@@ -6,7 +6,7 @@ wait for each other in a circle. SQLite has one lock for all, so there everythin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -22,7 +22,6 @@ from .reader import Chunk
 from .record_rows import RecordRows
 from .sites import check_sites
 
-OPEN = ("buffer", "status", "due_at", "sealed_at", "record_count", "rules")
 COUNTERS = (
     "record_count",
     "silenced_count",
@@ -38,32 +37,29 @@ COUNTERS = (
 Mails = dict[str, dict[str, Any]]  # facts of the mails that went out straight from the spool, by buffer
 
 
-def parts(
-    chunk: Chunk, mailed: Mails, configurations: Configurations, now: datetime, made: set[str]
-) -> Iterator[Part]:
+def parts(chunk: Chunk, mailed: Mails, configurations: Configurations, now: datetime) -> Iterator[Part]:
     """A chunk buffer by buffer, each with the batch that takes it; a batch that is missing is written.
 
-    ``mailed``: the mails that reported the chunk already; ``made`` gets the buffers whose batch is new.
+    ``mailed``: the mails that reported the chunk already.
     """
-    for buffer in sorted(chunk.buffers.keys() | chunk.lost.keys()):
+    for buffer in chunk.all_buffers():
         if buffer in mailed:
             batch = mailed_batch(buffer, mailed[buffer])
         else:
-            batch = _open_batch(buffer, configurations, now, made)
+            batch = _open_batch(buffer, configurations, now)
         scope = Scope(batch, chunk.buffers.get(buffer, {}), now)
         yield Part(scope, chunk.lost[buffer], configurations.rules(batch))
 
 
-def _open_batch(buffer: str, configurations: Configurations, now: datetime, made: set[str]) -> Batch:
+def _open_batch(buffer: str, configurations: Configurations, now: datetime) -> Batch:
     """The buffer's open batch, made if there is none; one that stays empty is never mailed."""
-    batches = Batch.objects.filter(open_for=buffer).only(*OPEN)
+    batches = Batch.objects.filter(open_for=buffer)
     batch = batches.first()
     if batch is None or not batch.record_count:
         facts = charset.storable_row(Batch, configurations.of_batch(buffer)) | {"opened_at": now}
         if batch is None:
             fresh = Batch(buffer=buffer, open_for=buffer, **facts)
             Batch.objects.bulk_create([fresh], ignore_conflicts=True)
-            made.add(buffer)
         else:  # left behind by an import that came to nothing, maybe long ago
             batches.filter(record_count=0).update(**facts)
         batch = batches.first()
@@ -72,12 +68,10 @@ def _open_batch(buffer: str, configurations: Configurations, now: datetime, made
     return batch
 
 
-def remove_empty(buffers: set[str]) -> None:
+def remove_empty(buffers: Sequence[str]) -> None:
     """Delete the open batches of these buffers that nothing came into; who uses one meanwhile starts over."""
-    if not buffers:
-        return
     with writing(write_alias()):
-        empty = Batch.objects.open().filter(open_for__in=sorted(buffers), record_count=0).order_by("pk")
+        empty = Batch.objects.open().filter(open_for__in=buffers, record_count=0).order_by("pk")
         keys = list(empty.select_for_update().values_list("pk", flat=True))
         Batch.objects.filter(pk__in=keys).delete()
 
@@ -90,31 +84,26 @@ def mailed_batch(buffer: str, mail: dict[str, Any]) -> Batch:
     mails = Batch.objects.filter(message_id=mail["message_id"])
     batch = mails.first()
     if batch is None:
-        Batch.objects.bulk_create([_sent_batch(buffer, mail)], ignore_conflicts=True)
+        at = moments.at(mail["time"])
+        texts = {name: mail.get(name, "") for name in ("sender", "using", "subject", "text", "html")}
+        facts = charset.storable_row(Batch, texts | {"recipients": mail.get("recipients", [])})
+        fresh = Batch(
+            **facts,
+            message_id=mail["message_id"],
+            buffer=buffer,
+            status=Status.SENT,
+            opened_at=at,
+            sealed_at=at,
+            sent_at=at,
+            reason=Reason.OUTAGE,
+            attempts=1,
+            handed_over=True,
+        )
+        Batch.objects.bulk_create([fresh], ignore_conflicts=True)
         batch = mails.first()
     if batch is None:
         raise Overtaken
     return batch
-
-
-def _sent_batch(buffer: str, mail: dict[str, Any]) -> Batch:
-    at = moments.at(mail["time"])
-    facts: dict[str, Any] = {
-        name: mail.get(name, "") for name in ("sender", "using", "subject", "text", "html")
-    }
-    facts["recipients"] = mail.get("recipients", [])
-    return Batch(
-        **charset.storable_row(Batch, facts),
-        message_id=mail["message_id"],
-        buffer=buffer,
-        status=Status.SENT,
-        opened_at=at,
-        sealed_at=at,
-        sent_at=at,
-        reason=Reason.OUTAGE,
-        attempts=1,
-        handed_over=True,
-    )
 
 
 class Part:
@@ -180,9 +169,9 @@ class Part:
         batch.silenced_count += silenced
         batch.lost_count += self._lost
         batch.level = max([batch.level, *(arrived.level for arrived in arrivals)])
-        first, last = [arrived.first_at for arrived in arrivals], [arrived.last_at for arrived in arrivals]
-        batch.first_at = min(filter(None, [batch.first_at, *first]), default=self._scope.now)
-        batch.last_at = max(filter(None, [batch.last_at, *last]), default=self._scope.now)
+        times = [at for arrived in arrivals for at in (arrived.first_at, arrived.last_at)]
+        times = [*filter(None, [batch.first_at, batch.last_at]), *times] or [self._scope.now]
+        batch.first_at, batch.last_at = min(times), max(times)
         if batch.status == Status.OPEN:
             batch.group_count += self._groups.entered
             self._make_due(batch, has_audible=count > silenced)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol, cast
 from .. import buffers
 from ..capture.captured import CapturedRecord
 from ..capture.plain import Plain, json_line, json_text
-from ..capture.prepare import TIME_LIMIT_SECONDS
+from ..capture.prepare import LEVEL_LIMIT, TIME_LIMIT_SECONDS
 from ..capture.text import safe_text, title_of
 from . import project
 
@@ -26,20 +26,16 @@ FORMAT = 1
 IMPORTED = "imported"
 OFFSET_DIGITS = 15
 BUFFER_CHARACTERS = 200
-KEY_CHARACTERS = 64
 IN_ALL_REPEATS = frozenset({"time", "level", "logger", "message", "fingerprint"})
 # What a record must say, and of what kind other fields are if it has them.
-TEXTS = ("logger", "message", "title", "fingerprint", "cause", "site", "host", "buffer")
+TEXTS = ("buffer", "logger", "message", "title", "fingerprint", "cause", "site", "host")
 OPTIONAL = {
-    "free_text": bool,
     "traceback": str,
     "release": str,
     "html": str,
-    "pathname": str,
     "request": dict,
     "extra": dict,
 }
-NUMBERS = (("level", -(2**31), 2**31 - 1), ("process", 0, 2**63 - 1))
 
 # Without what json.loads adds: a storm is read here, line by line.
 _decode = json.JSONDecoder().raw_decode
@@ -174,9 +170,15 @@ def parse(raw: bytes, source: Origin, *, only_look: bool = False) -> Line:
             raise ValueError("something follows the value")
         if b"\\" in raw and (b"\\u0000" in raw or b"\\ud" in raw.lower()):
             value = Plain(sys.maxsize, text=sys.maxsize, items=sys.maxsize, depth=sys.maxsize).of(value)
-        if isinstance(value, dict) and ("configures" in value or "maillog" in value):
+        if not isinstance(value, dict):
+            raise TypeError("not an object")
+        if "fingerprint" in value:
+            return Line(value["buffer"][:BUFFER_CHARACTERS], _record(value, source))
+        if "lost" in value:
+            return Line(str(value["buffer"])[:BUFFER_CHARACTERS], lost=min(max(0, int(value["lost"])), 2**53))
+        if "configures" in value or "maillog" in value:
             return Line()
-        return _record_line(value, source)
+        raise ValueError("not a record")
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         if not only_look and source.set_aside(raw):
             log.warning("line set aside, others may be: segment=%s error=%r", source.id, error)
@@ -194,12 +196,8 @@ def lost_with(raw: bytes, source: Origin) -> Line:
     return Line(buffer=[*named, *known, ""][0][:BUFFER_CHARACTERS], lost=1, is_bad=True)
 
 
-def _record_line(value: dict[str, Any], source: Origin) -> Line:
-    if not isinstance(value, dict):
-        raise TypeError("not an object")
-    buffer = str(value["buffer"])[:BUFFER_CHARACTERS]
-    if "lost" in value:
-        return Line(buffer=buffer, lost=min(max(int(value["lost"]), 0), 2**53))
+def _record(value: dict[str, Any], source: Origin) -> CapturedRecord:
+    """What a line says of a record, with what it left out; raises an error if it can't be ours."""
     value.setdefault("host", source.host)
     value.setdefault("process", source.process)
     value.setdefault("cause", value["fingerprint"])
@@ -209,17 +207,14 @@ def _record_line(value: dict[str, Any], source: Origin) -> Line:
     for name in TEXTS:
         if type(value[name]) is not str:
             raise TypeError(f"{name} isn't text")
-    for name in OPTIONAL.keys() & value.keys():
-        if type(value[name]) is not OPTIONAL[name]:
-            raise TypeError(f"{name} isn't a {OPTIONAL[name].__name__}")
-    time = float(value["time"])
-    if not 0 <= time < TIME_LIMIT_SECONDS:
-        raise ValueError(f"time {time} is out of range")
-    value["time"] = time
-    for name, low, high in NUMBERS:
-        number = value[name]
-        if type(number) is not int or not low <= number <= high:
-            value[name] = min(max(int(number), low), high)
-    for name in ("fingerprint", "cause", "site"):
-        value[name] = value[name][:KEY_CHARACTERS]
-    return Line(buffer, cast(CapturedRecord, value))
+    for name, kind in OPTIONAL.items():
+        if name in value and type(value[name]) is not kind:
+            raise TypeError(f"{name} isn't a {kind.__name__}")
+    level, process = value["level"], value["process"]
+    if type(level) is not int or type(process) is not int:
+        raise TypeError("level or process isn't a whole number")
+    if not (0 <= value["time"] < TIME_LIMIT_SECONDS and abs(level) < LEVEL_LIMIT):
+        raise ValueError("time or level is out of range")
+    if not 0 <= process < 2**63:  # a record may say anything
+        value["process"] = 0 if process < 0 else 2**63 - 1
+    return cast(CapturedRecord, value)
