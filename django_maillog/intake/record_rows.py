@@ -71,7 +71,7 @@ class RecordRows:
                     growing[stored.fold] = fold
                 elif fold is not None:
                     rows.append(make_row(self._scope.batch, fold.value) | _folded(fold))
-            self._fresh[fingerprint] = ready(Record, [row | {"silenced": is_silenced} for row in rows])
+            self._fresh[fingerprint] = [row | {"silenced": is_silenced} for row in rows]
         if growing:
             found = Record.objects.filter(pk__in=growing).order_by("pk").values(*FOLD)
             self._grown = ready(Record, [_grow(row, growing[row["id"]]) for row in found])
