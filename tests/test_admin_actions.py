@@ -254,6 +254,14 @@ def test_the_list_sends_again(client: Client, smtp: SMTPServer) -> None:
     assert smtp.messages
 
 
+def test_the_list_sends_the_oldest_first(client: Client, smtp: SMTPServer) -> None:
+    batches = Batch.objects.filter(status=Status.SENT).order_by("pk")
+
+    act(client, batches, "send_again")
+
+    assert [mail["Subject"].strip() for mail in smtp.messages] == [batch.subject for batch in batches]
+
+
 def test_the_list_sends_no_more_than_a_handful_at_once(client: Client, smtp: SMTPServer) -> None:
     now = timezone.now()
     Batch.objects.bulk_create(

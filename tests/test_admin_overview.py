@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 
@@ -13,9 +15,13 @@ from django_maillog.admin.overview import overview
 from django_maillog.models import Batch, Status, Tally
 from tests.showcase import Showcase
 
+if TYPE_CHECKING:
+    from pytest_django.fixtures import Settings  # an older pytest-django has it under another name
+
 pytestmark = pytest.mark.django_db
 
 BASE = "/admin/django_maillog"
+STRIP = 'class="maillog-overview"'
 
 
 def text(client: Client, path: str) -> str:
@@ -49,6 +55,26 @@ def test_a_quiet_day_says_so(admin_client: Client) -> None:
     assert "Nothing was logged." in page
     assert "never" in page
     assert "Nothing has been logged yet" not in page
+
+
+@pytest.mark.parametrize("name", ["request", "auth"])
+def test_the_strip_needs_no_context_processor(admin_client: Client, settings: Settings, name: str) -> None:
+    """Django asks for them only with its own sidebar, and with users of its own."""
+    settings.TEMPLATES = deepcopy(settings.TEMPLATES)
+    processors = settings.TEMPLATES[0]["OPTIONS"]["context_processors"]
+    processors[:] = [each for each in processors if not each.endswith(f".{name}")]
+
+    shown = {path: STRIP in text(admin_client, f"{BASE}/{path}") for path in ("", "batch/", "batch/?q=x")}
+
+    assert shown == {"": True, "batch/": True, "batch/?q=x": False}
+
+
+def test_who_may_see_the_list_may_see_its_strip(client: Client) -> None:
+    user = User.objects.create(username="grace", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename="change_batch"))
+    client.force_login(user)
+
+    assert STRIP in text(client, f"{BASE}/batch/")
 
 
 def ready_since(now: Any, **late: float) -> None:

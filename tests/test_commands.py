@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 import termios
+from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -17,9 +18,10 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone, translation
 
+from django_maillog.management.commands import flush_maillogs
 from django_maillog.models import Batch, Group, Record, Segment, Silence, Status
 from django_maillog.prune import prune
 from tests.buffers import Buffer
@@ -411,6 +413,25 @@ def test_each_command_says_in_one_sentence_that_the_database_is_away(
     assert done.returncode == 1
     assert done.stderr.startswith("CommandError: The database can't be used: ")
     assert "Traceback" not in done.stderr
+
+
+def test_what_a_flush_has_found_is_told_even_if_the_database_goes_away_then(
+    spool_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone() -> Iterator[str]:
+        raise OperationalError("it is gone")
+        yield ""
+
+    live_buffer().log()
+    (path,) = spool_dir.glob("*.jsonl")
+    path.write_bytes(path.read_bytes() + b"no JSON\n")
+    monkeypatch.setattr(flush_maillogs, "problems", gone)
+    stderr = StringIO()
+
+    with pytest.raises(CommandError, match="it is gone"):
+        call_command("flush_maillogs", due=True, stdout=StringIO(), stderr=stderr)
+
+    assert "1 line of the spool can't be imported" in stderr.getvalue()
 
 
 def test_a_database_that_is_away_is_told_of_where_the_spool_is_nowhere_too(empty_site: Site) -> None:

@@ -150,8 +150,8 @@ class BatchAdmin(RowsAdmin):
         self.take(request, row, STEPS[button])
 
     def take_each(self, request: HttpRequest, queryset: QuerySet[Batch], step: Step) -> None:
-        """Take the step with each chosen batch that it fits; count the others."""
-        chosen = list(queryset.defer(None)[: MOST_AT_ONCE + 1])
+        """Take the step with each chosen batch that it fits, the oldest first; count the others."""
+        chosen = list(queryset.defer(None).order_by("pk")[: MOST_AT_ONCE + 1])
         if len(chosen) > MOST_AT_ONCE:
             said = _("Choose at most %(number)d batches at once. Nothing was done.")
             self.message_user(request, said % {"number": MOST_AT_ONCE}, messages.ERROR)

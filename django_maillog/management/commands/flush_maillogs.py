@@ -9,6 +9,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -179,7 +180,7 @@ class Command(MaillogCommand):
             f"{summary.sent} sent, {summary.retrying} to be tried again, {summary.failed} failed; "
             f"{counted(summary.pending)} pending."
         )
-        for warning in [*_warnings(summary), *problems()]:
+        for warning in chain(_warnings(summary), problems()):
             self.stderr.write(self.style.WARNING(visible(warning)))
 
 
