@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db.models import Max, OuterRef, Subquery
+from django.db.models import Max
 
 from .. import moments
 from ..capture.captured import CapturedRecord
@@ -86,10 +86,16 @@ class RecordRows:
         self._choose_samples({row["group_id"] for row in fresh if row["full"]})
 
     def _choose_samples(self, groups: set[int]) -> None:
-        """A group's sample is the last of its records that was captured in full."""
-        full = Record.objects.filter(batch=self._scope.batch, group=OuterRef("pk"), full=True)
-        last = full.order_by().values("group").annotate(last=Max("pk")).values("last")
-        Group.objects.filter(pk__in=groups).update(sample=Subquery(last))
+        """A group's sample is the last of its records that was captured in full.
+
+        Asked first: MySQL locks what a subquery of an update reads, and importers would be in a deadlock.
+        """
+        if groups:
+            full = Record.objects.filter(batch=self._scope.batch, group__in=groups, full=True).order_by(
+                "group"
+            )
+            last = full.values_list("group").annotate(Max("pk"))
+            add(Group, [{"sample_id": record, "id": group} for group, record in last], counters=[])
 
     def _stored(self) -> dict[Place, _Stored]:
         found: dict[Place, _Stored] = {}

@@ -70,10 +70,12 @@ def _open_batch(buffer: str, configurations: Configurations, now: datetime) -> B
 
 def remove_empty(buffers: Sequence[str]) -> None:
     """Delete the open batches of these buffers that nothing came into; who uses one meanwhile starts over."""
-    with writing(write_alias()):
-        empty = Batch.objects.open().filter(open_for__in=buffers, record_count=0).order_by("pk")
-        keys = list(empty.select_for_update().values_list("pk", flat=True))
-        Batch.objects.filter(pk__in=keys).delete()
+    empty = Batch.objects.open().filter(record_count=0)
+    # Locked by key: MySQL would lock the index of names first, and then wait for whoever seals one.
+    if found := list(empty.filter(open_for__in=buffers).values_list("pk", flat=True)):
+        with writing(write_alias()):
+            locked = empty.filter(pk__in=found).order_by("pk").select_for_update()
+            Batch.objects.filter(pk__in=list(locked.values_list("pk", flat=True))).delete()
 
 
 def mailed_batch(buffer: str, mail: dict[str, Any]) -> Batch:
