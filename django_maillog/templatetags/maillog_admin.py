@@ -7,8 +7,6 @@ from typing import Any
 from django import template
 from django.utils import timezone
 
-from ..admin.overview import overview
-
 register = template.Library()
 
 
@@ -18,5 +16,8 @@ def maillog_overview(context: template.Context) -> dict[str, Any]:
     user, now = context["user"], timezone.now()
     if not user.has_perm("django_maillog.view_batch"):
         return {}
+    # Not above: Django imports the tags of all apps for any template, in a project without its admin, too.
+    from ..admin.overview import overview
+
     may_flush = user.has_perm("django_maillog.flush_batch")
     return {"overview": overview(now), "now": now, "may_flush": may_flush}
