@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from copy import deepcopy
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ from django.utils import timezone
 from django_maillog.admin.overview import overview
 from django_maillog.models import Batch, Status, Tally
 from tests.showcase import Showcase
+from tests.sites import ROOT
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings  # an older pytest-django has it under another name
@@ -158,3 +161,25 @@ def test_the_strip_counts_by_hour_and_level() -> None:
     assert seen["peak"] == "10 a minute"
     assert seen["strip"].count('class="maillog-error"') == 2
     assert 'aria-label="614 records in the last 24 hours"' in seen["strip"]
+
+
+def test_a_project_without_the_admin_has_its_templates() -> None:
+    code = """
+from django.conf import settings
+
+settings.configure(
+    INSTALLED_APPS=["django_maillog"],
+    TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates"}],
+)
+
+import django
+from django.template import engines
+
+django.setup()
+print(engines["django"].from_string("{{ shop }}").render({"shop": "open"}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (done.stdout, done.stderr) == ("open\n", "")

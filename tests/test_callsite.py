@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import itertools
 import logging
 import os
@@ -54,6 +55,7 @@ self = View()
 @pytest.fixture(autouse=True)
 def _forget() -> None:
     callsite._template_at.cache_clear()
+    callsite._lines.cache_clear()
 
 
 @pytest.fixture
@@ -264,8 +266,16 @@ def test_a_module_in_an_archive_has_its_template(tmp_path: Path, monkeypatch: py
         del sys.modules["maillog_zipped"]
 
 
-def test_a_call_is_read_once(load: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
-    made = load('def fail(x):\n    log.error(f"Login of {x} failed")\n')
+def test_a_source_is_read_once(load: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
+    made = load(
+        """
+        def fail(x):
+            log.error(f"Login of {x} failed")
+
+        def other(x):
+            log.error(f"Not {x} again")
+        """
+    )
     reads: list[str] = []
     get_source = made.__loader__.get_source  # type: ignore[union-attr]
 
@@ -277,6 +287,8 @@ def test_a_call_is_read_once(load: Callable[[str], ModuleType], monkeypatch: pyt
 
     for name in ("bob", "eve"):
         assert template(record_of(made, name)) == "Login of … failed"
+        made.other(name)
+        assert template(made.records[-1]) == "Not … again"
 
     assert reads == [made.__name__]
 
@@ -351,5 +363,5 @@ def test_all_messages_of_one_call_share_a_fingerprint_and_two_calls_dont(
 @given(st.text(max_size=200))
 def test_no_text_of_a_call_breaks_it(call: str) -> None:
     for text in (call, f".error({call}", f".error({call})", f".log({call!r}, {call}"):
-        with patch.object(callsite, "_source", return_value=text):
+        with patch.object(callsite, "_lines", return_value=io.StringIO(text).readlines()):
             assert isinstance(callsite._template_at.__wrapped__("shop.py", 1), str)

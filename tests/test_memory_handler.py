@@ -14,6 +14,7 @@ import pytest
 from django.core import mail
 from django.core.signals import request_finished, request_started
 
+from django_maillog.capture import context
 from django_maillog.handlers import MemoryHandler, SMTPHandler
 
 pytestmark = pytest.mark.usefixtures("request_signals")
@@ -407,6 +408,26 @@ def test_a_full_buffer_of_a_request_goes_with_its_error_and_keeps_the_latest_wit
     request_finished.send(None)
 
     assert target.seen == ["3", "4", "no hat"]
+
+
+def test_what_another_thread_adds_at_a_requests_end_does_not_cost_its_mail() -> None:
+    handler = Raising(100, **EACH)
+
+    class Adding(logging.Filter):
+        """As a thread of the same request does that has looked up where to keep its record."""
+
+        def filter(self, _record: logging.LogRecord) -> bool:
+            queue.append(record("late"))
+            return True
+
+    handler.target.addFilter(Adding())
+    request_started.send(None)
+    handler.handle(record("no stock", logging.ERROR))
+    queue = context.current().kept[handler._kept_key].records
+    request_finished.send(None)
+
+    assert handler.errors == []
+    assert [message.subject for message in mail.outbox] == ["[Django] ERROR no stock"]
 
 
 def test_requests_do_not_mix() -> None:

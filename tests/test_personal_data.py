@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import timedelta
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from django_maillog.capture.plain import json_line
 from django_maillog.handlers import SMTPHandler
 from django_maillog.models import Batch, Group, Record, Status
 from django_maillog.prune import prune
+from django_maillog.signals import batch_sent
 from tests.buffers import Buffer
 from tests.log_records import full, make_record, module, raised
 from tests.smtp import SMTPServer
@@ -124,6 +127,27 @@ def test_a_text_is_erased_wherever_it_is(buffer: Buffer) -> None:
     assert "ada@example.org" not in everything().lower()
     assert "payment of bob failed" in everything()
     assert Batch.objects.get().record_count == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_erased_while_mails_go_out_is_in_none_that_follows(spool_dir: Path, smtp: SMTPServer) -> None:
+    buffers = [Buffer("first"), Buffer("second")]
+    for buffer in buffers:
+        buffer.now = timezone.now()
+        log(buffer, "ada", 4)
+
+    def erase(**_kwargs: Any) -> None:
+        time.sleep(1.1)  # as a slow mail server takes
+        call_command("prune_maillogs", "--user", "ada", stdout=StringIO())
+
+    batch_sent.connect(erase)
+    try:
+        buffers[0].flush(everything=True)
+    finally:
+        batch_sent.disconnect(erase)
+
+    assert len(smtp.messages) == 2
+    assert "4 ada" not in everything()
 
 
 @pytest.mark.django_db

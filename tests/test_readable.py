@@ -6,7 +6,7 @@ import pytest
 
 from django_maillog import digest
 from django_maillog.capture.text import one_line
-from django_maillog.digest.excerpts import folded, shorten
+from django_maillog.digest.excerpts import Passage, folded, shorten
 from django_maillog.frames import Frame, package_of
 from tests.mail_samples import SITE, group, report, sample
 
@@ -44,6 +44,12 @@ def test_the_frame_that_raised_is_never_folded() -> None:
 
     assert "… 4 frames of redis …" in text
     assert text.endswith(f"{library('redis', 5)[len(library('redis', 4)) :]}ConnectionError: no\n")
+
+
+def test_a_frame_whose_path_was_cut_has_no_package() -> None:
+    frames = library("django", 2) + library("redis").replace("site-packages", "si… 99 characters left out …s")
+
+    assert folded([Passage("library", frames), Passage("app", APP)]) == f"  … 3 frames of django …\n{APP}"
 
 
 def test_frames_of_a_group_keep_its_margin() -> None:

@@ -49,10 +49,16 @@ def template_of(record: logging.LogRecord, message: str) -> str:
 def _template_at(path: str, line: int) -> str:
     """Return the template of the logging call on a line of a file, "" if it has none."""
     try:
-        template = _message(_call_at(_source(path), line))
+        template = _message(_call_at(_lines(path), line))
     except Exception:  # a loader of the project's, a file that is gone, whatever a source may hold
         return ""
     return template if sum(map(str.isalpha, template)) >= _MIN_LETTERS else ""
+
+
+@lru_cache(maxsize=16)
+def _lines(path: str) -> list[str]:
+    """Return the lines of a module, whose file is not to be read again for each call that logs in it."""
+    return io.StringIO(_source(path)).readlines()
 
 
 def _source(path: str) -> str:
@@ -74,13 +80,13 @@ def _names(module: object) -> dict[str, Any]:
     return object.__getattribute__(module, "__dict__")  # type: ignore[no-any-return]
 
 
-def _call_at(source: str, line: int) -> ast.Call:
+def _call_at(lines: list[str], line: int) -> ast.Call:
     """Return the only logging call on a line, as a call of its method alone."""
     if line < 1:
         raise ValueError("not a line")
-    lines = io.StringIO(source).readlines()[line - 1 :]
-    (method,) = _METHOD.finditer(lines[0])
-    call = _balanced("".join(lines)[method.start(1) :][:_MAX_CALL_CHARACTERS])
+    (method,) = _METHOD.finditer(lines[line - 1])
+    rest = "".join(lines[line - 1 : line - 1 + _MAX_CALL_CHARACTERS])
+    call = _balanced(rest[method.start(1) :][:_MAX_CALL_CHARACTERS])
     if "\\" in _ESCAPE.sub("", call):
         raise ValueError("Python would warn of an escape sequence")
     return cast(ast.Call, ast.parse(call, mode="eval").body)

@@ -162,7 +162,8 @@ def _folded(text: str, *, is_followed: bool) -> str:
     kept = "" if is_followed else frames.pop().text
     if len(frames) < LEAST_FOLDED:
         return text
-    packages = list(dict.fromkeys(package_of(section.frame.path) for section in frames if section.frame))
+    found = dict.fromkeys(package_of(section.frame.path) for section in frames if section.frame)
+    packages = [name for name in found if name]  # not of a path that was cut in the middle
     names = ", ".join(packages[:3])
     if len(packages) > 3:
         names = _("%(names)s and others") % {"names": names}

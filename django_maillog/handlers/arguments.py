@@ -70,7 +70,8 @@ def toaddrs(value: Any) -> list[str] | None:
     if value is None:
         return None
     entries = [value] if isinstance(value, (str, Promise)) else value
-    if isinstance(entries, Sequence | Set) and all(map(_is_told, entries)):
+    is_several = isinstance(entries, Sequence | Set) and not isinstance(entries, bytes)
+    if is_several and all(map(_is_told, entries)):
         return list(entries)
     accepted = f"an address, a sequence of addresses, or {' or '.join(map(repr, SETTING_RECIPIENTS))}"
     raise _refusal("toaddrs", value, accepted)

@@ -89,7 +89,8 @@ class MemoryHandler(Incoming, logging.handlers.MemoryHandler):
 
     def _end(self, kept: _Kept, kind: str) -> None:
         """Hand over what a request or task has left, if an error is among it; without the handler's lock."""
-        records, has_error = kept.records, kept.has_error
+        # A copy: another thread of the same request may have the queue in hand, and add to it.
+        records, has_error = list(kept.records), kept.has_error
         kept.records, kept.has_error = deque(), False
         if self.target is not None and has_error:
             self._deliver(records, kind)

@@ -79,7 +79,9 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
         self._refuse_contradictions()
 
     def _refuse_contradictions(self) -> None:
-        of_server = "credentials" if self.username else "secure" if self.secure is not None else ""
+        of_server = (
+            "credentials" if self.username is not None else "secure" if self.secure is not None else ""
+        )
         of_mailer = "using" if self.using else "email_backend" if self.email_backend else ""
         if self.mailhost is None and of_server:
             raise ValueError(f"{of_server} needs mailhost: without it the project's mailer has its own.")

@@ -26,10 +26,11 @@ from .groups import mark_mailed
 from .mails import make_mail, reduced
 from .notes import Notes
 from .options import FlushOptions
-from .rows import read_ahead
+from .rows import forget, read_ahead
 from .targets import target_of
 
 PAGE = 50  # batches that are read together
+FRESH_SECONDS = 1.0  # for which what is read of them holds
 # How long the outcome of a mail is tried to be recorded: else it would be sent again.
 SETTLE_SECONDS = 60.0
 
@@ -115,8 +116,12 @@ class _Delivery:
                 rows = rows.filter(buffer__in=self._options.buffers)
             page = list(rows.order_by("pk")[:PAGE])
             read_ahead(page)
+            fresh_until = time.monotonic() + FRESH_SECONDS
             self._notes = Notes(now)
-            yield from page
+            for batch in page:
+                if time.monotonic() > fresh_until:  # a mail server was slow: some may have been erased since
+                    forget(batch)
+                yield batch
             if len(page) < PAGE:
                 return
             last = page[-1].pk

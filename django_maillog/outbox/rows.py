@@ -71,6 +71,11 @@ def read_ahead(batches: Iterable[Batch]) -> None:
         _read([batch for batch in batches if batch.record_count <= FEW_AHEAD])
 
 
+def forget(batch: Batch) -> None:
+    """Have the batch's records read anew."""
+    vars(batch).pop("read_records", None)
+
+
 def _read(batches: list[Batch]) -> None:
     """Read their records into an attribute: the related manager might ask a replica for them."""
     rows = Record.objects.defer("html").annotate(title=_TITLE).order_by("group", "pk")

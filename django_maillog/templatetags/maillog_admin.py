@@ -7,8 +7,6 @@ from typing import Any
 from django import template
 from django.utils import timezone
 
-from ..admin.overview import overview
-
 register = template.Library()
 
 
@@ -20,5 +18,8 @@ def maillog_overview(context: template.RequestContext) -> dict[str, Any]:
     may_view = any(user.has_perm(f"django_maillog.{name}_batch") for name in ("view", "change"))
     if not may_view or context.request.GET:
         return {}
+    # Not above: Django imports the tags of all apps for any template, in a project without its admin, too.
+    from ..admin.overview import overview
+
     may_flush = user.has_perm("django_maillog.flush_batch")
     return {"overview": overview(now), "now": now, "may_flush": may_flush}
