@@ -99,7 +99,7 @@ class GroupRows:
             changed.append({"count": arrived.count, **values, "id": group.pk})
         self._changed = ready(Group, changed)
         # In one order: two importers that insert the same groups must not wait for each other in a circle.
-        self._new = sorted(new, key=lambda row: str(row["fingerprint"]))
+        self._new = ready(Group, sorted(new, key=lambda row: str(row["fingerprint"])))
         return sightings
 
     def check(self) -> None:
@@ -128,7 +128,7 @@ class GroupRows:
             rows = Tally.objects.filter(group__in=known, hour_at__in=hours)
             found = set(rows.values_list(*TALLY))
             missing += [row for row in stored if tuple(row[name] for name in TALLY) not in found]
-        insert(Tally, missing)
+        insert(Tally, ready(Tally, missing))
 
     def _tallies(self) -> Iterator[Row]:
         """The hourly counts of all groups, in the one order in which importers lock them."""

@@ -16,7 +16,7 @@ from .sites import OverflowingSites, is_beyond
 
 # Records of one transaction that are stored one by one, and folds: its time depends on them, not on lines.
 MAX_ROWS = 500
-SQLITE_ROWS = 100  # of one that holds the only write lock there is: at most 25 ms
+SQLITE_ROWS = 200  # of one that holds the only write lock there is: at most 25 ms
 MAX_BYTES = 1024 * 1024  # of lines that become rows of their own
 MAX_LINES = 50_000
 

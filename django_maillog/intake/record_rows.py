@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db.models import Max
+from django.db.models import Max, OuterRef, Subquery
 
 from .. import moments
 from ..capture.captured import CapturedRecord
@@ -71,7 +71,7 @@ class RecordRows:
                     growing[stored.fold] = fold
                 elif fold is not None:
                     rows.append(make_row(self._scope.batch, fold.value) | _folded(fold))
-            self._fresh[fingerprint] = [row | {"silenced": is_silenced} for row in rows]
+            self._fresh[fingerprint] = ready(Record, [row | {"silenced": is_silenced} for row in rows])
         if growing:
             found = Record.objects.filter(pk__in=growing).order_by("pk").values(*FOLD)
             self._grown = ready(Record, [_grow(row, growing[row["id"]]) for row in found])
@@ -86,16 +86,10 @@ class RecordRows:
         self._choose_samples({row["group_id"] for row in fresh if row["full"]})
 
     def _choose_samples(self, groups: set[int]) -> None:
-        """A group's sample is the last of its records that was captured in full.
-
-        Asked first: MySQL locks what a subquery of an update reads, and importers would be in a deadlock.
-        """
-        if groups:
-            full = Record.objects.filter(batch=self._scope.batch, group__in=groups, full=True).order_by(
-                "group"
-            )
-            last = full.values_list("group").annotate(Max("pk"))
-            add(Group, [{"sample_id": record, "id": group} for group, record in last], counters=[])
+        """A group's sample is the last of its records that was captured in full."""
+        full = Record.objects.filter(batch=self._scope.batch, group=OuterRef("pk"), full=True)
+        last = full.order_by().values("group").annotate(last=Max("pk")).values("last")
+        Group.objects.filter(pk__in=groups).update(sample=Subquery(last))
 
     def _stored(self) -> dict[Place, _Stored]:
         found: dict[Place, _Stored] = {}
