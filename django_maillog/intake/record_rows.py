@@ -53,13 +53,15 @@ class RecordRows:
     def __init__(self, scope: Scope, groups: GroupRows) -> None:
         self._scope = scope
         self._groups = groups
-        self._fresh: dict[str, list[Row]] = {}  # by fingerprint: the group may have no key yet
+        self._fresh: list[tuple[str, Row]] = []  # with its fingerprint: the group may have no key yet
         self._grown: list[Row] = []  # folds that are stored, with what is added to them
 
     def read(self) -> None:
         """Read what the batch holds of these groups, and sort out what gets rows of its own."""
         before = self._stored()
         growing: dict[int, Fold] = {}  # by the stored row's key
+        fingerprints: list[str] = []
+        fresh: list[Row] = []
         for fingerprint, arrived in self._scope.arrivals.items():
             key, is_silenced = self._groups.keys.get(fingerprint, 0), fingerprint in self._groups.silenced
             rows: list[Row] = []
@@ -71,19 +73,21 @@ class RecordRows:
                     growing[stored.fold] = fold
                 elif fold is not None:
                     rows.append(make_row(self._scope.batch, fold.value) | _folded(fold))
-            self._fresh[fingerprint] = ready(Record, [row | {"silenced": is_silenced} for row in rows])
+            fresh += [row | {"silenced": is_silenced} for row in rows]
+            fingerprints += [fingerprint] * len(rows)
+        self._fresh = list(zip(fingerprints, ready(Record, fresh), strict=True))
         if growing:
             found = Record.objects.filter(pk__in=growing).order_by("pk").values(*FOLD)
             self._grown = ready(Record, [_grow(row, growing[row["id"]]) for row in found])
 
     def write(self) -> None:
         """Insert and update them; the groups have been written."""
-        fresh = []
-        for fingerprint, rows in self._fresh.items():
-            fresh += [row | {"group_id": self._groups.keys[fingerprint]} for row in rows]
+        keys = self._groups.keys
+        fresh = [row | {"group_id": keys[fingerprint]} for fingerprint, row in self._fresh]
         insert(Record, fresh)
         add(Record, self._grown, counters=["count"])
-        self._choose_samples({row["group_id"] for row in fresh if row["full"]})
+        if full := {row["group_id"] for row in fresh if row["full"]}:
+            self._choose_samples(full)
 
     def _choose_samples(self, groups: set[int]) -> None:
         """A group's sample is the last of its records that was captured in full."""
