@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -129,3 +130,14 @@ def test_handlers_can_be_imported_before_django_is_configured() -> None:
     )
 
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_the_design_names_every_module() -> None:
+    design = (PACKAGE.parent / "docs" / "design.md").read_text(encoding="utf-8")
+    layout = design.partition("## 12.")[2]
+    folders = {"handlers", "admin", "capture", "digest", "spool", "intake", "outbox", "worker", "checks"}
+    modules = {path for path in sources() if path.parent == PACKAGE or path.parent.name in folders}
+
+    missing = {path.stem for path in modules if not re.search(rf"\b{path.stem}\b", layout)} - {"__init__"}
+
+    assert missing == set()
