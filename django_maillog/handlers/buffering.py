@@ -47,6 +47,8 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
     library's buffer is a list in memory; here ``buffer`` is the name under which the records are kept.
     """
 
+    _target: SMTPHandler | str
+
     def __init__(
         self,
         capacity: int = 10_000,
@@ -75,15 +77,13 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
         self.burst = burst
         self._rules = self.make_rules()
         self.flushOnClose = arguments.flag("flushOnClose", flushOnClose)
-        self._target: SMTPHandler | str
         self.target = names.in_section(sys._getframe(1)) if target is None else target
         self._fingerprint = arguments.function("fingerprint", fingerprint)
         self._sights = Sights()
         self.report_level = arguments.level("report_level", report_level)
         self.context = arguments.number("context", context)
         self.queries = arguments.flag("queries", queries)
-        # Whose lines of context these are: two handlers may keep different ones.
-        self._context_key = object()
+        self._context_key = object()  # two handlers may keep different lines of context
         if self.context:
             scopes.connect()
         if self.context and self.queries:

@@ -103,8 +103,7 @@ class _Import:
                 reader.seek(chunk.start)
                 continue
             except Exception as error:
-                size = chunk.end - chunk.start
-                if not (is_refused(error) or is_too_large(error, write_alias(), size)):
+                if not _is_refusal(error, chunk):
                     raise
                 reader.seek(chunk.start)
                 if lacks_character(error) and reader.escape_more():  # it didn't say so when it was asked
@@ -190,6 +189,11 @@ class _Import:
         if removed:
             # Again at each visit, should the file be there still: without its row it would be imported anew.
             Segment.objects.filter(pk=self._source.id).update(finished_at=self._clock())
+
+
+def _is_refusal(error: Exception, chunk: Chunk) -> bool:
+    """Whether the database will never take this chunk."""
+    return is_refused(error) or is_too_large(error, write_alias(), chunk.end - chunk.start)
 
 
 def _offsets(ids: list[str]) -> dict[str, int]:
