@@ -86,8 +86,7 @@ class _Import:
         self._has_row = offset is not None
         self._begin = self._source.imported if offset is None else offset
         max_rows = SQLITE_ROWS if connections[write_alias()].vendor == "sqlite" else MAX_ROWS
-        codec = charset.codec_of(write_alias())
-        reader = Reader(self._source, self._begin, max_rows=max_rows, codec=codec)
+        reader = Reader(self._source, self._begin, max_rows=max_rows, codec=charset.codec_of(write_alias()))
         self._reports = self._source.mailed_ranges()
         limit = MAX_LINES
         while chunk := reader.read(self._borders(), limit):
