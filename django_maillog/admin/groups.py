@@ -169,7 +169,7 @@ class GroupAdmin(RowsAdmin):
     @admin.action(permissions=["act"], description=gettext_lazy("Mark resolved"))
     def mark_resolved(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
         groups = _with_titles(queryset)
-        resolve(groups, timezone.now())
+        resolve(groups, database_now())
         said = ngettext(
             "%(what)s is marked resolved: the next record counts as a regression.",
             "%(what)s are marked resolved: the next record of each counts as a regression.",
