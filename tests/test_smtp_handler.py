@@ -287,6 +287,10 @@ def test_the_settings_are_left_out() -> None:
     assert "Installed Applications:\n['django.contrib.admin'," in str(message.body)
 
 
+def test_the_default_reporter_is_djangos_as_admin_email_handlers_is() -> None:
+    assert SMTPHandler().reporter_class is ExceptionReporter
+
+
 def test_a_reporter_that_was_asked_for_is_used_as_it_is() -> None:
     Raising(reporter_class="django.views.debug.ExceptionReporter").handle(failure())
 

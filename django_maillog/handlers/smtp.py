@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
+from django.views.debug import ExceptionReporter
 
 from .. import buffers, compat, digest
 from ..capture.secrets import Secrets
@@ -21,7 +22,6 @@ from .smtp_backend import smtp_connection
 
 if TYPE_CHECKING:
     from django.core.mail.backends.base import BaseEmailBackend
-    from django.views.debug import ExceptionReporter
 
 STDLIB_TIMEOUT = 5.0  # seconds; what logging.handlers.SMTPHandler really waits, whatever its docstring says
 SUBJECT_LIMIT = 400  # characters; folding a header takes far more than linear time
@@ -225,11 +225,11 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
 
     def get_html_report(self, record: logging.LogRecord) -> str:
         """The technical report as HTML."""
-        return technical.make(self.reporter_class, record).get_traceback_html()
+        return technical.make(self._report_class(), record).get_traceback_html()
 
     def get_offline_report(self, record: logging.LogRecord) -> str:
         """The same for use in a logging call: no query, and the request's body and user as far as read."""
-        return technical.offline_html(self.reporter_class, record)
+        return technical.offline_html(self._report_class(), record)
 
     def _html_report(self, record: logging.LogRecord) -> str | None:
         try:
@@ -239,10 +239,15 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
 
     def _text_report(self, record: logging.LogRecord) -> str:
         try:
-            return technical.make(self.reporter_class, record).get_traceback_text()
+            return technical.make(self._report_class(), record).get_traceback_text()
         except Exception as error:  # a strange request or exception must not cost the mail that tells of it
             plain = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
             return f"{plain}\n(The technical report could not be made: {safe_text(repr(error), 500)})"
+
+    def _report_class(self) -> type[ExceptionReporter]:
+        """The reporter; Django's own only in brief, unless it was asked for."""
+        is_default = self._reporter_path is None and self.reporter_class is ExceptionReporter
+        return technical.BriefReporter if is_default else self.reporter_class
 
     # A digest's mail.
 

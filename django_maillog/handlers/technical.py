@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -50,16 +50,15 @@ class BriefReporter(ExceptionReporter):
 
 
 def find_class(path: str | None) -> type[ExceptionReporter]:
-    """The reporter with that path, else the project's default one; Django's own only in brief."""
+    """The reporter with that path, else the project's ``DEFAULT_EXCEPTION_REPORTER``."""
     wanted = path or settings.DEFAULT_EXCEPTION_REPORTER
     try:
-        found: type[ExceptionReporter] = import_string(wanted)
+        return cast(type[ExceptionReporter], import_string(wanted))
     except ImportError as error:
         setting = "reporter_class" if path else "settings.DEFAULT_EXCEPTION_REPORTER"
         raise ImproperlyConfigured(
             f"{setting} must be the dotted path of an ExceptionReporter, not {wanted!r}: {error}"
         ) from error
-    return BriefReporter if path is None and found is ExceptionReporter else found
 
 
 def make(reporter: type[ExceptionReporter], record: logging.LogRecord) -> ExceptionReporter:
