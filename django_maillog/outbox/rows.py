@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
-from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from django.db.models import (
     Case,
@@ -37,24 +36,8 @@ _TITLE = KT("details__title")
 
 # By the group's key: {"number", "first", "last", "worst"} of its records, the silenced ones left out.
 Sums = dict[int, dict[str, Any]]
-
-
-class Occurrence(Protocol):
-    """A row that tells when and where a group's records came, and what they said."""
-
-    pk: int
-    group_id: int
-    host: str
-    process: int
-    first_at: datetime
-    last_at: datetime
-    count: int
-    folded: bool
-    full: bool
-    message: str
-    messages: dict[str, int]
-    titles: dict[str, int]
-    title: str | None
+# A record, or a row with those of its columns that say when and where it came, and what it said.
+Occurrence = Any
 
 
 def rows_of(batch: Batch) -> FewRows | ManyRows:
