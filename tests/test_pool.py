@@ -16,7 +16,7 @@ from tests.conftest import KIND
 from tests.proxies import Proxy
 from tests.sites import Site, wait_for
 from tests.smtp import SMTPServer
-from tests.test_outage import QUICK, ask, state, text, total
+from tests.test_outage import QUICK, ask, state, text
 from tests.test_processes import FORK_IS_FINE, free_port, get, need
 
 pytestmark = pytest.mark.skipif(KIND != "postgresql", reason="the pool is psycopg's")
