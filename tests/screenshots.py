@@ -110,6 +110,10 @@ def shoot_all(pages: dict[str, str], address: str, target: Path, only: list[str]
                     if only and name not in only:
                         continue
                     page.goto(address + path)
+                    # A mail's frame is read when it comes into sight.
+                    for frame in page.locator("iframe:visible").all():
+                        frame.scroll_into_view_if_needed()
+                        frame.content_frame.locator("body *").first.wait_for()
                     page.wait_for_load_state("networkidle")
                     page.screenshot(path=target / f"{name}-{theme}-{size['width']}.png", full_page=True)
 

@@ -73,7 +73,7 @@ class _Import:
         self._source = source
         self._clock = clock
         self._configurations = Configurations(source)
-        self._reports: list[dict[str, Any]] = []
+        self._mailed_ranges: list[dict[str, Any]] = []
         self._has_row = False
         self._begin = 0
         self._unlocked_at = time.monotonic()
@@ -87,14 +87,14 @@ class _Import:
         self._begin = self._source.imported if offset is None else offset
         max_rows = SQLITE_ROWS if connections[write_alias()].vendor == "sqlite" else MAX_ROWS
         reader = Reader(self._source, self._begin, max_rows=max_rows, codec=charset.codec_of(write_alias()))
-        self._reports = self._source.mailed_ranges()
+        self._mailed_ranges = self._source.mailed_ranges()
         limit = MAX_LINES
         while chunk := reader.read(self._borders(), limit):
             try:
                 self._take(chunk)
             except (Overtaken, Mailed):
                 self._remove_empty(chunk)
-                self._reports = self._source.mailed_ranges()
+                self._mailed_ranges = self._source.mailed_ranges()
                 reader.seek(_offsets([self._source.id]).get(self._source.id, 0))
                 continue
             except Overflowing as flood:
@@ -159,7 +159,7 @@ class _Import:
                     raise Overtaken
                 for part in ready:
                     part.write(check=check)
-                held.enter_context(self._source.committing(self._reports))
+                held.enter_context(self._source.committing(self._mailed_ranges))
             self._source.note_imported(chunk.end)
             journal.note_imported(self._source.id, chunk.end, removed=False)
 
@@ -173,13 +173,13 @@ class _Import:
 
     def _borders(self) -> list[int]:
         """Where what was mailed straight from the spool begins and ends: no chunk goes across."""
-        return sorted({border for report in self._reports for border in (report["from"], report["to"])})
+        return sorted({border for mailed in self._mailed_ranges for border in (mailed["from"], mailed["to"])})
 
     def _mailed(self, chunk: Chunk) -> Mails:
         """The mails that reported this chunk already, by buffer."""
-        for report in self._reports:
-            if report["from"] <= chunk.start and chunk.end <= report["to"]:
-                return {buffer: mail | {"time": report["time"]} for buffer, mail in report["mails"].items()}
+        for mailed in self._mailed_ranges:
+            if mailed["from"] <= chunk.start and chunk.end <= mailed["to"]:
+                return {buffer: mail | {"time": mailed["time"]} for buffer, mail in mailed["mails"].items()}
         return {}
 
     def _finish(self, offset: int) -> None:
