@@ -6,6 +6,8 @@ import logging
 import logging.config
 import os
 import shutil
+import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -20,6 +22,7 @@ from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, connection, transaction
+from django.db.models import QuerySet
 from django.db.models.signals import post_migrate
 from django.test import TransactionTestCase
 from django.utils import timezone
@@ -148,6 +151,24 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
         post_migrate.connect(put_back, sender=apps.get_app_config(Permission._meta.app_label))
         yield
     post_migrate.sender_receivers_cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def _no_order_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a query asks for in no order comes the other way round each time, as PostgreSQL may have it."""
+    fetch_all, asked = QuerySet._fetch_all, Counter[str]()
+
+    def fetch(queryset: QuerySet[Any]) -> None:
+        is_new = queryset._result_cache is None
+        fetch_all(queryset)
+        rows = queryset._result_cache
+        if is_new and rows and not queryset.ordered:
+            sql = str(queryset.query)
+            asked[sql] += 1
+            if (zlib.crc32(sql.encode()) + asked[sql]) % 2:
+                rows.reverse()
+
+    monkeypatch.setattr(QuerySet, "_fetch_all", fetch)
 
 
 @pytest.fixture
