@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from django.db import DataError, Error, IntegrityError, OperationalError, connections, router, transaction
 
+from .forks import forks
 from .models import Segment
 
 TRIES = 8
@@ -78,9 +79,10 @@ def leave_pools() -> None:
 
 
 def step_aside(alias: str, seconds: float) -> None:
-    """Sleep so that other writers, which only poll, can get SQLite's lock."""
+    """Sleep so that other writers, which only poll, can get SQLite's lock, and forks come through."""
     if connections[alias].vendor == "sqlite" and not connections[alias].in_atomic_block:
-        time.sleep(seconds)
+        with forks.welcome():
+            time.sleep(seconds)
 
 
 def retrying(work: Callable[[], Result], alias: str) -> Result:

@@ -27,10 +27,10 @@ import django_maillog
 from tests.sites import Site
 
 RESET = {
+    "forks.forks": "what the parent's threads are busy with, and that it forks",
     "handlers.lifecycle.process": "what is unreported, and whether the process ends",
     "outbox.claim_lock._files": "the parent's claims: closed",
     "outbox.delivery._unsettled": "outcomes that the parent records",
-    "outbox.preload._is_done": "the parent loads for itself",
     "spool.journal.journal": "the parent's segment, memory and lock",
     "spool.segment._open": "the parent's files and their locks: closed",
     "worker.thread.worker": "threads, requests, locks, what the database owes",

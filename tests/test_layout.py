@@ -20,7 +20,8 @@ NAME = PACKAGE.name
 # The rows of the design; a row may be several layers, parts of its modules that build on one another.
 ROWS: tuple[tuple[set[str], ...], ...] = (
     (
-        {"conf", "compat", "frames", "language", "charset", "uncaught", "policy", "signals", "throttle"},
+        {"conf", "compat", "frames", "language", "charset", "uncaught", "policy", "signals", "throttle"}
+        | {"forks"},
         {"models", "moments"},
         {"transactions"},
         {"buffers", "database_clock", "links"},

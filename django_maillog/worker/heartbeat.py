@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 
+from ..forks import forks
 from ..spool.journal import journal
 
 
@@ -33,11 +34,12 @@ class Heartbeat:
 
     @contextlib.contextmanager
     def resting(self) -> Iterator[None]:
-        """While somebody else is waited for, a mail server or a broker, the database owes nothing."""
+        """While somebody else is waited for, a mail server or a broker: a fork may come, too."""
         was_asked = self.is_owed()
         self.rest()
         try:
-            yield
+            with forks.welcome():
+                yield
         finally:
             if was_asked:
                 self.beat()

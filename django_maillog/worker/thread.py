@@ -23,13 +23,14 @@ from django.db import connections
 from .. import buffers, conf
 from .. import flush as flushing
 from ..flush import next_event
+from ..forks import forks
 from ..outbox.options import FlushOptions
 from ..outbox.preload import preload
 from ..prune import Pruner
 from ..spool import sources
 from ..spool.journal import journal
 from ..throttle import Throttle
-from ..transactions import is_crowded, leave_pools
+from ..transactions import is_crowded, leave_pools, write_alias
 from . import outage
 from .enqueuer import Enqueuer
 from .heartbeat import Heartbeat
@@ -130,10 +131,12 @@ class Worker:
     def _work(self) -> None:
         seconds = 0.0
         while True:
-            for request in self._wait(seconds):
-                self._watched(request)
-            if not self.inbox.ending:
-                seconds = self._round()
+            requests = self._wait(seconds)
+            with forks.put_off() if _uses_sqlite() else contextlib.nullcontext():
+                for request in requests:
+                    self._watched(request)
+                if not self.inbox.ending:
+                    seconds = self._round()
 
     def _wait(self, seconds: float) -> list[Callable[[], object]]:
         """Wait for a request, an urgent record, or the time; any record makes it a tick from then."""
@@ -214,6 +217,13 @@ class Worker:
                 log.exception("the spool can't be mailed")
                 patience = RETRY_SECONDS
             self.inbox.wait_beside(min(1.0, patience / 4), self.heartbeat.is_owed)
+
+
+def _uses_sqlite() -> bool:
+    """Its locks are a process's; another database, which may keep us waiting, must hold no fork up."""
+    with contextlib.suppress(Exception):  # of wrong settings the flush tells
+        return connections[write_alias()].vendor == "sqlite"
+    return False
 
 
 worker = Worker()
