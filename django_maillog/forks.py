@@ -1,7 +1,7 @@
-"""A fork waits for what its child could not use: the locks that a thread held which the child does not have.
+"""A fork waits for what its child could not use: locks held by a thread of ours that the child does not have.
 
-Modules have such locks while they are imported, and SQLite has some for a whole process: a child forked while
-another thread was in SQLite hangs at its own first use of it (5 to 7 of 400, beside a worker that imports).
+SQLite, OpenSSL, the resolver of names and Python's imports have locks for a whole process. A child that was
+forked while another thread held one hangs where it needs it (5 to 7 of 400, beside a worker that imports).
 """
 
 from __future__ import annotations
@@ -16,53 +16,53 @@ WAIT_SECONDS = 1.0
 
 
 class Forks:
-    """Which threads no fork may interrupt, and whether a fork waits."""
+    """The threads that a fork waits for, and those that wait to fork; each by its ident."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._busy: set[int] = set()  # threads
-        self._waiting = 0  # forks
+        self._busy: set[int] = set()
+        # Those of the busy ones that get nowhere: they wait for a server, and hold none of these locks.
+        self._stuck: set[int] = set()
+        self._forking: set[int] = set()
 
     @contextlib.contextmanager
     def put_off(self) -> Iterator[None]:
-        """A fork by another thread comes before this or after it."""
+        """A fork by another thread comes before this, at a ``pause``, or after it."""
         self._begin()
         try:
             yield
         finally:
             self._end()
 
-    @contextlib.contextmanager
-    def welcome(self) -> Iterator[None]:
-        """Within ``put_off``: somebody else is waited for, and a fork may come."""
-        was_busy = threading.get_ident() in self._busy
-        self._end()
-        try:
-            yield
-        finally:
-            if was_busy:
-                self._begin()
+    def pause(self) -> None:
+        """Let forks come, if this thread puts them off."""
+        if threading.get_ident() in self._busy:
+            self._end()
+            self._begin()
 
     def _begin(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: not self._waiting, WAIT_SECONDS)
+            self._changed.wait_for(lambda: not self._forking, WAIT_SECONDS)
             self._busy.add(threading.get_ident())
 
     def _end(self) -> None:
         with self._changed:
             self._busy.discard(threading.get_ident())
+            self._stuck.discard(threading.get_ident())
             self._changed.notify_all()
 
     def before(self) -> None:
-        """A thread is about to fork."""
+        """This thread is about to fork."""
+        own = {threading.get_ident()}
         with self._changed:
-            self._waiting += 1
-            self._changed.wait_for(lambda: not self._busy - {threading.get_ident()}, WAIT_SECONDS)
+            self._forking |= own
+            if not self._changed.wait_for(lambda: not self._busy - self._stuck - own, WAIT_SECONDS):
+                self._stuck |= self._busy
 
     def after(self) -> None:
         """It has, and goes on in the parent."""
         with self._changed:
-            self._waiting -= 1
+            self._forking.discard(threading.get_ident())
             self._changed.notify_all()
 
 

@@ -79,10 +79,10 @@ def leave_pools() -> None:
 
 
 def step_aside(alias: str, seconds: float) -> None:
-    """Sleep so that other writers, which only poll, can get SQLite's lock, and forks come through."""
+    """Sleep so that other writers, which only poll, can get SQLite's lock."""
+    forks.pause()
     if connections[alias].vendor == "sqlite" and not connections[alias].in_atomic_block:
-        with forks.welcome():
-            time.sleep(seconds)
+        time.sleep(seconds)
 
 
 def retrying(work: Callable[[], Result], alias: str) -> Result:

@@ -13,6 +13,7 @@ from django.db import InterfaceError, OperationalError, connections, transaction
 
 from .. import charset
 from ..database_clock import DatabaseClock
+from ..forks import forks
 from ..models import Segment
 from ..spool.folder import segment_paths
 from ..spool.journal import journal
@@ -115,6 +116,7 @@ class _Import:
                 chunk = reader.skip_line(chunk.start)
                 self._take(chunk)
             reader.note_stored(chunk)
+            forks.pause()
             limit = MAX_LINES
             yield chunk
         self._finish(reader.offset)

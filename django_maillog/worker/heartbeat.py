@@ -34,12 +34,12 @@ class Heartbeat:
 
     @contextlib.contextmanager
     def resting(self) -> Iterator[None]:
-        """While somebody else is waited for, a mail server or a broker: a fork may come, too."""
+        """While somebody else is waited for, a mail server or a broker, the database owes nothing."""
         was_asked = self.is_owed()
         self.rest()
+        forks.pause()
         try:
-            with forks.welcome():
-                yield
+            yield
         finally:
             if was_asked:
                 self.beat()

@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import buffers, digest
 from ..capture.captured import CapturedRecord
+from ..forks import forks
 from ..language import gettext as _
 from ..language import gettext_noop, in_project_language
 from ..models import Batch
@@ -163,7 +164,7 @@ def _send(buffer: str, found: _Found, target: buffers.Target, why: str) -> dict[
     report.message_id = new_message_id("outage", addressee.sender)
     rendered = digest.render(report, subject=target.get_digest_subject(report))
     mail = message(rendered, digest.headers(report), sender=addressee.sender, recipients=addressee.recipients)
-    with closing(Mailers()) as mailers:
+    with forks.put_off(), closing(Mailers()) as mailers:
         verdict = mailers.send(target, mail)
     if not verdict.sent:
         log.warning("the spool can't be mailed: buffer=%s error=%s", buffer, verdict.error)

@@ -30,7 +30,7 @@ from ..prune import Pruner
 from ..spool import sources
 from ..spool.journal import journal
 from ..throttle import Throttle
-from ..transactions import is_crowded, leave_pools, write_alias
+from ..transactions import is_crowded, leave_pools
 from . import outage
 from .enqueuer import Enqueuer
 from .heartbeat import Heartbeat
@@ -132,7 +132,7 @@ class Worker:
         seconds = 0.0
         while True:
             requests = self._wait(seconds)
-            with forks.put_off() if _uses_sqlite() else contextlib.nullcontext():
+            with forks.put_off():
                 for request in requests:
                     self._watched(request)
                 if not self.inbox.ending:
@@ -217,13 +217,6 @@ class Worker:
                 log.exception("the spool can't be mailed")
                 patience = RETRY_SECONDS
             self.inbox.wait_beside(min(1.0, patience / 4), self.heartbeat.is_owed)
-
-
-def _uses_sqlite() -> bool:
-    """Its locks are a process's; another database, which may keep us waiting, must hold no fork up."""
-    with contextlib.suppress(Exception):  # of wrong settings the flush tells
-        return connections[write_alias()].vendor == "sqlite"
-    return False
 
 
 worker = Worker()
