@@ -21,7 +21,10 @@ MAX_AGE = timedelta(days=14)
 PROBLEM = "django_maillog:problem"
 # Not ":", which some mail programs take for the end of an address.
 _SEPARATOR = "."
-_TOKEN = re.compile(r"(?<=/)[0-9]+\.[0-9a-f]{16}\.[0-9A-Za-z]+\.[\w-]{43}(?=/)")
+_LINK = re.compile(
+    r"(?:https?://[^\s\"<>/:]+(?::[0-9]+)?/[^\s\"<>:]{0,300}?|(?<=/))"
+    r"([0-9]{1,19})\.[0-9a-f]{16}\.[0-9A-Za-z]+\.[\w-]{43}/"
+)
 
 
 def absolute(view: str, args: Sequence[object]) -> str:
@@ -71,8 +74,8 @@ def find(token: str) -> Group | None:
 
 
 def hidden(text: str) -> str:
-    """A mail's text or HTML without the keys in its links."""
-    return _TOKEN.sub("…", text)
+    """A mail's text or HTML with each problem's page in the admin instead of its signed link."""
+    return _LINK.sub(lambda link: admin_url("group", int(link[1])) or "…/", text)
 
 
 def _value(key: int, buffer: str, fingerprint: str) -> str:
