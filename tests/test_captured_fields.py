@@ -16,7 +16,7 @@ from tests.buffers import NOON
 
 FIELDS = set(CapturedRecord.__annotations__)
 # What a stored row's batch and group have, and what only a row of several records has.
-OF_OTHERS = {"buffer", "fingerprint", "cause", "site", "free_text"}
+OF_OTHERS = {"buffer", "fingerprint", "cause", "site"}
 FOLDED = {"count", "last_time", "messages", "titles"}
 
 EVERYTHING: CapturedRecord = {
@@ -28,7 +28,6 @@ EVERYTHING: CapturedRecord = {
     "title": "ValueError: no stock",
     "cause": "ml2:2",
     "site": "ml2:3",
-    "free_text": True,
     "host": "web1",
     "process": 7,
     "release": "1.4.2",

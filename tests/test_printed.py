@@ -72,8 +72,9 @@ def failure(name: str, *args: Any, **extra: Any) -> logging.LogRecord:
 @pytest.mark.parametrize("way", WAYS)
 def test_title_exception_place_and_traceback_are_the_exceptions(way: Way) -> None:
     expected = full(failure("buy", -1))
+    record = way(failure("buy", -1))
 
-    value = full(way(failure("buy", -1)))
+    value = full(record)
 
     assert value["title"] == expected["title"] == "ValueError: -1 now"
     assert value["exception"] == expected["exception"]
@@ -81,7 +82,7 @@ def test_title_exception_place_and_traceback_are_the_exceptions(way: Way) -> Non
     assert Sample(value, everything=False).where == "srv/shop/views.py:7 in buy"
     assert "Traceback" not in value["message"]
     assert value["cause"] != value["fingerprint"]
-    assert "free_text" not in value
+    assert not fingerprint(record).is_free_text
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -167,11 +168,13 @@ def test_a_traceback_that_is_cut_before_its_end_still_tells_its_frames() -> None
     ],
 )
 def test_what_only_speaks_of_a_traceback_is_a_message(text: str) -> None:
-    value = full(make_record(text))
+    record = make_record(text)
+
+    value = full(record)
 
     assert "exception" not in value
     assert value["message"] == text
-    assert value["free_text"]
+    assert fingerprint(record).is_free_text
 
 
 def test_a_records_own_exception_counts_more_than_a_text() -> None:

@@ -66,8 +66,6 @@ class CapturedRecord(TypedDict, total=False):
     cause: str
     # Where it comes from, since one site makes only so many groups an hour; with arguments its fingerprint.
     site: str
-    # The fingerprint came from normalised text alone. Only stored when true.
-    free_text: bool
     # The title of its site's overflow group, where it is counted there; in no line and no row.
     overflow: str
     host: str

@@ -94,9 +94,9 @@ def _captured(record: logging.LogRecord, key: Key, message: str, printed: Printe
     }
     # Where only one group can come of a site it is left out, and the cause stands for it.
     if key.cause != key.fingerprint:
-        repeat["cause"], repeat["site"] = key.cause, key.site
-    if key.is_free_text:
-        repeat["free_text"], repeat["site"] = True, key.site
+        repeat["cause"] = key.cause
+    if "cause" in repeat or key.is_free_text:
+        repeat["site"] = key.site
     if own_title := _title(record, message, printed):
         repeat["title"] = own_title
     process = fields.get("process")

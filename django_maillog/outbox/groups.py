@@ -22,20 +22,20 @@ def mark_mailed(batch: Batch, now: datetime) -> None:
         mailed.update(notified_at=now)
 
 
-def update_groups(keys: Iterable[int], **changes: object) -> int:
-    """Change the groups with these keys, in portions; how many there were."""
+def update_groups(keys: Iterable[int], **changes: object) -> None:
+    """Change the groups with these keys, in portions."""
     ordered = sorted(keys)
-    return sum(_update(ordered[start : start + PAGE], changes) for start in range(0, len(ordered), PAGE))
+    for start in range(0, len(ordered), PAGE):
+        _update(ordered[start : start + PAGE], changes)
 
 
-def _update(keys: list[int], changes: dict[str, object]) -> int:
+def _update(keys: list[int], changes: dict[str, object]) -> None:
     rows = Group.objects.filter(pk__in=keys)
     with transaction.atomic(using=write_alias()):
         if _locks_rows():
             # In the order in which imports lock them, or one would wait for the other in a circle.
             list(rows.order_by("pk").select_for_update().values_list("pk"))
-        updated: int = rows.update(**changes)
-        return updated
+        rows.update(**changes)
 
 
 def _locks_rows() -> bool:
