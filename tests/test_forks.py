@@ -27,7 +27,7 @@ for number in range(400):
     time.sleep(number % 10 / 1000)
     pid = os.fork()
     if not pid:
-        signal.alarm(5)
+        signal.alarm(20)
         sqlite3.connect(":memory:").execute("SELECT 1").fetchall()
         os._exit(0)
     ends.append(os.waitpid(pid, 0)[1])
