@@ -112,6 +112,37 @@ else:
 """
 
 
+SIGNALLED = """
+import os, signal, sys, threading, time
+from django_maillog.forks import forks
+number = getattr(signal, sys.argv[1])
+if number == signal.SIGTERM:
+    signal.signal(number, lambda *_: sys.exit(3))
+handler = signal.getsignal(number)
+is_busy, go_on = threading.Event(), threading.Event()
+
+def stuck():
+    with forks.put_off():
+        is_busy.set()
+        while not forks._signals._handlers: pass
+        os.kill(os.getpid(), number)
+        go_on.wait()
+
+def release():
+    while not forks._signals._came: pass
+    go_on.set()
+
+for target in (stuck, release):
+    threading.Thread(target=target, daemon=True).start()
+is_busy.wait()
+pid = os.fork()
+if not pid:
+    os._exit(7 if signal.getsignal(number) is handler else 8)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+time.sleep(60)
+"""
+
+
 @pytest.mark.skipif(KIND != "sqlite", reason="these locks are SQLite's")
 def test_no_child_hangs_in_sqlite(site: Site) -> None:
     site.configure_logging(QUICK)
@@ -147,3 +178,13 @@ def test_a_fork_waits_for_busy_threads(site: Site, seconds: float, case: str, co
     done = site.run(BUSY, str(seconds), case, env=FORK_IS_FINE)
 
     assert done.stdout == "7\n" * count
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 3), ("SIGINT", -2)])
+def test_a_signal_that_comes_while_a_fork_waits_is_not_lost(site: Site, name: str, status: int) -> None:
+    process = site.start(SIGNALLED, name, env=FORK_IS_FINE)
+
+    printed, _ = process.communicate(timeout=60)
+
+    assert printed in ("7\n", "")
+    assert process.returncode == status
