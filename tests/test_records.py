@@ -8,6 +8,7 @@ import os
 import sys
 import time
 import traceback
+from collections import UserDict, UserList, deque
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
+from django.forms import CharField, Form
 from django.http import HttpRequest, QueryDict
 from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
@@ -499,3 +501,66 @@ def test_large_and_deep_containers_in_extra_are_cut_and_marked() -> None:
 
 class Colour(Enum):
     RED = "red"
+
+
+class Client(Exception):
+    """As clients of some services make them: what it hasn't got it looks up in what the service said."""
+
+    def __getattr__(self, name: str) -> object:
+        return {"status": 500}[name]
+
+
+class Causeless(Exception):
+    """The traceback module asks for its cause."""
+
+    @property
+    def __cause__(self) -> None:  # type: ignore[override]
+        raise RuntimeError("no cause to be had")
+
+
+@pytest.mark.parametrize("kind", [Client, Causeless])
+def test_an_exception_whose_attributes_raise_keeps_its_frames(kind: type[Exception]) -> None:
+    def pay() -> None:
+        raise kind("no stock")
+
+    text = full(make_record(error=raised(pay)))["traceback"]
+
+    assert 'raise kind("no stock")' in text
+    assert f"{kind.__name__}: no stock\n" in text
+
+
+class Profile(Form):
+    name = CharField()
+
+
+def test_containers_that_are_written_in_python_show_what_they_hold() -> None:
+    form = Profile({})
+    form.full_clean()
+    headers = RequestFactory().get("/", headers={"cookie": "hunter2", "x-shop": "hats"}).headers
+
+    extra = full(
+        make_record(
+            errors=form.errors, jobs=deque([1, 2]), user_list=UserList([3]), user_dict=UserDict(a=4),
+            password=UserDict(a="hunter2"), headers=headers,
+        )
+    )["extra"]  # fmt: skip
+
+    assert "This field is required." in str(extra["errors"]["name"])
+    assert (extra["jobs"], extra["user_list"], extra["user_dict"]) == ([1, 2], [3], {"a": 4})
+    assert extra["headers"]["X-Shop"] == "hats"
+    assert "hunter2" not in str(extra)
+
+
+def test_exceptions_in_extra_are_named() -> None:
+    extra = full(make_record(first=TimeoutError(), second=KeyError("x")))["extra"]
+
+    assert extra == {"first": "TimeoutError", "second": "KeyError: 'x'"}
+
+
+def test_a_loaded_user_behind_two_lazy_objects_is_named() -> None:
+    request = RequestFactory().get("/")
+    inner = SimpleLazyObject(lambda: User(pk=5, username="ada"))
+    request.user = SimpleLazyObject(lambda: inner)  # type: ignore[assignment]
+    assert request.user.get_username() == "ada"
+
+    assert full(make_record(request=request))["request"]["user"] == "5 ada"

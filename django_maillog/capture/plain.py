@@ -15,6 +15,7 @@ import json
 import math
 import pathlib
 import uuid
+from collections import UserDict, UserList, deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -44,7 +45,11 @@ HARMLESS = (
     pathlib.PurePath,
     ipaddress.IPv4Address,
     ipaddress.IPv6Address,
-    BaseException,
+)
+# Of Django's requests and of the requests library: pairs by name in small letters.
+HEADERS = (
+    "django.utils.datastructures.CaseInsensitiveMapping",
+    "requests.structures.CaseInsensitiveDict",
 )
 
 
@@ -94,6 +99,9 @@ class Plain:
             # A named tuple; without its names nothing tells which of it is secret.
             values = tuple.__iter__(value)  # type: ignore[arg-type,var-annotated]
             return self._mapping(zip(names, values, strict=False), len(names), depth)
+        inner = _inner(value, kind)  # of Django's ErrorList, which is a list, too, and an empty one
+        if inner is not None:
+            return self.of(inner, depth)
         for sequence in (list, tuple, set, frozenset):
             if issubclass(kind, sequence):
                 return self._sequence(sequence.__iter__(value), sequence.__len__(value), depth)  # type: ignore[arg-type]
@@ -106,6 +114,8 @@ class Plain:
             text = repr(bytes(value[: TEXT_LIMIT + MARGIN + 1]))  # type: ignore[index]
         elif issubclass(kind, (str, int, float, complex, HARMLESS)):
             text = value
+        elif issubclass(kind, BaseException):
+            text = ": ".join(filter(None, [class_name(kind), text_of(value)]))
         else:
             text = _class_of(value, kind)
         limit = min(self._text_limit, max(self._left, 20))
@@ -166,6 +176,18 @@ class Plain:
 def _bare(key: str) -> str:
     """Return a key without what makes bytes, a header's colon or an option of it."""
     return key[:NAME_LIMIT].removeprefix("b'").strip("-:'\" ")
+
+
+def _inner(value: object, kind: type) -> list[Any] | dict[Any, Any] | None:
+    """Return the list or dict within a container that keeps what it holds in one; None for others."""
+    if issubclass(kind, deque):
+        return list(deque.__iter__(value))  # type: ignore[arg-type]
+    if issubclass(kind, (UserList, UserDict)):
+        data = object.__getattribute__(value, "__dict__").get("data")
+        return data if issubclass(type(data), (list, dict)) else None
+    if any(class_name(each) in HEADERS for each in kind.__mro__):
+        return dict(object.__getattribute__(value, "__dict__")["_store"].values())
+    return None
 
 
 def _class_of(value: object, kind: type) -> str:

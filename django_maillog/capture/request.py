@@ -103,10 +103,9 @@ def _user(request: Any) -> str:
 
 def _loaded(user: object) -> object:
     """Return what is behind a lazy object if it was asked before; asking it here may be a query."""
-    if not issubclass(type(user), LazyObject):
-        return user
-    wrapped = object.__getattribute__(user, "__dict__").get("_wrapped")
-    return None if type(wrapped) is object else wrapped
+    while issubclass(type(user), LazyObject):
+        user = object.__getattribute__(user, "__dict__").get("_wrapped")
+    return None if type(user) is object else user
 
 
 def _remote_addr(request: Any) -> str:

@@ -136,9 +136,15 @@ def traceback_text(exc: BaseException, tb: TracebackType | None, cut: Cut) -> tu
             return "".join(_ends(exc, tb, depth=0, cut=cut)), True
         return "".join(traceback.TracebackException(type(exc), exc, tb, compact=True).format()), False
     except Exception as error:  # fake tracebacks of task queues, exceptions with properties that raise
-        name = class_name(type(exc))
         wrong = class_name(type(error))
-        return f"{name}: {text_of(exc)}\n(its traceback could not be printed: {wrong})\n", False
+    try:
+        told = "".join(_link(exc, tb, depth=_MAX_DEPTH, cut=cut))
+        return f"{told}(its traceback could not be printed whole: {wrong})\n", False
+    except Exception:  # no traceback of Python's
+        return (
+            f"{class_name(type(exc))}: {text_of(exc)}\n(its traceback could not be printed: {wrong})\n",
+            False,
+        )
 
 
 def links(exc: BaseException) -> Iterator[BaseException]:
@@ -171,7 +177,10 @@ def _is_huge(exc: BaseException, tb: TracebackType | None) -> bool:
 
 
 def _value(exc: BaseException) -> str:
-    notes = getattr(exc, "__notes__", ())
+    try:
+        notes: object = exc.__notes__
+    except Exception:  # there are none, or a __getattr__ of its own raises what it likes
+        notes = []
     return "\n".join([text_of(exc), *map(text_of, notes)]) if isinstance(notes, list) else text_of(exc)
 
 
