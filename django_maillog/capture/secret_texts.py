@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import quote, unquote, unquote_plus
 
 from .secret_keys import STARS, WORDS, Keys, is_strong, uses_djangos_filter
-from .secret_shapes import BLANK, Spans, end_of, private_keys, tokens, user_parts, web_tokens
+from .secret_shapes import Spans, private_keys, tokens, user_parts, web_tokens
+from .secret_values import QUOTE, VALUE_LIMIT, value_of
 
 # In one text. An honest one has fewer; what comes after so many is hidden as a whole.
 WORDS_LIMIT = 3_000
@@ -21,8 +22,6 @@ NAMES_LIMIT = 600
 SECRETS_LIMIT = 250
 _PARAMETERS_LIMIT = 500
 _INNER_URLS_LIMIT = 50
-# Characters of a value without quotation marks in which is looked for where it ends, but at a blank.
-VALUE_LIMIT = 2_000
 _PARAMETER_DEPTH = 3
 _LINE_LIMIT = 500
 _SOURCE_LINES = 12
@@ -41,24 +40,6 @@ _AFTER_NAME = re.compile(
 _OPTION = re.compile(r"(?<![\w-])--([\w-]{1,80}+)[ ]{1,4}([^\s-]\S*+)")
 _ELEMENT = re.compile(r"<(?:[\w.-]{1,40}+:)?([\w-]{1,80}+)(?:\s[^<>]{0,200}+)?>([^<]++)")
 _EMPTY = re.compile(r"(?i:none|null|nil|true|false|undefined|\*+)(?![^\s,;&)\]}>'\"\\])")
-_CARD = re.compile(r"\d{4}(?:[ -]\d{2,7}){2,4}")
-_SCHEME = re.compile(r"(?i:basic|bearer|digest|negotiate|token)[ ]")
-_QUOTE = re.compile(r"""[bruBRU]{0,2}(\\{0,3}["'])""")
-_QUOTED_ENDS = {
-    **{mark: re.compile(rf"(?:[^\\{mark}]|\\.)*+", re.DOTALL) for mark in ("'", '"')},
-    **{
-        "\\" * number + mark: re.compile(rf".*?(?=(?<!\\){chr(92) * 2 * number}{mark}|\Z)", re.DOTALL)
-        for mark in ("'", '"')
-        for number in (1, 2, 3)
-    },
-}
-_BRACKETS = re.compile(r"""[\[({\])}]""")
-# A comma or semicolon ends a value if a blank, the end or another name follows; a closing mark, if no letter.
-_RUN_ENDS = re.compile(r"""[\s&(\[{<>]|['")\]}](?!\w)|[,;](?:[\s'"\\]|\Z|[^\W\d][\w.-]{0,50}+[=:])|\Z""")
-_HEADER = re.compile(r"(?i:(?:set-|http_)?cookie|(?:proxy-|http_)?authorization)2?")
-_HEADER_ENDS = {
-    mark: re.compile(rf"[\r\n{mark}]|\\[rn]|\\{{1,3}}[\"']|\Z") for mark in ("", "'", '"')
-}  # the end of its line, or of the string that it stands in
 _ENCODED = re.compile(r"""(?:^|[?&;#])([^=?&;#\s"'<>]{1,100}+)=([^&;#\s"'<>]++)""")
 _PARAMETER = re.compile(r"""[?;]([\w%+-]{1,80}+)=([^&;#\s"'<>]++)""")
 
@@ -175,7 +156,7 @@ def _named(text: str, keys: Keys, words: Spans, *, is_whole: bool) -> Spans:
             return
         if first < done or (after := _AFTER_NAME.match(text, last)) is None:
             continue
-        is_literal = after["separator"] and _QUOTE.match(text, after.end())
+        is_literal = after["separator"] and QUOTE.match(text, after.end())
         if has_source and not is_literal and _is_source(text, first):
             # A variable that holds it; only a literal says it.
             continue
@@ -184,7 +165,7 @@ def _named(text: str, keys: Keys, words: Spans, *, is_whole: bool) -> Spans:
         key = text[first - len(before) + len(before.rstrip(_NAME_CHARACTERS)) : last].lstrip("-%+")
         if not _is_secret(text, last - len(key), key, after, keys):
             continue
-        start, end = _value(text, last - len(key), key, after, is_whole=is_whole)
+        start, end = value_of(text, last - len(key), key, after, is_whole=is_whole)
         if not _EMPTY.match(text, start):
             yield start, end
             done = end
@@ -222,49 +203,3 @@ def _is_source(text: str, position: int) -> bool:
             return False
         position = start - 1
     return False
-
-
-def _value(text: str, first: int, key: str, after: re.Match[str], *, is_whole: bool) -> tuple[int, int]:
-    """Return where the value of a name begins and ends."""
-    start = after.end()
-    if after["separator"] == ":" and after["quote"] is None and _HEADER.fullmatch(key):
-        before = text[first - 1 : first]
-        return start, end_of(_HEADER_ENDS.get(before, _HEADER_ENDS[""]), text, start)
-    if quoted := _QUOTE.match(text, start):
-        return quoted.end(), _end_of_quoted(text, quoted[1], quoted.end(), is_whole=is_whole)
-    if card := _CARD.match(text, start):
-        return start, card.end()
-    scheme = _SCHEME.match(text, start)
-    return start, _end_of_unquoted(text, scheme.end() if scheme else start)
-
-
-def _end_of_quoted(text: str, mark: str, start: int, *, is_whole: bool) -> int:
-    found = _QUOTED_ENDS[mark].match(text, start)
-    end = found.end() if found else start
-    if end < len(text) or not is_whole:
-        return end
-    line_end = text.find("\n", start)
-    return end if line_end < 0 else line_end
-
-
-def _end_of_unquoted(text: str, start: int) -> int:
-    """A run of characters, with the brackets that follow at once: ``Token('abc')``, ``[...]``, ``<...>``."""
-    end = end_of(_RUN_ENDS, text[: start + VALUE_LIMIT], start)
-    if end == start + VALUE_LIMIT:
-        return end_of(BLANK, text, end)
-    following = text[end : end + 1]
-    if following == "<" and end == start:
-        closing = text.find(">", end)
-        return len(text) if closing < 0 else closing + 1
-    return _end_of_brackets(text, end) if following and following in "([{" else end
-
-
-def _end_of_brackets(text: str, start: int) -> int:
-    depth = 0
-    for number, bracket in enumerate(_BRACKETS.finditer(text, start)):
-        depth += 1 if bracket[0] in "([{" else -1
-        if depth == 0:
-            return bracket.end()
-        if number > NAMES_LIMIT:
-            break
-    return len(text)
