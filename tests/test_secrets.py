@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.http import HttpRequest
@@ -91,6 +93,7 @@ def test_cookies_stay_out_even_if_the_filter_hides_nothing() -> None:
         f"pass%77ord={SECRET}",
         f"next=%2Freset%3Ftoken%3D{SECRET}",
         f"next=/reset?token={SECRET}",
+        f"variables={quote(json.dumps({'password': SECRET}))}",
     ],
 )
 def test_hidden_keys_in_query_strings_are_starred(query: str) -> None:

@@ -40,7 +40,14 @@ _AFTER_NAME = re.compile(
 _OPTION = re.compile(r"(?<![\w-])--([\w-]{1,80}+)[ ]{1,4}([^\s-]\S*+)")
 _ELEMENT = re.compile(r"<(?:[\w.-]{1,40}+:)?([\w-]{1,80}+)(?:\s[^<>]{0,200}+)?>([^<]++)")
 _EMPTY = re.compile(r"(?i:none|null|nil|true|false|undefined|\*+)(?![^\s,;&)\]}>'\"\\])")
-_ENCODED = re.compile(r"""(?:^|[?&;#])([^=?&;#\s"'<>]{1,100}+)=([^&;#\s"'<>]++)""")
+# A parameter, or a run with something percent-encoded in it: a part of a path, what follows a sign.
+_ENCODED = re.compile(
+    r"""(?:^|[?&;#\s"'<>=/])
+        (?: (?<![\s"'<>=/]) ([^=?&;#\s"'<>]{1,100}+)= | (?=[^=?&;#\s"'<>/%]*+%[2-7]) ) ([^&;#\s"'<>]++)""",
+    re.VERBOSE,
+)
+# What stands for = and :, however often it is encoded.
+_ENCODED_SIGN = re.compile("%(?:25){0,3}3[adAD]")
 _PARAMETER = re.compile(r"""[?;]([\w%+-]{1,80}+)=([^&;#\s"'<>]++)""")
 
 
@@ -49,9 +56,12 @@ def is_harmless(text: str, request: Any) -> bool:
 
     With a request whose filter is a project's own, any name may be secret.
     """
-    if "eyJ" in text or "earer " in text or "asic " in text or "Token " in text or "://" in text:
+    if "eyJ" in text or "earer " in text or "asic " in text or "Token " in text:
         return False
-    if "=" in text or ":" in text or "," in text or ">" in text or "--" in text:
+    if "://" in text and "@" in text:
+        return False
+    has_sign = "=" in text or ":" in text or "," in text or ">" in text or "--" in text
+    if has_sign or "%3" in text or "%25" in text:
         is_told = "%" not in text and uses_djangos_filter(request)
         return is_told and WORDS.search(text.lower()) is None
     return True
@@ -59,8 +69,8 @@ def is_harmless(text: str, request: Any) -> bool:
 
 def cleanse(text: str, keys: Keys, *, is_whole: bool = True, depth: int = 0) -> str:
     """Return the text with stars for the secrets in it; if it was cut, with stars for what it was cut in."""
-    if "%" in text and "=" in text:
-        text = _with_encoded(text, keys, depth)
+    if "%" in text:
+        text = _with_encoded(text, keys, depth, is_whole=is_whole)
     # Not "\u0130".lower(), which are two characters: places in both texts are the same.
     words = WORDS.finditer(text.replace("\u0130", "i").lower())
     text = _starred(text, _named(text, keys, (word.span() for word in words), is_whole=is_whole))
@@ -97,8 +107,8 @@ def _starred(text: str, spans: Spans) -> str:
     return "".join([*parts, text[done:]]) if parts else text
 
 
-def _with_encoded(text: str, keys: Keys, depth: int) -> str:
-    """Look into parameters that are percent-encoded: their names, and another URL in one."""
+def _with_encoded(text: str, keys: Keys, depth: int, *, is_whole: bool) -> str:
+    """Look into what is percent-encoded: names of parameters, another URL or JSON in one or in a path."""
     number = inner_urls = last = 0
 
     def shown(match: re.Match[str]) -> str:
@@ -107,12 +117,15 @@ def _with_encoded(text: str, keys: Keys, depth: int) -> str:
         last = match.end()
         key, value = match.groups()
         start = match[0][: match.start(2) - match.start()]
-        if "%" in key and keys.hides(unquote_plus(key)):
+        if key and "%" in key and keys.hides(unquote_plus(key)):
             return start + STARS
-        if len(value) > VALUE_LIMIT and "%3" in value:
+        if not _ENCODED_SIGN.search(value):
+            return match[0]
+        is_cut = last == len(text) and not is_whole
+        if is_cut or len(value) > VALUE_LIMIT or depth == _PARAMETER_DEPTH:
             return start + STARS
-        inner = unquote(value) if "%3" in value and depth < _PARAMETER_DEPTH else ""
-        if "=" not in inner:
+        inner = unquote(value)
+        if is_harmless(inner, keys.request):
             return match[0]
         inner_urls += 1
         if inner_urls > _INNER_URLS_LIMIT:
