@@ -29,12 +29,28 @@ _SOURCE_LINES = 12
 _NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-%+"
 # What a name comes before, whatever name it is.
 _SEPARATOR = re.compile("[=:]")
+# One of those that may stand between a name and its value: ``"type": "text"``, ``type='text'``.
+_MEMBER = r"""(?:
+    [\s,]{1,40}+ \\{0,3}["']? [\w.-]{1,40}+ \\{0,3}["']? \s{0,2} [=:] \s{0,4}
+    (?: \\{0,3}"[^"\\]{0,200}+\\{0,3}" | \\{0,3}'[^'\\]{0,200}+\\{0,3}' | [\w.+-]{1,40}+
+      | \[[^\[\]]{0,200}+\] | \{[^{}]{0,200}+\} )
+)"""
 _AFTER_NAME = re.compile(
     r"""(?P<quote>\\{0,3}["'])? \]{0,2} \s{0,4}+ (?P<separator> => | [=:]{1,2}=? )
         (?: \s{0,20} (?=[bruBRU]{0,2}\\{0,3}["']) | [ \t]{0,8} )
-    |   \\{0,3}["'] ,? \s{1,4} \\{0,3} ["']? value \\{0,3} ["']? \s{0,2} [=:] \s{0,4}
+    |   \\{0,3}["'] """
+    + _MEMBER
+    + r"""{0,8}? [\s,]{1,40}+ \\{0,3}["']? [vV]alue \\{0,3}["']? \s{0,2} [=:] \s{0,4}
     |   \\{0,3}["'] \s{0,2} , \s{0,2} (?=[bruBRU]{0,2}\\{0,3}["'])
+        (?! \\{0,3}["'] [\w.$-]{1,60}+ \\{0,3}["'] \s{0,2} : )  # no name of another value
     |   ["'] (?: \r?\n | (?:\\r)?\\n ){2}""",
+    re.VERBOSE,
+)
+_BEFORE_NAME = re.compile(
+    r"""[vV]alue \\{0,3}["']? \s{0,2} [=:] \s{0,4} \\{0,3}["'] (?= [^"'\\\n]++ (?: \Z | \\{0,3}["'] """
+    + _MEMBER
+    + r"""{0,2}? [\s,]{1,40}+ \\{0,3}["']? (?i:name|key|header) \\{0,3}["']? \s{0,2} [=:] \s{0,4}
+        \\{0,3}["'] ([\w.-]{1,80}+) )) ([^"'\\\n]++)""",
     re.VERBOSE,
 )
 _OPTION = re.compile(r"(?<![\w-])--([\w-]{1,80}+)[ ]{1,4}([^\s-]\S*+)")
@@ -78,6 +94,8 @@ def cleanse(text: str, keys: Keys, *, is_whole: bool = True, depth: int = 0) -> 
         text = _starred(text, _named(text, keys, _any_names(text), is_whole=is_whole))
     if "--" in text:
         text = _starred(text, _told(_OPTION, text, keys))
+    if "alue" in text:
+        text = _starred(text, _told(_BEFORE_NAME, text, keys))
     if "</" in text or not is_whole:
         text = _starred(text, _told(_ELEMENT, text, keys))
     if "://" in text and ("@" in text or not is_whole):
@@ -138,11 +156,11 @@ def _with_encoded(text: str, keys: Keys, depth: int, *, is_whole: bool) -> str:
 
 
 def _told(pattern: re.Pattern[str], text: str, keys: Keys) -> Spans:
-    """Find what a pattern's first group names and its second says."""
+    """Find what a pattern's first group names, or would if the text were not cut, and its second says."""
     for number, match in enumerate(pattern.finditer(text)):
         if number > NAMES_LIMIT:
             yield match.start(), len(text)
-        elif keys.hides_in_text(match[1], named=True):
+        elif match[1] is None or keys.hides_in_text(match[1], named=True):
             yield match.span(2)
 
 
@@ -181,7 +199,8 @@ def _named(text: str, keys: Keys, words: Spans, *, is_whole: bool) -> Spans:
         start, end = value_of(text, last - len(key), key, after, is_whole=is_whole)
         if not _EMPTY.match(text, start):
             yield start, end
-            done = end
+            # A filter may hide what a key says, which may be the name of a value all the same.
+            done = last if key.lower() == "key" else end
 
 
 def _is_secret(text: str, first: int, key: str, after: re.Match[str], keys: Keys) -> bool:
