@@ -36,7 +36,8 @@ _MEMBER = r"""(?:
       | \[[^\[\]]{0,200}+\] | \{[^{}]{0,200}+\} )
 )"""
 _AFTER_NAME = re.compile(
-    r"""(?P<quote>\\{0,3}["'])? \]{0,2} \s{0,4}+ (?P<separator> => | [=:]{1,2}=? )
+    r"""(?=[)":,]) [^=\n]{1,200}+ (?<=\)) = (?=\()  # PostgreSQL's "Key (user_id, token)=(5, ...)"
+    |   (?P<quote>\\{0,3}["'])? \]{0,2} \s{0,4}+ (?P<separator> => | [=:]{1,2}=? )
         (?: \s{0,20} (?=[bruBRU]{0,2}\\{0,3}["']) | [ \t]{0,8} )
     |   \\{0,3}["'] """
     + _MEMBER
@@ -53,8 +54,15 @@ _BEFORE_NAME = re.compile(
         \\{0,3}["'] ([\w.-]{1,80}+) )) ([^"'\\\n]++)""",
     re.VERBOSE,
 )
+# MySQL's.
+_DUPLICATE = re.compile(r"Duplicate entry '(?=[^'\n]++(?:\Z|' for key '([\w.-]{1,130}+)'))([^'\n]++)")
 _OPTION = re.compile(r"(?<![\w-])--([\w-]{1,80}+)[ ]{1,4}([^\s-]\S*+)")
-_ELEMENT = re.compile(r"<(?:[\w.-]{1,40}+:)?([\w-]{1,80}+)(?:\s[^<>]{0,200}+)?>([^<]++)")
+_ELEMENT = re.compile(
+    r"<(?:[\w.-]{1,40}+:)?([\w-]{1,80}+)(?:\s[^<>]{0,200}+)?>(?:\s{0,40}+<!\[CDATA\[)?+"
+    r"((?<=\[CDATA\[)(?s:.*?)(?=\]\]>|\Z)|[^<]++)"
+)
+# Also where it was written as a literal.
+_COLOUR = re.compile(r"(?:\x1b|\\{1,3}(?:x|u00)1b)\[[\d;]{0,30}+m")
 _EMPTY = re.compile(r"(?i:none|null|nil|true|false|undefined|\*+)(?![^\s,;&)\]}>'\"\\])")
 # A parameter, or a run with something percent-encoded in it: a part of a path, what follows a sign.
 _ENCODED = re.compile(
@@ -77,7 +85,7 @@ def is_harmless(text: str, request: Any) -> bool:
     if "://" in text and "@" in text:
         return False
     has_sign = "=" in text or ":" in text or "," in text or ">" in text or "--" in text
-    if has_sign or "%3" in text or "%25" in text:
+    if has_sign or "%3" in text or "%25" in text or "Duplicate" in text:
         is_told = "%" not in text and uses_djangos_filter(request)
         return is_told and WORDS.search(text.lower()) is None
     return True
@@ -85,6 +93,8 @@ def is_harmless(text: str, request: Any) -> bool:
 
 def cleanse(text: str, keys: Keys, *, is_whole: bool = True, depth: int = 0) -> str:
     """Return the text with stars for the secrets in it; if it was cut, with stars for what it was cut in."""
+    if "1b[" in text or "\x1b[" in text:
+        text = _COLOUR.sub("", text)
     if "%" in text:
         text = _with_encoded(text, keys, depth, is_whole=is_whole)
     # Not "\u0130".lower(), which are two characters: places in both texts are the same.
@@ -96,6 +106,8 @@ def cleanse(text: str, keys: Keys, *, is_whole: bool = True, depth: int = 0) -> 
         text = _starred(text, _told(_OPTION, text, keys))
     if "alue" in text:
         text = _starred(text, _told(_BEFORE_NAME, text, keys))
+    if "Duplicate" in text:
+        text = _starred(text, _told(_DUPLICATE, text, keys, named=False))
     if "</" in text or not is_whole:
         text = _starred(text, _told(_ELEMENT, text, keys))
     if "://" in text and ("@" in text or not is_whole):
@@ -155,12 +167,12 @@ def _with_encoded(text: str, keys: Keys, depth: int, *, is_whole: bool) -> str:
     return result if number < _PARAMETERS_LIMIT else result[: len(result) - len(text) + last] + STARS
 
 
-def _told(pattern: re.Pattern[str], text: str, keys: Keys) -> Spans:
+def _told(pattern: re.Pattern[str], text: str, keys: Keys, *, named: bool = True) -> Spans:
     """Find what a pattern's first group names, or would if the text were not cut, and its second says."""
     for number, match in enumerate(pattern.finditer(text)):
         if number > NAMES_LIMIT:
             yield match.start(), len(text)
-        elif match[1] is None or keys.hides_in_text(match[1], named=True):
+        elif match[1] is None or keys.hides_in_text(match[1], named=named):
             yield match.span(2)
 
 
