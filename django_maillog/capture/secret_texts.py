@@ -44,6 +44,7 @@ _AFTER_NAME = re.compile(
     + r"""{0,8}? [\s,]{1,40}+ \\{0,3}["']? [vV]alue \\{0,3}["']? \s{0,2} [=:] \s{0,4}
     |   \\{0,3}["'] \s{0,2} , \s{0,2} (?=[bruBRU]{0,2}\\{0,3}["'])
         (?! \\{0,3}["'] [\w.$-]{1,60}+ \\{0,3}["'] \s{0,2} : )  # no name of another value
+    |   [ ,;&]{1,2} [vV]alue =
     |   ["'] (?: \r?\n | (?:\\r)?\\n ){2}""",
     re.VERBOSE,
 )
@@ -62,7 +63,7 @@ _ELEMENT = re.compile(
     r"((?<=\[CDATA\[)(?s:.*?)(?=\]\]>|\Z)|[^<]++)"
 )
 # Also where it was written as a literal.
-_COLOUR = re.compile(r"(?:\x1b|\\{1,3}(?:x|u00)1b)\[[\d;]{0,30}+m")
+_COLOUR = re.compile(r"(?:\x1b|\\{1,3}(?:x|u00)1b)\[[\d;]{0,30}+[mK]")
 _EMPTY = re.compile(r"(?i:none|null|nil|true|false|undefined|\*+)(?![^\s,;&)\]}>'\"\\])")
 # A parameter, or a run with something percent-encoded in it: a part of a path, what follows a sign.
 _ENCODED = re.compile(
@@ -70,8 +71,8 @@ _ENCODED = re.compile(
         (?: (?<![\s"'<>=/]) ([^=?&;#\s"'<>]{1,100}+)= | (?=[^=?&;#\s"'<>/%]*+%[2-7]) ) ([^&;#\s"'<>]++)""",
     re.VERBOSE,
 )
-# What stands for = and :, however often it is encoded.
-_ENCODED_SIGN = re.compile("%(?:25){0,3}3[adAD]")
+# What stands for one of "':<=>, however often it is encoded.
+_ENCODED_SIGN = re.compile("%(?:25){0,9}+(?:2[27]|3[ac-eAC-E])")
 _PARAMETER = re.compile(r"""[?;]([\w%+-]{1,80}+)=([^&;#\s"'<>]++)""")
 
 
