@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.http import HttpRequest
 from django.test import RequestFactory, override_settings
+from django.urls import ResolverMatch
 from django.views.debug import (
     ExceptionReporter,
     SafeExceptionReporterFilter,
@@ -21,6 +25,7 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 from django_maillog.capture.fingerprint import fingerprint
 from django_maillog.capture.plain import json_line
 from django_maillog.capture.prepare import capture, capture_repeat
+from django_maillog.handlers import SMTPHandler
 
 from .log_records import make_record, raised
 
@@ -91,6 +96,7 @@ def test_cookies_stay_out_even_if_the_filter_hides_nothing() -> None:
         f"pass%77ord={SECRET}",
         f"next=%2Freset%3Ftoken%3D{SECRET}",
         f"next=/reset?token={SECRET}",
+        f"variables={quote(json.dumps({'password': SECRET}))}",
     ],
 )
 def test_hidden_keys_in_query_strings_are_starred(query: str) -> None:
@@ -120,6 +126,30 @@ def test_hidden_parameters_in_messages_values_and_tracebacks_are_starred() -> No
 
     assert SECRET not in text
     assert "colour=red" in text
+
+
+def routed(path: str, **kwargs: Any) -> HttpRequest:
+    request = RequestFactory(headers={"Referer": f"https://example.com{path}"}).get(path)
+    request.resolver_match = ResolverMatch(lambda request: None, (), kwargs, route="reset/<token>/")
+    return request
+
+
+@pytest.mark.parametrize("secret", [SECRET, uuid.UUID(int=5)])
+def test_what_a_route_calls_a_secret_is_stars_in_the_path_and_in_texts(secret: object) -> None:
+    request = routed(f"/reset/MQ/{secret}/", uidb64="MQ", token=secret)
+    error = raised(lambda: request.headers[f"no such page: /reset/MQ/{secret}/"])
+    record = make_record("Internal Server Error: %s", request.path, request=request, error=error)
+
+    text = line(record, html=SMTPHandler(include_html=True).get_html_report)
+
+    assert str(secret) not in text
+    assert '"path":"/reset/MQ/********************/"' in text
+
+
+def test_what_a_route_calls_otherwise_or_is_short_stays() -> None:
+    request = routed("/reset/abc/article/", token="abc", slug="article", number=5)
+
+    assert '"path":"/reset/abc/article/"' in line(make_record(request=request))
 
 
 def test_sensitive_post_parameters_hold() -> None:

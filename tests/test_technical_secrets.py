@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.http import HttpRequest, QueryDict
@@ -14,6 +16,7 @@ from django_maillog.handlers import SMTPHandler
 from .log_records import make_record, module, raised
 
 S = "hunt3r2sEcr"
+VARIABLES = quote(json.dumps({"password": S}))
 SOURCE = """
     def view(request, given):
         jwt = cvv = bearer = credentials = session = given
@@ -29,7 +32,7 @@ SOURCE = """
 
 def report(handler: SMTPHandler, *, offline: bool) -> str:
     request = RequestFactory(headers={"Cookie": f"a={S}", "X-Jwt": S, "X-Shop": "red"}).post(
-        f"/?token={S}&colour=red", {"password": S, "card": S, "colour": "red"}
+        f"/?token={S}&colour=red&variables={VARIABLES}", {"password": S, "card": S, "colour": "red"}
     )
     request.POST  # noqa: B018  # parses it
     error = raised(module(SOURCE).view, request, S)

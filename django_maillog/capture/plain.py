@@ -148,16 +148,21 @@ class Plain:
             self.cut = True
             return f"… {length} items …"
         plain: dict[str, Any] = {}
+        is_pair = False
         for key, item in itertools.islice(items, self._items):
             name = text_of(key if type(key) in (str, int, float, bool, type(None)) else Plain(100).of(key))
             shown = self._cut_text(name, NAME_LIMIT)
             self._left -= len(shown) + 2
             plain[shown] = self._item(name, item, depth + 1)
+            # As it came: a filter may hide what "key" says.
+            said = item if type(item) is str else plain[shown]
+            is_pair = is_pair or (name.lower() in NAMERS and self._hides(said))
         if length > self._items:
             self.cut = True
             plain["…"] = f"{length - self._items} more"
-        if "value" in plain and any(self._hides(plain.get(name)) for name in NAMERS):
-            plain["value"] = STARS
+        for name in ("value", "Value") if is_pair else ():
+            if name in plain:
+                plain[name] = STARS
         return plain
 
     def _item(self, key: str, item: object, depth: int) -> Any:

@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import quote, unquote, unquote_plus
 
 from .secret_keys import STARS, WORDS, Keys, is_strong, uses_djangos_filter
-from .secret_shapes import BLANK, Spans, end_of, private_keys, tokens, user_parts, web_tokens
+from .secret_shapes import Spans, private_keys, tokens, user_parts, web_tokens
+from .secret_values import QUOTE, VALUE_LIMIT, value_of
 
 # In one text. An honest one has fewer; what comes after so many is hidden as a whole.
 WORDS_LIMIT = 3_000
@@ -21,8 +22,6 @@ NAMES_LIMIT = 600
 SECRETS_LIMIT = 250
 _PARAMETERS_LIMIT = 500
 _INNER_URLS_LIMIT = 50
-# Characters of a value without quotation marks in which is looked for where it ends, but at a blank.
-VALUE_LIMIT = 2_000
 _PARAMETER_DEPTH = 3
 _LINE_LIMIT = 500
 _SOURCE_LINES = 12
@@ -30,36 +29,50 @@ _SOURCE_LINES = 12
 _NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-%+"
 # What a name comes before, whatever name it is.
 _SEPARATOR = re.compile("[=:]")
+# One of those that may stand between a name and its value: ``"type": "text"``, ``type='text'``.
+_MEMBER = r"""(?:
+    [\s,]{1,40}+ \\{0,3}["']? [\w.-]{1,40}+ \\{0,3}["']? \s{0,2} [=:] \s{0,4}
+    (?: \\{0,3}"[^"\\]{0,200}+\\{0,3}" | \\{0,3}'[^'\\]{0,200}+\\{0,3}' | [\w.+-]{1,40}+
+      | \[[^\[\]]{0,200}+\] | \{[^{}]{0,200}+\} )
+)"""
 _AFTER_NAME = re.compile(
-    r"""(?P<quote>\\{0,3}["'])? \]{0,2} \s{0,4}+ (?P<separator> => | [=:]{1,2}=? )
+    r"""(?=[)":,]) [^=\n]{1,200}+ (?<=\)) = (?=\()  # PostgreSQL's "Key (user_id, token)=(5, ...)"
+    |   (?P<quote>\\{0,3}["'])? \]{0,2} \s{0,4}+ (?P<separator> => | [=:]{1,2}=? )
         (?: \s{0,20} (?=[bruBRU]{0,2}\\{0,3}["']) | [ \t]{0,8} )
-    |   \\{0,3}["'] ,? \s{1,4} \\{0,3} ["']? value \\{0,3} ["']? \s{0,2} [=:] \s{0,4}
+    |   \\{0,3}["'] """
+    + _MEMBER
+    + r"""{0,8}? [\s,]{1,40}+ \\{0,3}["']? [vV]alue \\{0,3}["']? \s{0,2} [=:] \s{0,4}
     |   \\{0,3}["'] \s{0,2} , \s{0,2} (?=[bruBRU]{0,2}\\{0,3}["'])
+        (?! \\{0,3}["'] [\w.$-]{1,60}+ \\{0,3}["'] \s{0,2} : )  # no name of another value
+    |   [ ,;&]{1,2} [vV]alue =
     |   ["'] (?: \r?\n | (?:\\r)?\\n ){2}""",
     re.VERBOSE,
 )
+_BEFORE_NAME = re.compile(
+    r"""[vV]alue \\{0,3}["']? \s{0,2} [=:] \s{0,4} \\{0,3}["'] (?= [^"'\\\n]++ (?: \Z | \\{0,3}["'] """
+    + _MEMBER
+    + r"""{0,2}? [\s,]{1,40}+ \\{0,3}["']? (?i:name|key|header) \\{0,3}["']? \s{0,2} [=:] \s{0,4}
+        \\{0,3}["'] ([\w.-]{1,80}+) )) ([^"'\\\n]++)""",
+    re.VERBOSE,
+)
+# MySQL's.
+_DUPLICATE = re.compile(r"Duplicate entry '(?=[^'\n]++(?:\Z|' for key '([\w.-]{1,130}+)'))([^'\n]++)")
 _OPTION = re.compile(r"(?<![\w-])--([\w-]{1,80}+)[ ]{1,4}([^\s-]\S*+)")
-_ELEMENT = re.compile(r"<(?:[\w.-]{1,40}+:)?([\w-]{1,80}+)(?:\s[^<>]{0,200}+)?>([^<]++)")
+_ELEMENT = re.compile(
+    r"<(?:[\w.-]{1,40}+:)?([\w-]{1,80}+)(?:\s[^<>]{0,200}+)?>(?:\s{0,40}+<!\[CDATA\[)?+"
+    r"((?<=\[CDATA\[)(?s:.*?)(?=\]\]>|\Z)|[^<]++)"
+)
+# Also where it was written as a literal.
+_COLOUR = re.compile(r"(?:\x1b|\\{1,3}(?:x|u00)1b)\[[\d;]{0,30}+[mK]")
 _EMPTY = re.compile(r"(?i:none|null|nil|true|false|undefined|\*+)(?![^\s,;&)\]}>'\"\\])")
-_CARD = re.compile(r"\d{4}(?:[ -]\d{2,7}){2,4}")
-_SCHEME = re.compile(r"(?i:basic|bearer|digest|negotiate|token)[ ]")
-_QUOTE = re.compile(r"""[bruBRU]{0,2}(\\{0,3}["'])""")
-_QUOTED_ENDS = {
-    **{mark: re.compile(rf"(?:[^\\{mark}]|\\.)*+", re.DOTALL) for mark in ("'", '"')},
-    **{
-        "\\" * number + mark: re.compile(rf".*?(?=(?<!\\){chr(92) * 2 * number}{mark}|\Z)", re.DOTALL)
-        for mark in ("'", '"')
-        for number in (1, 2, 3)
-    },
-}
-_BRACKETS = re.compile(r"""[\[({\])}]""")
-# A comma or semicolon ends a value if a blank, the end or another name follows; a closing mark, if no letter.
-_RUN_ENDS = re.compile(r"""[\s&(\[{<>]|['")\]}](?!\w)|[,;](?:[\s'"\\]|\Z|[^\W\d][\w.-]{0,50}+[=:])|\Z""")
-_HEADER = re.compile(r"(?i:(?:set-|http_)?cookie|(?:proxy-|http_)?authorization)2?")
-_HEADER_ENDS = {
-    mark: re.compile(rf"[\r\n{mark}]|\\[rn]|\\{{1,3}}[\"']|\Z") for mark in ("", "'", '"')
-}  # the end of its line, or of the string that it stands in
-_ENCODED = re.compile(r"""(?:^|[?&;#])([^=?&;#\s"'<>]{1,100}+)=([^&;#\s"'<>]++)""")
+# A parameter, or a run with something percent-encoded in it: a part of a path, what follows a sign.
+_ENCODED = re.compile(
+    r"""(?:^|[?&;#\s"'<>=/])
+        (?: (?<![\s"'<>=/]) ([^=?&;#\s"'<>]{1,100}+)= | (?=[^=?&;#\s"'<>/%]*+%[2-7]) ) ([^&;#\s"'<>]++)""",
+    re.VERBOSE,
+)
+# What stands for one of "':<=>, however often it is encoded.
+_ENCODED_SIGN = re.compile("%(?:25){0,9}+(?:2[27]|3[ac-eAC-E])")
 _PARAMETER = re.compile(r"""[?;]([\w%+-]{1,80}+)=([^&;#\s"'<>]++)""")
 
 
@@ -68,9 +81,12 @@ def is_harmless(text: str, request: Any) -> bool:
 
     With a request whose filter is a project's own, any name may be secret.
     """
-    if "eyJ" in text or "earer " in text or "asic " in text or "Token " in text or "://" in text:
+    if "eyJ" in text or "earer " in text or "asic " in text or "Token " in text:
         return False
-    if "=" in text or ":" in text or "," in text or ">" in text or "--" in text:
+    if "://" in text and "@" in text:
+        return False
+    has_sign = "=" in text or ":" in text or "," in text or ">" in text or "--" in text
+    if has_sign or "%3" in text or "%25" in text or "Duplicate" in text:
         is_told = "%" not in text and uses_djangos_filter(request)
         return is_told and WORDS.search(text.lower()) is None
     return True
@@ -78,8 +94,10 @@ def is_harmless(text: str, request: Any) -> bool:
 
 def cleanse(text: str, keys: Keys, *, is_whole: bool = True, depth: int = 0) -> str:
     """Return the text with stars for the secrets in it; if it was cut, with stars for what it was cut in."""
-    if "%" in text and "=" in text:
-        text = _with_encoded(text, keys, depth)
+    if "1b[" in text or "\x1b[" in text:
+        text = _COLOUR.sub("", text)
+    if "%" in text:
+        text = _with_encoded(text, keys, depth, is_whole=is_whole)
     # Not "\u0130".lower(), which are two characters: places in both texts are the same.
     words = WORDS.finditer(text.replace("\u0130", "i").lower())
     text = _starred(text, _named(text, keys, (word.span() for word in words), is_whole=is_whole))
@@ -87,6 +105,10 @@ def cleanse(text: str, keys: Keys, *, is_whole: bool = True, depth: int = 0) -> 
         text = _starred(text, _named(text, keys, _any_names(text), is_whole=is_whole))
     if "--" in text:
         text = _starred(text, _told(_OPTION, text, keys))
+    if "alue" in text:
+        text = _starred(text, _told(_BEFORE_NAME, text, keys))
+    if "Duplicate" in text:
+        text = _starred(text, _told(_DUPLICATE, text, keys, named=False))
     if "</" in text or not is_whole:
         text = _starred(text, _told(_ELEMENT, text, keys))
     if "://" in text and ("@" in text or not is_whole):
@@ -116,8 +138,8 @@ def _starred(text: str, spans: Spans) -> str:
     return "".join([*parts, text[done:]]) if parts else text
 
 
-def _with_encoded(text: str, keys: Keys, depth: int) -> str:
-    """Look into parameters that are percent-encoded: their names, and another URL in one."""
+def _with_encoded(text: str, keys: Keys, depth: int, *, is_whole: bool) -> str:
+    """Look into what is percent-encoded: names of parameters, another URL or JSON in one or in a path."""
     number = inner_urls = last = 0
 
     def shown(match: re.Match[str]) -> str:
@@ -126,12 +148,15 @@ def _with_encoded(text: str, keys: Keys, depth: int) -> str:
         last = match.end()
         key, value = match.groups()
         start = match[0][: match.start(2) - match.start()]
-        if "%" in key and keys.hides(unquote_plus(key)):
+        if key and "%" in key and keys.hides(unquote_plus(key)):
             return start + STARS
-        if len(value) > VALUE_LIMIT and "%3" in value:
+        if not _ENCODED_SIGN.search(value):
+            return match[0]
+        is_cut = last == len(text) and not is_whole
+        if is_cut or len(value) > VALUE_LIMIT or depth == _PARAMETER_DEPTH:
             return start + STARS
-        inner = unquote(value) if "%3" in value and depth < _PARAMETER_DEPTH else ""
-        if "=" not in inner:
+        inner = unquote(value)
+        if is_harmless(inner, keys.request):
             return match[0]
         inner_urls += 1
         if inner_urls > _INNER_URLS_LIMIT:
@@ -143,12 +168,12 @@ def _with_encoded(text: str, keys: Keys, depth: int) -> str:
     return result if number < _PARAMETERS_LIMIT else result[: len(result) - len(text) + last] + STARS
 
 
-def _told(pattern: re.Pattern[str], text: str, keys: Keys) -> Spans:
-    """Find what a pattern's first group names and its second says."""
+def _told(pattern: re.Pattern[str], text: str, keys: Keys, *, named: bool = True) -> Spans:
+    """Find what a pattern's first group names, or would if the text were not cut, and its second says."""
     for number, match in enumerate(pattern.finditer(text)):
         if number > NAMES_LIMIT:
             yield match.start(), len(text)
-        elif keys.hides_in_text(match[1], named=True):
+        elif match[1] is None or keys.hides_in_text(match[1], named=named):
             yield match.span(2)
 
 
@@ -175,7 +200,7 @@ def _named(text: str, keys: Keys, words: Spans, *, is_whole: bool) -> Spans:
             return
         if first < done or (after := _AFTER_NAME.match(text, last)) is None:
             continue
-        is_literal = after["separator"] and _QUOTE.match(text, after.end())
+        is_literal = after["separator"] and QUOTE.match(text, after.end())
         if has_source and not is_literal and _is_source(text, first):
             # A variable that holds it; only a literal says it.
             continue
@@ -184,10 +209,11 @@ def _named(text: str, keys: Keys, words: Spans, *, is_whole: bool) -> Spans:
         key = text[first - len(before) + len(before.rstrip(_NAME_CHARACTERS)) : last].lstrip("-%+")
         if not _is_secret(text, last - len(key), key, after, keys):
             continue
-        start, end = _value(text, last - len(key), key, after, is_whole=is_whole)
+        start, end = value_of(text, last - len(key), key, after, is_whole=is_whole)
         if not _EMPTY.match(text, start):
             yield start, end
-            done = end
+            # A filter may hide what a key says, which may be the name of a value all the same.
+            done = last if key.lower() == "key" else end
 
 
 def _is_secret(text: str, first: int, key: str, after: re.Match[str], keys: Keys) -> bool:
@@ -222,49 +248,3 @@ def _is_source(text: str, position: int) -> bool:
             return False
         position = start - 1
     return False
-
-
-def _value(text: str, first: int, key: str, after: re.Match[str], *, is_whole: bool) -> tuple[int, int]:
-    """Return where the value of a name begins and ends."""
-    start = after.end()
-    if after["separator"] == ":" and after["quote"] is None and _HEADER.fullmatch(key):
-        before = text[first - 1 : first]
-        return start, end_of(_HEADER_ENDS.get(before, _HEADER_ENDS[""]), text, start)
-    if quoted := _QUOTE.match(text, start):
-        return quoted.end(), _end_of_quoted(text, quoted[1], quoted.end(), is_whole=is_whole)
-    if card := _CARD.match(text, start):
-        return start, card.end()
-    scheme = _SCHEME.match(text, start)
-    return start, _end_of_unquoted(text, scheme.end() if scheme else start)
-
-
-def _end_of_quoted(text: str, mark: str, start: int, *, is_whole: bool) -> int:
-    found = _QUOTED_ENDS[mark].match(text, start)
-    end = found.end() if found else start
-    if end < len(text) or not is_whole:
-        return end
-    line_end = text.find("\n", start)
-    return end if line_end < 0 else line_end
-
-
-def _end_of_unquoted(text: str, start: int) -> int:
-    """A run of characters, with the brackets that follow at once: ``Token('abc')``, ``[...]``, ``<...>``."""
-    end = end_of(_RUN_ENDS, text[: start + VALUE_LIMIT], start)
-    if end == start + VALUE_LIMIT:
-        return end_of(BLANK, text, end)
-    following = text[end : end + 1]
-    if following == "<" and end == start:
-        closing = text.find(">", end)
-        return len(text) if closing < 0 else closing + 1
-    return _end_of_brackets(text, end) if following and following in "([{" else end
-
-
-def _end_of_brackets(text: str, start: int) -> int:
-    depth = 0
-    for number, bracket in enumerate(_BRACKETS.finditer(text, start)):
-        depth += 1 if bracket[0] in "([{" else -1
-        if depth == 0:
-            return bracket.end()
-        if number > NAMES_LIMIT:
-            break
-    return len(text)

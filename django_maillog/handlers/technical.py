@@ -111,6 +111,10 @@ def _without_secrets(request: HttpRequest, post: QueryDict) -> HttpRequest:
         nothing = QueryDict()
         shown = {"META": server, "COOKIES": {}, "GET": nothing, "_post": nothing, "user": ""}
         shown["_files"] = MultiValueDict()
+    shown |= {
+        name: secrets.text(text_of(getattr(request, name, "")), PARAMETER_LIMIT)
+        for name in ("path", "path_info")
+    }
     kind = type(request)
     copy = kind.__new__(kind)
     vars(copy).update(vars(request) | shown)
