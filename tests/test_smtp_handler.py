@@ -249,6 +249,23 @@ def test_a_line_break_in_a_subject_is_escaped() -> None:
     assert mail.outbox[0].subject == "[Django] ERROR: first\\r\\nBcc: everyone@example.com"
 
 
+@pytest.mark.parametrize("end", "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")
+def test_no_line_end_costs_a_mail_whoever_puts_it_into_the_subject(end: str, settings: Settings) -> None:
+    class Overriding(Raising):
+        def format_subject(self, subject: str) -> str:
+            return f"{subject}{end}shop"
+
+    settings.EMAIL_SUBJECT_PREFIX = f"[Shop{end}] "
+    escaped = end.encode("unicode_escape").decode()
+
+    Raising().handle(record(f"first{end}second"))
+    Overriding().handle(record())
+
+    plain, overridden = (str(sent.message()["Subject"]) for sent in mail.outbox)
+    assert plain == f"[Shop{escaped}] ERROR: first{escaped}second"
+    assert overridden == f"[Shop{escaped}] ERROR: hello{escaped}shop"
+
+
 def test_a_huge_subject_is_cut() -> None:
     Raising().handle(record("x" * 5_000_000))
 

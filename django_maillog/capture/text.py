@@ -27,6 +27,8 @@ _MAX_DEPTH = 5
 
 # PostgreSQL refuses NUL; a lone surrogate cannot be written as UTF-8.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+# What str.splitlines() splits at: no header may hold it, says Python's email package.
+_LINE_ENDS = re.compile("[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 
 
 def text_of(value: object) -> str:
@@ -84,9 +86,14 @@ def has_own_title(title: str, message: str) -> bool:
     return title != title_of(message)
 
 
+def escape_line_ends(text: str) -> str:
+    """Return text on one line, with the escape of each line end in its place."""
+    return _LINE_ENDS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def header_text(text: str) -> str:
-    """Return text for a header without RFC 2047's marker: mail programs would decode what it hides."""
-    return text.replace("=?", "= ?")
+    """Return text for a header: one line without RFC 2047's marker, of which mail programs decode the rest."""
+    return escape_line_ends(text).replace("=?", "= ?")
 
 
 def class_name(kind: type) -> str:

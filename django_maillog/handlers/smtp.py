@@ -15,7 +15,7 @@ from django.views.debug import ExceptionReporter
 
 from .. import buffers, compat, digest
 from ..capture.secrets import Secrets
-from ..capture.text import header_text, safe_text
+from ..capture.text import escape_line_ends, header_text, safe_text
 from ..outbox import connection as outgoing
 from . import arguments, incoming, names, technical
 from .smtp_backend import smtp_connection
@@ -187,8 +187,8 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
         return f"{record.levelname} ({kind} IP): {record.getMessage()}"
 
     def format_subject(self, subject: str) -> str:
-        """Escape line breaks, and cut what no header should hold."""
-        return safe_text(subject, SUBJECT_LIMIT).replace("\n", "\\n").replace("\r", "\\r")
+        """Escape line ends, and cut what no header should hold."""
+        return escape_line_ends(safe_text(subject, SUBJECT_LIMIT))
 
     def send_mail(
         self,
