@@ -92,7 +92,7 @@ def escape_line_ends(text: str) -> str:
 
 
 def header_text(text: str) -> str:
-    """Return text for a header: one line without RFC 2047's marker, of which mail programs decode the rest."""
+    """Return one line for a header, without RFC 2047's marker: mail programs would decode what it hides."""
     return escape_line_ends(text).replace("=?", "= ?")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import buffers
 from ..capture.text import message_of
-from ..digest import Report
+from ..digest import GroupReport
 from .lifecycle import is_reconfiguration
 
 # What the names of our own loggers begin with, where a point follows them.
@@ -90,20 +90,23 @@ def without_exception(record: logging.LogRecord) -> logging.LogRecord:
     return record
 
 
-def worst_of(report: Report) -> logging.LogRecord:
-    """A record with what is known of the worst group, for code that makes subjects of records."""
-    worst = max(report.groups, key=lambda group: group.level)
-    sample: Mapping[str, Any] = worst.sample or {}
+def record_of(group: GroupReport) -> logging.LogRecord:
+    """A record with what is known of a group, for code that makes subjects of records."""
+    sample: Mapping[str, Any] = group.sample or {}
     # No makeLogRecord: it calls the project's record factory, which may expect a logging call's arguments.
     record = logging.LogRecord(
-        worst.logger,
-        worst.level,
+        group.logger,
+        group.level,
         sample.get("pathname", ""),
         sample.get("lineno", 0),
-        sample.get("message", worst.title),
+        sample.get("message", group.title),
         None,
         None,
         sample.get("function"),
     )
-    record.created = worst.last_at.timestamp()
+    record.created = group.last_at.timestamp()
+    extra = sample.get("extra")
+    # A row or a spool file may hold anything else.
+    if isinstance(extra, Mapping):
+        vars(record).update({name: extra[name] for name in extra.keys() - vars(record).keys()})
     return record

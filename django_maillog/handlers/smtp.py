@@ -17,6 +17,7 @@ from .. import buffers, compat, digest
 from ..capture.secrets import Secrets
 from ..capture.text import escape_line_ends, header_text, safe_text
 from ..outbox import connection as outgoing
+from ..throttle import Throttle
 from . import arguments, incoming, names, technical
 from .smtp_backend import smtp_connection
 
@@ -76,6 +77,7 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
         self.email_backend = arguments.dotted("email_backend", email_backend)
         self.include_html = arguments.flag("include_html", include_html)
         self._reporter_path = arguments.dotted("reporter_class", reporter_class)
+        self._subject_throttle = Throttle()
         self._refuse_contradictions()
 
     def _refuse_contradictions(self) -> None:
@@ -252,9 +254,18 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
     # A digest's mail.
 
     def get_digest_subject(self, report: digest.Report) -> str:
-        """A digest's subject: what an overridden ``getSubject`` says of its worst record, else the counts."""
+        """A digest's subject: what an overridden ``getSubject`` says of its first record, else the counts."""
         if report.groups and type(self).getSubject is not SMTPHandler.getSubject:
-            return self.format_subject(f"{self._prefix()}{self.getSubject(incoming.worst_of(report))}")
+            try:
+                said = self.getSubject(incoming.record_of(report.ranked[0]))
+                return self.format_subject(f"{self._prefix()}{said}")
+            except (
+                Exception
+            ) as error:  # the project's method may ask for what only a record as it was logged has
+                report.subject_error = f"{type(error).__name__}: {safe_text(error, 200)}"
+                self._subject_throttle.warn(
+                    "getSubject failed for a digest: handler=%s error=%s", self.name, report.subject_error
+                )
         own = f"{self.subject}: " if self.subject else ""
         return self.format_subject(digest.subject(report, prefix=f"{self._prefix()}{own}"))
 
