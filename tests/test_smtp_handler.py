@@ -338,6 +338,43 @@ def test_a_reporter_that_fails_costs_no_mail() -> None:
     assert "The technical report could not be made" in mail.outbox[0].body
 
 
+@pytest.mark.parametrize("mailhost", [True, False])
+def test_a_bare_exception_is_reported_as_a_logger_would(mailhost: bool, server: SMTPServer) -> None:
+    record = failure()
+    record.exc_info = record.exc_info[1]  # type: ignore[assignment, index]
+    handler = Raising((server.host, server.port) if mailhost else None, toaddrs="you@example.com")
+
+    handler.handle(record)
+
+    body = str(server.wait_for(1)[0].get_content() if mailhost else mail.outbox[0].body)
+    assert "ZeroDivisionError" in body
+    assert "1 / 0  # noqa: B018" in body
+    assert "could not be made" not in body
+
+
+def test_a_reporter_that_fails_for_a_bare_exception_costs_no_mail() -> None:
+    class Failing(Raising):
+        def _report_class(self) -> Any:
+            raise LookupError("no reporter")
+
+    record = failure()
+    record.exc_info = record.exc_info[1]  # type: ignore[assignment, index]
+
+    Failing().handle(record)
+
+    assert "ZeroDivisionError: division by zero\n\n(The technical report could not be made: LookupError" in (
+        mail.outbox[0].body
+    )
+
+
+def test_the_html_report_of_a_bare_exception_is_of_that_exception() -> None:
+    record = failure()
+    record.exc_info = record.exc_info[1]  # type: ignore[assignment, index]
+
+    assert "<h1>ZeroDivisionError" in SMTPHandler().get_html_report(record)
+    assert "<h1>ZeroDivisionError" in SMTPHandler().get_offline_report(record)
+
+
 def test_nothing_is_computed_without_recipients(settings: Settings) -> None:
     settings.ADMINS = []
 

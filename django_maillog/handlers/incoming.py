@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import buffers
-from ..capture.text import message_of
+from ..capture.text import exception_of, message_of
 from ..digest import GroupReport
 from .lifecycle import is_reconfiguration
 
@@ -74,7 +74,12 @@ def passed_by(handler: logging.Handler, record: logging.LogRecord) -> logging.Lo
 
 
 def formattable(record: logging.LogRecord) -> logging.LogRecord:
-    """The record, or where its arguments don't fit its message, a copy that says so."""
+    """The record, or a copy for formatters that wrong arguments or an ``exc_info`` of its own would stop."""
+    info = record.exc_info
+    if info and type(info) is not tuple:  # a bare exception, or True: a logger's methods make a tuple of them
+        exc, tb = exception_of(record)
+        record = copy.copy(record)
+        record.exc_info = (type(exc), exc, tb) if exc is not None else None
     try:
         record.getMessage()
     except Exception:  # wrong % arguments, or an object whose __str__ raises

@@ -15,7 +15,7 @@ from django.views.debug import ExceptionReporter
 
 from .. import buffers, compat, digest
 from ..capture.secrets import Secrets
-from ..capture.text import escape_line_ends, header_text, safe_text
+from ..capture.text import escape_line_ends, exception_of, header_text, safe_text, traceback_text
 from ..outbox import connection as outgoing
 from ..throttle import Throttle
 from . import arguments, incoming, names, technical
@@ -243,7 +243,8 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
         try:
             return technical.make(self._report_class(), record).get_traceback_text()
         except Exception as error:  # a strange request or exception must not cost the mail that tells of it
-            plain = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
+            exc, tb = exception_of(record)
+            plain = traceback_text(exc, tb, safe_text)[0] if exc is not None else ""
             return f"{plain}\n(The technical report could not be made: {safe_text(repr(error), 500)})"
 
     def _report_class(self) -> type[ExceptionReporter]:
