@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import buffers
+from ..capture.prepare import level_of
 from ..capture.text import exception_of, message_of
 from ..digest import GroupReport
 from .lifecycle import is_reconfiguration
@@ -48,7 +49,9 @@ class Incoming(logging.Handler):
         try:
             if self.report_level:
                 level = record.__dict__.get("levelno")
-                if type(level) is int and level < self.report_level:
+                if type(level) is not int:
+                    level = level_of(record)
+                if level < self.report_level:
                     return self.note(record)
             return logging.Handler.handle(self, record)
         finally:
