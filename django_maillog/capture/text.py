@@ -24,6 +24,8 @@ _END_FRAMES = 200
 _END_LINKS = 10
 _MAX_MEMBERS = 15
 _MAX_DEPTH = 5
+# Characters of a group's name in a title.
+_GROUP_LIMIT = 60
 
 # PostgreSQL refuses NUL; a lone surrogate cannot be written as UTF-8.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -159,6 +161,20 @@ def links(exc: BaseException) -> Iterator[BaseException]:
         link = above.__cause__
         if link is None and not above.__suppress_context__:
             link = above.__context__
+
+
+def first_leaf(exc: BaseException) -> tuple[BaseException, str]:
+    """Return what a title tells of an exception: of a group its first leaf, and what stands behind that."""
+    leaf, others = exc, 0
+    for _level in range(_MAX_LINKS):
+        if not isinstance(leaf, BaseExceptionGroup):
+            break
+        others += len(leaf.exceptions) - 1
+        leaf = leaf.exceptions[0]
+    if leaf is exc:
+        return exc, ""
+    name = one_line(class_name(type(exc)), _GROUP_LIMIT)
+    return leaf, f" (+{others} more in {name})" if others else f" (in {name})"
 
 
 def _is_huge(exc: BaseException, tb: TracebackType | None) -> bool:
