@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import gc
 import json
 import logging
@@ -330,6 +331,24 @@ def test_hostile_records_are_lines_as_well(logger: Made, spool: Any) -> None:
     assert lines[5]["message"] == "7"
     assert (lines[6]["message"], lines[6]["time"]) == ("bare", value["time"])
     assert (lines[7]["message"], lines[7]["logger"], lines[7]["time"]) == ("odd", "7", value["time"])
+
+
+class Loudness(enum.IntEnum):
+    """A project's levels."""
+
+    QUIET = 15
+    LOUD = 45
+
+
+def test_levels_may_be_an_enumerations(logger: Made, spool: Any) -> None:
+    shop = logger(flushLevel=Loudness.LOUD)
+
+    shop.handle(logging.makeLogRecord({"name": "shop", "levelno": Loudness.QUIET, "msg": "a step"}))
+    shop.handle(logging.makeLogRecord({"name": "shop", "levelno": Loudness.LOUD, "msg": "failed"}))
+
+    (value,) = spool()
+    assert (value["message"], value["level"]) == ("failed", 45)
+    assert [(line["message"], line["level"]) for line in value["context"]["lines"]] == [("a step", 15)]
 
 
 def test_a_line_that_can_not_be_kept_goes_to_handle_error(logger: Made, spool: Any) -> None:

@@ -599,6 +599,54 @@ def test_every_group_is_shown_or_counted() -> None:
     assert f"{len(full)} samples shortened to keep this mail small." in text
 
 
+@pytest.mark.parametrize(
+    ("character", "length", "problems", "in_full", "rows"),
+    [
+        ("a", 150, 20, 20, 0),
+        ("a", 300, 20, 20, 0),
+        ("ж", 100, 20, 20, 0),
+        ("漢", 300, 20, 8, 12),
+        ("漢", 300, 8, 8, 0),
+        ("a", 300, 100, 8, 40),
+        ("漢", 300, 100, 8, 40),
+    ],
+)
+def test_long_texts_that_all_differ_are_cut_before_problems_are_left_out(
+    character: str, length: int, problems: int, in_full: int, rows: int
+) -> None:
+    groups = (differing(number, character * length) for number in range(problems))
+
+    rendered = digest.render(report(*groups))
+
+    assert len(rendered.html.encode()) < 90_000
+    body, _, short = rendered.text.partition("IN SHORT\n")
+    assert len(re.findall(r"^6 × ValueError: .*\n  at ", body, re.M)) == in_full
+    assert len(re.findall(r"^6 × ERROR ValueError: ", short, re.M)) == rows
+    # All six values and messages of each are listed or counted.
+    listed = re.findall(r"^  (\d) × (?:ValueError|No stock|in )", body, re.M)
+    assert sum(map(int, listed)) == in_full * 2 * 6
+
+
+def differing(number: int, text: str) -> digest.GroupReport:
+    """A problem whose six records all say something else."""
+    texts = [f"{number}.{one} {text}"[: len(text)] for one in range(6)]
+    return group(
+        number,
+        title=f"ValueError: {texts[0]}",
+        count=6,
+        total=6,
+        last_at=NOON,
+        hosts={"web-1": 3, "web-2": 3},
+        messages=[(f"No stock: {one}", 1) for one in texts],
+        titles=[(f"ValueError: {one}", 1) for one in texts],
+        spans=[
+            (NOON - timedelta(seconds=100 * one), NOON - timedelta(seconds=100 * one), 1) for one in range(6)
+        ],
+        sample=sample(message=f"No stock: {texts[0]}", traceback=traceback(f"ValueError: {texts[0]}")),
+        url=f"https://shop.example.com/admin/django_maillog/group/{number}/change/",
+    )
+
+
 def test_a_few_groups_are_shown_whole() -> None:
     text = digest.render(mail_samples.three_groups()).text
 

@@ -135,6 +135,52 @@ def test_an_overridden_getsubject_makes_the_subject() -> None:
     assert mail.outbox[0].subject == "ERROR in shop: no disk"
 
 
+class OfTenant(SMTPHandler):
+    """Makes its subject of what a filter or the project's record factory has put on the record."""
+
+    def getSubject(self, record: logging.LogRecord) -> str:
+        return f"{record.tenant}: {record.getMessage()}"  # type: ignore[attr-defined]
+
+
+def test_an_overridden_getsubject_sees_what_was_added_to_the_record() -> None:
+    handler = Raising(1, target=OfTenant(subject=""))
+
+    handler.handle(record("no disk", logging.ERROR, tenant="acme"))
+
+    assert handler.errors == []
+    assert mail.outbox[0].subject == "acme: no disk"
+
+
+def test_an_overridden_getsubject_that_fails_costs_no_mail(caplog: pytest.LogCaptureFixture) -> None:
+    handler = Raising(1, target=OfTenant())
+
+    for _ in range(2):
+        handler.handle(record("no disk", logging.ERROR))
+
+    assert handler.errors == []
+    why = "AttributeError: 'LogRecord' object has no attribute 'tenant'"
+    for sent in mail.outbox:
+        assert sent.subject == "[Django] ERROR no disk"
+        assert f"The project's getSubject() failed ({why}); this mail's subject is" in sent.body
+    assert len(mail.outbox) == 2
+    assert [each.getMessage() for each in caplog.records if each.name == "django_maillog"] == [
+        f"getSubject failed for a digest: handler=None error={why}"
+    ]
+
+
+def test_an_overridden_getsubject_is_asked_for_what_the_mail_shows_first() -> None:
+    class Target(SMTPHandler):
+        def getSubject(self, record: logging.LogRecord) -> str:
+            return f"{record.levelname} in {record.name}"
+
+    handler = MemoryHandler(2, "CRITICAL", target=Target(subject=""))
+
+    handler.handle(record("no disk", logging.WARNING))
+    handler.handle(record("Invalid HTTP_HOST", logging.ERROR, name="django.security.DisallowedHost"))
+
+    assert mail.outbox[0].subject == "WARNING in shop"
+
+
 def test_an_html_report_is_attached_where_the_target_wants_it() -> None:
     handler = MemoryHandler(1, target=SMTPHandler(include_html=True))
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -11,6 +12,7 @@ import pytest
 from django.db import OperationalError
 
 from django_maillog.flush import flush
+from django_maillog.handlers import SMTPHandler
 from django_maillog.models import Attempt, Batch, Record
 from django_maillog.outbox import delivery
 from django_maillog.outbox.connection import Connection, Verdict
@@ -106,6 +108,31 @@ def test_a_batch_that_can_not_be_read_fails_alone(smtp: SMTPServer) -> None:
     assert (summary.sent, summary.failed) == (11, 1)
     poison.refresh_from_db()
     assert (poison.status, "AttributeError" in poison.last_error) == ("failed", True)
+
+
+@pytest.mark.parametrize(
+    ("extra", "subject"),
+    [({"tenant": "acme"}, "[Django] acme: no disk"), ({}, "[Django] ERROR no disk")],
+)
+def test_a_subject_made_of_what_a_record_may_lack_costs_no_mail(
+    extra: dict[str, str], subject: str, smtp: SMTPServer
+) -> None:
+    class OfTenant(SMTPHandler):
+        def getSubject(self, record: logging.LogRecord) -> str:
+            return f"{record.tenant}: {record.getMessage()}"  # type: ignore[attr-defined]
+
+    buffer = Buffer()
+    buffer.handler.target = OfTenant(toaddrs="ada@example.com")
+    buffer.handler.addFilter(lambda record: not vars(record).update(extra))
+    buffer.seal("no disk")
+
+    assert buffer.flush().sent == 1
+
+    (message,) = smtp.messages
+    assert message["Subject"] == subject
+    body = message.get_body(("plain",))
+    assert body is not None
+    assert ("The project's getSubject() failed" in body.get_content()) is (not extra)
 
 
 def test_a_mailer_that_goes_away_amid_a_flush_is_asked_once_more(smtp: SMTPServer) -> None:

@@ -281,6 +281,23 @@ def test_a_title_is_one_clean_line(message: str, title: str) -> None:
     assert brief(make_record(message))["title"] == title
 
 
+def test_the_title_of_a_group_is_its_first_leaf() -> None:
+    task = ExceptionGroup("unhandled errors in a TaskGroup", [ValueError("no stock")])
+    nested = ExceptionGroup("outer", [task, KeyError("sku"), OSError("no disk")])
+    long = ExceptionGroup("long", [ValueError("x" * 500)])
+
+    assert full(make_record(error=task))["title"] == "ValueError: no stock (in ExceptionGroup)"
+    assert brief(make_record(error=nested))["title"] == "ValueError: no stock (+2 more in ExceptionGroup)"
+    assert brief(make_record(error=long))["title"] == f"ValueError: {'x' * 167}… (in ExceptionGroup)"
+
+    deep: Exception = ValueError("far below")
+    for _ in range(300):
+        deep = ExceptionGroup("deep", [deep])
+    assert (
+        full(make_record(error=deep))["title"] == "ExceptionGroup: deep (1 sub-exception) (in ExceptionGroup)"
+    )
+
+
 def test_a_title_names_the_exception_as_tracebacks_do() -> None:
     assert brief(make_record(error=ValueError()))["title"] == "ValueError"
     assert brief(make_record(error=User.DoesNotExist("gone\nfor ever")))["title"] == (

@@ -249,6 +249,23 @@ def test_a_line_break_in_a_subject_is_escaped() -> None:
     assert mail.outbox[0].subject == "[Django] ERROR: first\\r\\nBcc: everyone@example.com"
 
 
+@pytest.mark.parametrize("end", "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")
+def test_no_line_end_costs_a_mail_whoever_puts_it_into_the_subject(end: str, settings: Settings) -> None:
+    class Overriding(Raising):
+        def format_subject(self, subject: str) -> str:
+            return f"{subject}{end}shop"
+
+    settings.EMAIL_SUBJECT_PREFIX = f"[Shop{end}] "
+    escaped = end.encode("unicode_escape").decode()
+
+    Raising().handle(record(f"first{end}second"))
+    Overriding().handle(record())
+
+    plain, overridden = (str(sent.message()["Subject"]) for sent in mail.outbox)
+    assert plain == f"[Shop{escaped}] ERROR: first{escaped}second"
+    assert overridden == f"[Shop{escaped}] ERROR: hello{escaped}shop"
+
+
 def test_a_huge_subject_is_cut() -> None:
     Raising().handle(record("x" * 5_000_000))
 
@@ -319,6 +336,43 @@ def test_a_reporter_that_fails_costs_no_mail() -> None:
 
     assert "ZeroDivisionError" in mail.outbox[0].body
     assert "The technical report could not be made" in mail.outbox[0].body
+
+
+@pytest.mark.parametrize("mailhost", [True, False])
+def test_a_bare_exception_is_reported_as_a_logger_would(mailhost: bool, server: SMTPServer) -> None:
+    record = failure()
+    record.exc_info = record.exc_info[1]  # type: ignore[assignment, index]
+    handler = Raising((server.host, server.port) if mailhost else None, toaddrs="you@example.com")
+
+    handler.handle(record)
+
+    body = str(server.wait_for(1)[0].get_content() if mailhost else mail.outbox[0].body)
+    assert "ZeroDivisionError" in body
+    assert "1 / 0  # noqa: B018" in body
+    assert "could not be made" not in body
+
+
+def test_a_reporter_that_fails_for_a_bare_exception_costs_no_mail() -> None:
+    class Failing(Raising):
+        def _report_class(self) -> Any:
+            raise LookupError("no reporter")
+
+    record = failure()
+    record.exc_info = record.exc_info[1]  # type: ignore[assignment, index]
+
+    Failing().handle(record)
+
+    assert "ZeroDivisionError: division by zero\n\n(The technical report could not be made: LookupError" in (
+        mail.outbox[0].body
+    )
+
+
+def test_the_html_report_of_a_bare_exception_is_of_that_exception() -> None:
+    record = failure()
+    record.exc_info = record.exc_info[1]  # type: ignore[assignment, index]
+
+    assert "<h1>ZeroDivisionError" in SMTPHandler().get_html_report(record)
+    assert "<h1>ZeroDivisionError" in SMTPHandler().get_offline_report(record)
 
 
 def test_nothing_is_computed_without_recipients(settings: Settings) -> None:

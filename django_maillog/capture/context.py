@@ -247,7 +247,7 @@ def _plain(line: Line, record: logging.LogRecord, now: float) -> CapturedLine:
         message += f"… {length - len(message)} characters cut …"
     plain: CapturedLine = {
         "time": time if type(time) is float and 0 <= time < TIME_LIMIT_SECONDS else now,
-        "level": level if type(level) is int and abs(level) < LEVEL_LIMIT else logging.NOTSET,
+        "level": int(level) if isinstance(level, int) and abs(level) < LEVEL_LIMIT else logging.NOTSET,
         "logger": safe_text(logger, _NAME_LIMIT),
         "message": message,
     }

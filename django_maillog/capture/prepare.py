@@ -30,9 +30,11 @@ from .secrets import Secrets, cleansed
 from .structured import mapping_of, title
 from .text import (
     MESSAGE_LIMIT,
+    TITLE_LIMIT,
     TRACEBACK_LIMIT,
     class_name,
     exception_of,
+    first_leaf,
     message_of,
     one_line,
     safe_text,
@@ -135,8 +137,10 @@ def _title(record: logging.LogRecord, message: str, printed: Printed | None) -> 
     if printed is None and is_text and fields.get("exc_info") is None and not message.startswith("{"):
         return ""
     exc, _tb = exception_of(record)
+    others = ""
     if exc is not None:
-        name, said = class_name(type(exc)), text_of(exc)
+        leaf, others = _attempt(first_leaf, exc) or (exc, "")
+        name, said = class_name(type(leaf)), text_of(leaf)
     elif printed is not None:
         name, said = printed.kind, printed.value
     else:
@@ -145,7 +149,7 @@ def _title(record: logging.LogRecord, message: str, printed: Printed | None) -> 
         if not said:
             return ""
     line = one_line(cleansed(said, MESSAGE_LIMIT, record))
-    return one_line(f"{name}: {line}" if name and line else name or line)
+    return one_line(f"{name}: {line}" if name and line else name or line, TITLE_LIMIT - len(others)) + others
 
 
 @cache

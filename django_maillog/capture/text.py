@@ -24,9 +24,13 @@ _END_FRAMES = 200
 _END_LINKS = 10
 _MAX_MEMBERS = 15
 _MAX_DEPTH = 5
+# Characters of a group's name in a title.
+_GROUP_LIMIT = 60
 
 # PostgreSQL refuses NUL; a lone surrogate cannot be written as UTF-8.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+# What str.splitlines() splits at: no header may hold it, says Python's email package.
+_LINE_ENDS = re.compile("[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 
 
 def text_of(value: object) -> str:
@@ -84,9 +88,14 @@ def has_own_title(title: str, message: str) -> bool:
     return title != title_of(message)
 
 
+def escape_line_ends(text: str) -> str:
+    """Return text on one line, with the escape of each line end in its place."""
+    return _LINE_ENDS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def header_text(text: str) -> str:
-    """Return text for a header without RFC 2047's marker: mail programs would decode what it hides."""
-    return text.replace("=?", "= ?")
+    """Return one line for a header, without RFC 2047's marker: mail programs would decode what it hides."""
+    return escape_line_ends(text).replace("=?", "= ?")
 
 
 def class_name(kind: type) -> str:
@@ -158,6 +167,20 @@ def links(exc: BaseException) -> Iterator[BaseException]:
         link = above.__cause__
         if link is None and not above.__suppress_context__:
             link = above.__context__
+
+
+def first_leaf(exc: BaseException) -> tuple[BaseException, str]:
+    """Return what a title tells of an exception: of a group its first leaf, and what stands behind that."""
+    leaf, others = exc, 0
+    for _level in range(_MAX_LINKS):
+        if not isinstance(leaf, BaseExceptionGroup):
+            break
+        others += len(leaf.exceptions) - 1
+        leaf = leaf.exceptions[0]
+    if leaf is exc:
+        return exc, ""
+    name = one_line(class_name(type(exc)), _GROUP_LIMIT)
+    return leaf, f" (+{others} more in {name})" if others else f" (in {name})"
 
 
 def _is_huge(exc: BaseException, tb: TracebackType | None) -> bool:

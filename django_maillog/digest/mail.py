@@ -32,6 +32,9 @@ def render(report: Report, *, subject: str | None = None) -> Digest:
     """The whole mail, within its limits: HTML below 90 kB, everything below 1 MB."""
     line = subject_of(report) if subject is None else one_line(subject, SUBJECT_LIMIT)
     attachments, remarks = _attachments(report)
+    if report.subject_error:
+        said = _("The project's getSubject() failed (%(reason)s); this mail's subject is the package's own.")
+        remarks.append(said % {"reason": one_line(report.subject_error, 300)})
     text, html = _pages(report, remarks)
     return Digest(subject=line, text=text, html=html, attachments=attachments)
 

@@ -16,7 +16,7 @@ from ..policy import Reason
 from . import words
 from .clock import Clock
 from .excerpts import one_line, visible
-from .problem import in_full
+from .problem import Listed, in_full
 from .report import GroupReport, Report
 from .samples import Fitted, Sample, place_of, request_line, share_out
 
@@ -28,19 +28,24 @@ VERSIONS = f"Python {platform.python_version()}, Django {django.get_version()}"
 
 
 class Size(NamedTuple):
-    """How much a mail says: groups in detail, groups as rows, bytes of HTML for all samples together."""
+    """How much a mail says: groups in detail, groups as rows, bytes of HTML for all samples together.
+
+    ``listed`` is for each group in detail, once for its values and once for its messages.
+    """
 
     detailed: int
     rows: int
     sample_bytes: int
+    listed: Listed
 
 
 # The first in which a mail fits its limits is taken.
 SIZES = (
-    Size(detailed=20, rows=100, sample_bytes=56_000),
-    Size(detailed=20, rows=60, sample_bytes=33_000),
-    Size(detailed=20, rows=60, sample_bytes=18_000),
-    Size(detailed=2, rows=5, sample_bytes=3_000),
+    Size(detailed=20, rows=100, sample_bytes=56_000, listed=Listed(5, length=300)),
+    Size(detailed=20, rows=60, sample_bytes=33_000, listed=Listed(3, length=120)),
+    Size(detailed=20, rows=60, sample_bytes=16_000, listed=Listed(2, length=80)),
+    Size(detailed=8, rows=40, sample_bytes=12_000, listed=Listed(2, length=80)),
+    Size(detailed=2, rows=30, sample_bytes=3_000, listed=Listed(2, length=80)),
 )
 
 
@@ -84,7 +89,7 @@ class Composer:
             "url": report.batch_url,
             "overview": self._rows[:OVERVIEW_SHOWN],
             "overview_rest": more,
-            "sections": self._sections(fitted),
+            "sections": self._sections(fitted, size.listed),
             "rows": self._rows[size.detailed : shown],
             "rows_heading": rows_heading,
             "rows_rule": "=" * len(rows_heading),
@@ -103,7 +108,7 @@ class Composer:
         before = share_out([sample.need_before for sample in samples], size.sample_bytes - sum(rooms))
         return [sample.fit(*given) for sample, *given in zip(samples, rooms, before, strict=True)]
 
-    def _sections(self, fitted: list[Fitted]) -> list[dict[str, Any]]:
+    def _sections(self, fitted: list[Fitted], listed: Listed) -> list[dict[str, Any]]:
         """The groups in detail under their headings."""
         report = self._report
         problems: dict[str, list[dict[str, Any]]] = {}
@@ -113,7 +118,7 @@ class Composer:
             heading = ""
             if report.has_history and not report.is_single:
                 heading = pgettext("problems", "New") if group.is_news else pgettext("problems", "Repeating")
-            problem = in_full(report, self._clock, group, sample, fit, bar_width=bar_width)
+            problem = in_full(report, self._clock, group, sample, fit, listed=listed, bar_width=bar_width)
             problems.setdefault(heading, []).append(problem)
         return [
             {"heading": heading, "rule": "=" * len(heading), "groups": groups}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import language
 from ..language import gettext as _
@@ -14,12 +14,25 @@ from .excerpts import clip_end, one_line, visible
 from .report import GroupReport, Report
 from .samples import SINGLE_MESSAGE, Fitted, Sample, circumstances
 
-MESSAGES_SHOWN = 5
 HOSTS_SHOWN = 4
 
 
+class Listed(NamedTuple):
+    """How many texts are listed, and how many characters of each."""
+
+    number: int
+    length: int
+
+
 def in_full(
-    report: Report, clock: Clock, group: GroupReport, sample: Sample, fitted: Fitted, *, bar_width: int
+    report: Report,
+    clock: Clock,
+    group: GroupReport,
+    sample: Sample,
+    fitted: Fitted,
+    *,
+    listed: Listed,
+    bar_width: int,
 ) -> dict[str, Any]:
     """What the templates show of a group with its sample."""
     single = report.is_single
@@ -42,8 +55,8 @@ def in_full(
         "cells": timebar.cells(columns),
         "bar_from": clock.minute(report.first_at),
         "bar_to": clock.minute(report.last_at),
-        "values": list(_counted(group.titles, _other_values)) if len(group.titles) > 1 else [],
-        "messages": list(_messages(group, sample, single=single)),
+        "values": list(_counted(group.titles, listed, _other_values)) if len(group.titles) > 1 else [],
+        "messages": list(_messages(group, sample, listed, single=single)),
         "request": sample.request,
         "blocks": fitted.blocks,
         "tables": fitted.tables,
@@ -91,7 +104,9 @@ def _hosts(hosts: dict[str, int]) -> str:
     return _("Hosts: %(names)s") % {"names": ", ".join(shown)}
 
 
-def _messages(group: GroupReport, sample: Sample, *, single: bool) -> Iterator[dict[str, str]]:
+def _messages(
+    group: GroupReport, sample: Sample, listed: Listed, *, single: bool
+) -> Iterator[dict[str, str]]:
     """The messages with their counts; none where the only one is told by the title."""
     if len(group.messages) == 1 and group.messages[0][0]:
         message = sample.message if single and sample.message else group.messages[0][0]
@@ -100,17 +115,17 @@ def _messages(group: GroupReport, sample: Sample, *, single: bool) -> Iterator[d
             yield {"count": "", "text": visible(clip_end(message, SINGLE_MESSAGE))}
         if single or is_told:
             return
-    yield from _counted(group.messages, _other_messages)
+    yield from _counted(group.messages, listed, _other_messages)
 
 
 def _counted(
-    texts: list[tuple[str, int]], others_of: Callable[[int | None], str]
+    texts: list[tuple[str, int]], listed: Listed, others_of: Callable[[int | None], str]
 ) -> Iterator[dict[str, str]]:
     """The most frequent of some texts, the rest as numbers; "" stands for all that were not kept apart."""
     named = [(text, count) for text, count in texts if text]
-    for text, count in named[:MESSAGES_SHOWN]:
-        yield {"count": language.formatted(count), "text": one_line(text, 300)}
-    if hidden := named[MESSAGES_SHOWN:]:
+    for text, count in named[: listed.number]:
+        yield {"count": language.formatted(count), "text": one_line(text, listed.length)}
+    if hidden := named[listed.number :]:
         number = sum(count for _, count in hidden)
         yield {"count": language.formatted(number), "text": others_of(len(hidden))}
     if others := sum(count for text, count in texts if not text):

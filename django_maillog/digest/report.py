@@ -65,6 +65,7 @@ class Report:
     ``record_count`` counts every record, ``silenced_count`` those of them whose groups are silenced;
     ``group_count`` and ``groups`` leave silenced groups out, and ``groups`` may hold fewer than there are:
     the ones worth showing. Without ``has_history`` nothing is known of earlier mails, and none of it is said.
+    ``subject_error`` is what kept the project's ``getSubject`` from making the subject.
     """
 
     buffer: str
@@ -89,6 +90,7 @@ class Report:
     include_html: bool = False
     has_history: bool = True
     new_count: int | None = None
+    subject_error: str = ""
 
     @property
     def reported_count(self) -> int:

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import buffers
-from ..capture.text import message_of
-from ..digest import Report
+from ..capture.prepare import level_of
+from ..capture.text import exception_of, message_of
+from ..digest import GroupReport
 from .lifecycle import is_reconfiguration
 
 # What the names of our own loggers begin with, where a point follows them.
@@ -48,7 +49,9 @@ class Incoming(logging.Handler):
         try:
             if self.report_level:
                 level = record.__dict__.get("levelno")
-                if type(level) is int and level < self.report_level:
+                if type(level) is not int:
+                    level = level_of(record)
+                if level < self.report_level:
                     return self.note(record)
             return logging.Handler.handle(self, record)
         finally:
@@ -74,7 +77,12 @@ def passed_by(handler: logging.Handler, record: logging.LogRecord) -> logging.Lo
 
 
 def formattable(record: logging.LogRecord) -> logging.LogRecord:
-    """The record, or where its arguments don't fit its message, a copy that says so."""
+    """The record, or a copy for formatters that wrong arguments or an ``exc_info`` of its own would stop."""
+    info = record.exc_info
+    if info and type(info) is not tuple:  # a bare exception, or True: a logger's methods make a tuple of them
+        exc, tb = exception_of(record)
+        record = copy.copy(record)
+        record.exc_info = (type(exc), exc, tb) if exc is not None else None
     try:
         record.getMessage()
     except Exception:  # wrong % arguments, or an object whose __str__ raises
@@ -90,20 +98,23 @@ def without_exception(record: logging.LogRecord) -> logging.LogRecord:
     return record
 
 
-def worst_of(report: Report) -> logging.LogRecord:
-    """A record with what is known of the worst group, for code that makes subjects of records."""
-    worst = max(report.groups, key=lambda group: group.level)
-    sample: Mapping[str, Any] = worst.sample or {}
+def record_of(group: GroupReport) -> logging.LogRecord:
+    """A record with what is known of a group, for code that makes subjects of records."""
+    sample: Mapping[str, Any] = group.sample or {}
     # No makeLogRecord: it calls the project's record factory, which may expect a logging call's arguments.
     record = logging.LogRecord(
-        worst.logger,
-        worst.level,
+        group.logger,
+        group.level,
         sample.get("pathname", ""),
         sample.get("lineno", 0),
-        sample.get("message", worst.title),
+        sample.get("message", group.title),
         None,
         None,
         sample.get("function"),
     )
-    record.created = worst.last_at.timestamp()
+    record.created = group.last_at.timestamp()
+    extra = sample.get("extra")
+    # A row or a spool file may hold anything else.
+    if isinstance(extra, Mapping):
+        vars(record).update({name: extra[name] for name in extra.keys() - vars(record).keys()})
     return record

@@ -15,8 +15,9 @@ from django.views.debug import ExceptionReporter
 
 from .. import buffers, compat, digest
 from ..capture.secrets import Secrets
-from ..capture.text import header_text, safe_text
+from ..capture.text import escape_line_ends, exception_of, header_text, safe_text, traceback_text
 from ..outbox import connection as outgoing
+from ..throttle import Throttle
 from . import arguments, incoming, names, technical
 from .smtp_backend import smtp_connection
 
@@ -76,6 +77,7 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
         self.email_backend = arguments.dotted("email_backend", email_backend)
         self.include_html = arguments.flag("include_html", include_html)
         self._reporter_path = arguments.dotted("reporter_class", reporter_class)
+        self._subject_throttle = Throttle()
         self._refuse_contradictions()
 
     def _refuse_contradictions(self) -> None:
@@ -187,8 +189,8 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
         return f"{record.levelname} ({kind} IP): {record.getMessage()}"
 
     def format_subject(self, subject: str) -> str:
-        """Escape line breaks, and cut what no header should hold."""
-        return safe_text(subject, SUBJECT_LIMIT).replace("\n", "\\n").replace("\r", "\\r")
+        """Escape line ends, and cut what no header should hold."""
+        return escape_line_ends(safe_text(subject, SUBJECT_LIMIT))
 
     def send_mail(
         self,
@@ -241,7 +243,8 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
         try:
             return technical.make(self._report_class(), record).get_traceback_text()
         except Exception as error:  # a strange request or exception must not cost the mail that tells of it
-            plain = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
+            exc, tb = exception_of(record)
+            plain = traceback_text(exc, tb, safe_text)[0] if exc is not None else ""
             return f"{plain}\n(The technical report could not be made: {safe_text(repr(error), 500)})"
 
     def _report_class(self) -> type[ExceptionReporter]:
@@ -252,9 +255,18 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
     # A digest's mail.
 
     def get_digest_subject(self, report: digest.Report) -> str:
-        """A digest's subject: what an overridden ``getSubject`` says of its worst record, else the counts."""
+        """A digest's subject: what an overridden ``getSubject`` says of its first record, else the counts."""
         if report.groups and type(self).getSubject is not SMTPHandler.getSubject:
-            return self.format_subject(f"{self._prefix()}{self.getSubject(incoming.worst_of(report))}")
+            try:
+                said = self.getSubject(incoming.record_of(report.ranked[0]))
+                return self.format_subject(f"{self._prefix()}{said}")
+            except (
+                Exception
+            ) as error:  # the project's method may ask for what only a record as it was logged has
+                report.subject_error = f"{type(error).__name__}: {safe_text(error, 200)}"
+                self._subject_throttle.warn(
+                    "getSubject failed for a digest: handler=%s error=%s", self.name, report.subject_error
+                )
         own = f"{self.subject}: " if self.subject else ""
         return self.format_subject(digest.subject(report, prefix=f"{self._prefix()}{own}"))
 

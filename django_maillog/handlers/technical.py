@@ -21,7 +21,7 @@ from django.views.debug import ExceptionReporter
 
 from .. import conf
 from ..capture.secrets import MARGIN, STARS, Secrets
-from ..capture.text import message_of, text_of
+from ..capture.text import exception_of, message_of, text_of
 
 NOT_LOADED = "[not loaded]"
 # Characters of a variable, as in Django's reports, and of a parameter or header.
@@ -86,7 +86,10 @@ def _make(
     record: logging.LogRecord,
     request: HttpRequest | None,
 ) -> ExceptionReporter:
-    exception: tuple[Any, Any, Any] = record.exc_info or (None, message_of(record), None)
+    error, tb = exception_of(record)
+    exception: tuple[Any, Any, Any] = (None, message_of(record), None)
+    if error is not None:
+        exception = type(error), error, tb
     cleansed: type[ExceptionReporter] = type("CleansedReporter", (mixin, reporter), {})
     return cleansed(request, *exception, is_email=True)
 
