@@ -459,7 +459,6 @@ def test_a_record_tells_its_site_where_the_site_is_counted(fields: dict[str, Any
 
     whole, repeat = full(record), brief(record)
 
-    assert whole.get("free_text", False) is repeat.get("free_text", False) is key.is_free_text
     assert repeat["site"] == (key.fingerprint if "args" in fields else key.site)
     assert whole.get("site", key.fingerprint) == repeat["site"]
 

@@ -260,9 +260,7 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
             try:
                 said = self.getSubject(incoming.record_of(report.ranked[0]))
                 return self.format_subject(f"{self._prefix()}{said}")
-            except (
-                Exception
-            ) as error:  # the project's method may ask for what only a record as it was logged has
+            except Exception as error:  # it may ask for what only the record as it was logged has
                 report.subject_error = f"{type(error).__name__}: {safe_text(error, 200)}"
                 self._subject_throttle.warn(
                     "getSubject failed for a digest: handler=%s error=%s", self.name, report.subject_error
