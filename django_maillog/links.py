@@ -29,7 +29,7 @@ _LINK = re.compile(
 
 def absolute(view: str, args: Sequence[object]) -> str:
     """The absolute address of a view; empty without MAILLOG_SITE_URL, or if the project has no such view."""
-    site = conf.site_url()
+    site = conf.or_default(conf.site_url)
     if not site:
         return ""
     try:

@@ -23,7 +23,7 @@ from django.utils import timezone, translation
 
 from django_maillog.management.commands import flush_maillogs
 from django_maillog.models import Batch, Group, Record, Segment, Silence, Status
-from django_maillog.prune import prune
+from django_maillog.prune import Pruner, prune
 from tests.buffers import Buffer
 from tests.sites import Site
 from tests.smtp import SMTPServer
@@ -281,6 +281,18 @@ def test_pruning_deletes_what_is_older_than_the_setting(settings: Any) -> None:
     assert output.endswith(" rows deleted.\n")
     assert list(Batch.objects.all()) == [young]
     assert not Record.objects.filter(batch=old.pk).exists()
+
+
+@pytest.mark.parametrize("days", [1_000_000, "365"])
+def test_by_a_wrong_setting_nothing_is_pruned_and_the_command_says_so(settings: Any, days: Any) -> None:
+    settings.MAILLOG_RETENTION_DAYS = days
+    batch = old_batch(Buffer(), 400)
+
+    Pruner().prune_if_time(timezone.now)
+    with pytest.raises(CommandError, match="MAILLOG_RETENTION_DAYS must be a positive number below 100,000"):
+        run("prune_maillogs")
+
+    assert list(Batch.objects.all()) == [batch]
 
 
 def test_pruning_takes_the_days_from_the_command() -> None:

@@ -221,6 +221,22 @@ def test_without_address_or_urls_there_is_no_link(smtp: SMTPServer, settings: An
     assert found == ([] if missing == "urls" else ["django_maillog.W060"])
 
 
+@pytest.mark.parametrize("value", ["example.com", "https://[example.com", 7])
+def test_a_wrong_address_is_none_in_mails_and_on_the_pages_of_mails(
+    smtp: SMTPServer, settings: Any, admin_client: Client, value: object
+) -> None:
+    mail_two_problems(smtp)
+    settings.MAILLOG_SITE_URL = value
+
+    assert mail_two_problems(smtp) == []
+    batch = Batch.objects.latest("pk")
+    assert (batch.status, len(smtp.messages)) == (Status.SENT, 2)
+    for page in ("change", "mail_txt", "mail_html", "mail_eml"):
+        for each in Batch.objects.all():
+            address = reverse(f"admin:django_maillog_batch_{page}", args=[each.pk])
+            assert admin_client.get(address).status_code == 200
+
+
 def test_a_project_whose_urls_cant_be_imported_is_mailed_without_links(
     smtp: SMTPServer, settings: Any
 ) -> None:
