@@ -25,7 +25,7 @@ from django_maillog.management.commands import flush_maillogs
 from django_maillog.models import Batch, Group, Record, Segment, Silence, Status
 from django_maillog.prune import Pruner, prune
 from tests.buffers import Buffer
-from tests.sites import Site
+from tests.sites import LOGGING, Site
 from tests.smtp import SMTPServer
 
 OLD_HOSTS = """
@@ -262,6 +262,36 @@ def test_ctrl_c_ends_it_without_a_traceback(site: Site, smtp: SMTPServer) -> Non
             130,
             "CommandError: Interrupted. Nothing is lost: the next flush goes on from here.\n",
         )
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["silence_maillogs", "--match", "x", "--for", "1m"], r"\u201cx\u201d in every buffer is silenced"),
+        (["flush_maillogs", "--dry-run"], r"ERROR \xd72 no hats"),
+        (["test_maillog"], r"h\xfcte"),
+    ],
+    ids=["silence", "flush", "test"],
+)
+def test_what_the_terminal_cant_show_is_an_escape(
+    site: Site, smtp: SMTPServer, command: list[str], said: str
+) -> None:
+    handlers = {"h\xfcte": LOGGING["handlers"]["mail"]}
+    site.configure_logging({**LOGGING, "handlers": handlers, "root": {"handlers": list(handlers)}})
+    site.run("import logging; [logging.error('no hats') for _ in '12']", env={"MAILLOG_WORKER": "none"})
+
+    done = site.manage(*command, env={"PYTHONIOENCODING": "ascii", "MAILLOG_WORKER": "none"})
+
+    assert said in done.stdout
+    assert done.stderr == ""
+
+
+def test_the_stream_of_a_caller_is_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+    before = sys.stdout.errors
+    call_command("silence_maillogs")
+
+    assert sys.stdout.errors == before
+    assert capsys.readouterr().out == "Nothing is silenced.\n"
 
 
 def old_batch(buffer: Buffer, days: float) -> Batch:
