@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
 
 from django.conf import ENVIRONMENT_VARIABLE, UserSettingsHolder, settings
 from django.core.exceptions import ImproperlyConfigured
@@ -28,12 +30,28 @@ DEFAULTS: dict[str, Any] = {
     "MAILLOG_PERSONAL_DATA": True,
     "MAILLOG_RELEASE": None,
 }
+# Further back no database's times go: the same limit has prune_maillogs --days.
+MOST_DAYS = 100_000
+MOST_SECONDS = 10**9
 PROJECT_CHARACTERS = 200
 RELEASE_CHARACTERS = 200
+
+T = TypeVar("T")
 
 
 def get(name: str) -> Any:
     return getattr(settings, name, DEFAULTS[name])
+
+
+def or_default(reader: Callable[[], T]) -> T:
+    """What a reader says, or the setting's default where its value is wrong.
+
+    A system check reports a wrong value, which servers don't run: records and mails come first.
+    """
+    try:
+        return reader()
+    except ImproperlyConfigured:
+        return cast("T", DEFAULTS[_name_of(reader)])
 
 
 def project() -> str:
@@ -52,7 +70,8 @@ def spool_dir() -> Path | None:
     value = get("MAILLOG_SPOOL_DIR")
     if value is None:
         return None
-    if not isinstance(value, (str, os.PathLike)) or not os.path.isabs(value):
+    is_path = isinstance(value, (str, os.PathLike)) and os.path.isabs(value)
+    if not is_path or "\0" in os.fsdecode(value):
         # A relative path is another folder in each process, and nobody expands "~" here.
         raise _wrong("MAILLOG_SPOOL_DIR", 'an absolute path, without "~"')
     return Path(os.fsdecode(value))
@@ -75,7 +94,10 @@ def spool_group() -> int | None:
 
 def spool_max_bytes() -> int:
     """The most that all segments on this host may take, in bytes."""
-    return int(_number("MAILLOG_SPOOL_MAX_BYTES"))
+    value = int(_number("MAILLOG_SPOOL_MAX_BYTES"))
+    if not value:
+        raise _wrong("MAILLOG_SPOOL_MAX_BYTES", "at least 1")
+    return value
 
 
 def worker() -> str:
@@ -90,20 +112,20 @@ def delivery() -> str:
 
 def retention_days() -> float:
     """How long sent batches and their records are kept, in days."""
-    return _number("MAILLOG_RETENTION_DAYS")
+    return _number("MAILLOG_RETENTION_DAYS", below=MOST_DAYS)
 
 
 def site_url() -> str:
     """Where the admin is reached from outside, without a trailing slash; empty if unknown."""
     value = get("MAILLOG_SITE_URL") or ""
-    if not isinstance(value, str) or (value and not re.match(r"https?://[^/\s]+", value)):
+    if not isinstance(value, str) or (value and not _is_url(value)):
         raise _wrong("MAILLOG_SITE_URL", 'a URL such as "https://example.com"')
     return value.rstrip("/")
 
 
 def outage_wait() -> float:
     """How long the database may be away before a digest is mailed straight from the spool, in seconds."""
-    return _number("MAILLOG_OUTAGE_WAIT")
+    return _number("MAILLOG_OUTAGE_WAIT", below=MOST_SECONDS)
 
 
 def personal_data() -> bool:
@@ -149,7 +171,7 @@ def problems() -> Iterator[tuple[str, str]]:
         try:
             reader()
         except ImproperlyConfigured as error:
-            yield f"MAILLOG_{reader.__name__.upper()}", str(error)
+            yield _name_of(reader), str(error)
     for name in dir(settings):
         if name.startswith("MAILLOG_") and name not in DEFAULTS:
             yield name, f"Unknown setting {name}."
@@ -189,11 +211,23 @@ def _wrong(name: str, wanted: str) -> ImproperlyConfigured:
     return ImproperlyConfigured(f"{name} must be {wanted}, not {get(name)!r}.")
 
 
-def _number(name: str) -> float:
+def _name_of(reader: Callable[[], Any]) -> str:
+    return f"MAILLOG_{reader.__name__.upper()}"
+
+
+def _number(name: str, *, below: float = math.inf) -> float:
     value = get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        raise _wrong(name, "a positive number")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < below:
+        raise _wrong(name, "a positive number" + (f" below {below:,}" if below < math.inf else ""))
     return value
+
+
+def _is_url(value: str) -> bool:
+    try:
+        host = urlsplit(value).hostname
+    except ValueError:  # "https://[example.com"
+        return False
+    return bool(host and re.fullmatch(r"https?://[^/\s?#]+(/[^\s?#]*)?", value))
 
 
 def _choice(name: str, choices: tuple[str, ...]) -> str:

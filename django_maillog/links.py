@@ -6,13 +6,16 @@ is what is trusted. A new ``SECRET_KEY`` revokes all links, unless ``SECRET_KEY_
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.core.signing import BadSignature, TimestampSigner
-from django.urls import reverse
+from django.urls import get_script_prefix, reverse, set_script_prefix
 
 from . import conf
 from .models import Group
@@ -29,13 +32,16 @@ _LINK = re.compile(
 
 def absolute(view: str, args: Sequence[object]) -> str:
     """The absolute address of a view; empty without MAILLOG_SITE_URL, or if the project has no such view."""
-    site = conf.site_url()
+    site = conf.or_default(conf.site_url)
     if not site:
         return ""
     try:
-        return site + reverse(view, args=args)
+        with _script_prefix() as prefix:
+            path = reverse(view, args=args)
     except Exception:  # no such view; or the project's URLs can't be imported, which the mail may be about
         return ""
+    # Said by both settings, it stands there once.
+    return (site.removesuffix(prefix) if urlsplit(site).path.endswith(prefix) else site) + path
 
 
 def admin_url(model: str, key: int) -> str:
@@ -76,6 +82,21 @@ def find(token: str) -> Group | None:
 def hidden(text: str) -> str:
     """A mail's text or HTML with each problem's page in the admin instead of its signed link."""
     return _LINK.sub(lambda link: admin_url("group", int(link[1])) or "…/", text)
+
+
+@contextlib.contextmanager
+def _script_prefix() -> Iterator[str]:
+    """While it is entered, paths begin with FORCE_SCRIPT_NAME, which is yielded without a slash at its end.
+
+    Django keeps the prefix for each thread, and within a request it is what the server said: a mail has one
+    address, whichever thread makes it.
+    """
+    before, prefix = get_script_prefix(), (settings.FORCE_SCRIPT_NAME or "").rstrip("/")
+    set_script_prefix(f"{prefix}/")
+    try:
+        yield prefix
+    finally:
+        set_script_prefix(before)
 
 
 def _value(key: int, buffer: str, fingerprint: str) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from . import conf
@@ -103,4 +105,7 @@ class Pruner:
         if time.monotonic() >= self._at:
             self._at = time.monotonic() + INTERVAL_SECONDS
             now = clock()
-            prune(now - timedelta(days=conf.retention_days()), now, progress=progress, stop=stop)
+            # By a wrong setting, which a system check reports, nothing is deleted.
+            with contextlib.suppress(ImproperlyConfigured):
+                days = conf.retention_days()
+                prune(now - timedelta(days=days), now, progress=progress, stop=stop)

@@ -195,9 +195,10 @@ def _mailer(target: Any) -> str:
 
 
 def _who_delivers() -> str:
-    if conf.worker() == "none" or conf.delivery() == "command":
+    delivery = conf.or_default(conf.delivery)
+    if conf.or_default(conf.worker) == "none" or delivery == "command":
         return "manage.py flush_maillogs must run regularly: it alone mails"
-    if conf.delivery() == "task":
+    if delivery == "task":
         return "the project's task workers mail"
     return "each process mails what its rules say"
 

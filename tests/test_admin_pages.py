@@ -227,6 +227,8 @@ def test_a_batch_whose_handler_is_gone_says_where_it_still_goes(
         "record/?group=99999999999999999999999",
         "record/?q=%00&p=-3",
         "record/?nonsense=1",
+        f"record/?level={5_000 * '9'}",
+        f"batch/?level={18 * '9'}",
         "record/?message__regex=(",
         "record/?o=1",
     ],

@@ -20,6 +20,7 @@ from django.core.checks import CheckMessage, run_checks
 from django_maillog import checks, compat
 from django_maillog.handlers import BufferingHandler, MemoryHandler, SMTPHandler
 from django_maillog.models import Attempt, Batch, Outcome
+from django_maillog.spool.folder import spool_folder
 from tests.buffers import NOON
 from tests.sites import ROOT, Site
 
@@ -308,13 +309,15 @@ def test_a_wrong_attribute(attribute: str, value: Any, configure_logging: Config
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
 def test_a_spool_folder_that_others_can_read(configure_logging: Configure, spool_dir: Path) -> None:
-    spool_dir.mkdir(mode=0o755)
+    spool_dir.mkdir()
     spool_dir.chmod(0o755)
+    spool_folder().mkdir()
+    spool_folder().chmod(0o755)
     configure_logging(logging_of(mail=MAIL, errors=BUFFER))
 
     number, text, hint = only()
     assert number == "django_maillog.W020"
-    assert "mode 0755" in text
+    assert f"{spool_folder()} is open to other users (mode 0755)" in text
     assert hint == (
         "Set MAILLOG_SPOOL_DIR to a folder of this user's own, with mode 0700, "
         "or let several users share it with MAILLOG_SPOOL_GROUP."

@@ -23,9 +23,9 @@ from django.utils import timezone, translation
 
 from django_maillog.management.commands import flush_maillogs
 from django_maillog.models import Batch, Group, Record, Segment, Silence, Status
-from django_maillog.prune import prune
+from django_maillog.prune import Pruner, prune
 from tests.buffers import Buffer
-from tests.sites import Site
+from tests.sites import LOGGING, Site
 from tests.smtp import SMTPServer
 
 OLD_HOSTS = """
@@ -264,6 +264,36 @@ def test_ctrl_c_ends_it_without_a_traceback(site: Site, smtp: SMTPServer) -> Non
         )
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["silence_maillogs", "--match", "x", "--for", "1m"], r"\u201cx\u201d in every buffer is silenced"),
+        (["flush_maillogs", "--dry-run"], r"ERROR \xd72 no hats"),
+        (["test_maillog"], r"h\xfcte"),
+    ],
+    ids=["silence", "flush", "test"],
+)
+def test_what_the_terminal_cant_show_is_an_escape(
+    site: Site, smtp: SMTPServer, command: list[str], said: str
+) -> None:
+    handlers = {"h\xfcte": LOGGING["handlers"]["mail"]}
+    site.configure_logging({**LOGGING, "handlers": handlers, "root": {"handlers": list(handlers)}})
+    site.run("import logging; [logging.error('no hats') for _ in '12']", env={"MAILLOG_WORKER": "none"})
+
+    done = site.manage(*command, env={"PYTHONIOENCODING": "ascii", "MAILLOG_WORKER": "none"})
+
+    assert said in done.stdout
+    assert done.stderr == ""
+
+
+def test_the_stream_of_a_caller_is_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+    before = sys.stdout.errors
+    call_command("silence_maillogs")
+
+    assert sys.stdout.errors == before
+    assert capsys.readouterr().out == "Nothing is silenced.\n"
+
+
 def old_batch(buffer: Buffer, days: float) -> Batch:
     batch = buffer.seal()
     then = timezone.now() - timedelta(days=days)
@@ -281,6 +311,18 @@ def test_pruning_deletes_what_is_older_than_the_setting(settings: Any) -> None:
     assert output.endswith(" rows deleted.\n")
     assert list(Batch.objects.all()) == [young]
     assert not Record.objects.filter(batch=old.pk).exists()
+
+
+@pytest.mark.parametrize("days", [1_000_000, "365"])
+def test_by_a_wrong_setting_nothing_is_pruned_and_the_command_says_so(settings: Any, days: Any) -> None:
+    settings.MAILLOG_RETENTION_DAYS = days
+    batch = old_batch(Buffer(), 400)
+
+    Pruner().prune_if_time(timezone.now)
+    with pytest.raises(CommandError, match="MAILLOG_RETENTION_DAYS must be a positive number below 100,000"):
+        run("prune_maillogs")
+
+    assert list(Batch.objects.all()) == [batch]
 
 
 def test_pruning_takes_the_days_from_the_command() -> None:

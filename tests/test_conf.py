@@ -22,14 +22,22 @@ if TYPE_CHECKING:
 
 WRONG: dict[str, list[Any]] = {
     "MAILLOG_PROJECT": ["", " ", 7, "x" * 201],
-    "MAILLOG_SPOOL_DIR": ["", 7, b"bytes", "spool", "~/spool", Path("spool")],
+    "MAILLOG_SPOOL_DIR": ["", 7, b"bytes", "spool", "~/spool", Path("spool"), "/a\0b"],
     "MAILLOG_SPOOL_GROUP": ["no-such-group", 4_000_000_000, -1, True, 1.5, ""],
-    "MAILLOG_SPOOL_MAX_BYTES": [0, -1, "1", True, float("inf")],
+    "MAILLOG_SPOOL_MAX_BYTES": [0, -1, "1", True, float("inf"), 0.5],
     "MAILLOG_WORKER": ["threads", None, 1],
     "MAILLOG_DELIVERY": ["mail", None],
-    "MAILLOG_RETENTION_DAYS": [0, "30", None],
-    "MAILLOG_SITE_URL": ["example.com", 7, "ftp://example.com"],
-    "MAILLOG_OUTAGE_WAIT": [0, -5, "30"],
+    "MAILLOG_RETENTION_DAYS": [0, "30", None, 1_000_000, float("nan")],
+    "MAILLOG_SITE_URL": [
+        "example.com",
+        7,
+        "ftp://example.com",
+        "https://[example.com",
+        "https://example.com /x",
+        "https://example.com?x",
+        "https://:80",
+    ],
+    "MAILLOG_OUTAGE_WAIT": [0, -5, "30", 10**400],
 }
 
 
@@ -54,6 +62,13 @@ def test_a_wrong_value_is_named_with_its_setting(settings: Settings, name: str, 
     assert repr(value) in problem
     with pytest.raises(ImproperlyConfigured):
         getattr(conf, name.removeprefix("MAILLOG_").lower())()
+
+
+def test_where_a_value_is_wrong_the_default_can_be_had(settings: Settings) -> None:
+    settings.MAILLOG_DELIVERY, settings.MAILLOG_WORKER = "Worker", "inline"
+
+    assert conf.or_default(conf.delivery) == "worker"
+    assert conf.or_default(conf.worker) == "inline"
 
 
 def test_an_unknown_setting_is_named(settings: Settings) -> None:

@@ -439,6 +439,14 @@ def test_the_list_id_names_the_site_where_it_is_known(settings: Settings) -> Non
     assert digest.headers(report(group()))["List-Id"] == "<maillog.maillog.admin.example.org>"
 
 
+@pytest.mark.parametrize("value", ["example.org", "https://[example.org"])
+def test_a_wrong_site_is_in_no_header(settings: Settings, value: str) -> None:
+    settings.MAILLOG_SITE_URL = value
+    shown = report(group(), message_id="<1@shop.example>")
+
+    assert digest.headers(shown)["List-Id"] == "<maillog.maillog.shop.example>"
+
+
 def test_no_text_of_a_record_gets_into_a_header_and_no_header_breaks() -> None:
     shown = mail_samples.hostile()
     shown.reason = "new\r\nX: y"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from django.core import checks
 from django.core.cache import cache
 from django.core.signing import TimestampSigner
 from django.test import Client
-from django.urls import reverse
+from django.urls import clear_script_prefix, get_script_prefix, reverse, set_script_prefix
 from django.utils import timezone
 
 from django_maillog import links
@@ -219,6 +220,42 @@ def test_without_address_or_urls_there_is_no_link(smtp: SMTPServer, settings: An
     assert mail_two_problems(smtp) == []
     found = [message.id for message in checks.run_checks() if message.id == "django_maillog.W060"]
     assert found == ([] if missing == "urls" else ["django_maillog.W060"])
+
+
+@pytest.mark.parametrize("value", ["example.com", "https://[example.com", 7])
+def test_a_wrong_address_is_none_in_mails_and_on_the_pages_of_mails(
+    smtp: SMTPServer, settings: Any, admin_client: Client, value: object
+) -> None:
+    mail_two_problems(smtp)
+    settings.MAILLOG_SITE_URL = value
+
+    assert mail_two_problems(smtp) == []
+    batch = Batch.objects.latest("pk")
+    assert (batch.status, len(smtp.messages)) == (Status.SENT, 2)
+    for page in ("change", "mail_txt", "mail_html", "mail_eml"):
+        for each in Batch.objects.all():
+            address = reverse(f"admin:django_maillog_batch_{page}", args=[each.pk])
+            assert admin_client.get(address).status_code == 200
+
+
+@pytest.mark.parametrize("prefix", ["/shop", "/shop/", None])
+@pytest.mark.parametrize("within", ["/", "/shop", "/of-a-request"])
+@pytest.mark.parametrize("site", ["https://example.com", "https://example.com/shop/"])
+def test_an_address_has_the_script_name_of_the_settings_once_whichever_thread_makes_it(
+    settings: Any, prefix: str | None, within: str, site: str
+) -> None:
+    settings.FORCE_SCRIPT_NAME, settings.MAILLOG_SITE_URL = prefix, site
+    set_script_prefix(within)
+    try:
+        with ThreadPoolExecutor() as pool:
+            in_thread = pool.submit(links.admin_url, "group", 1).result()
+        here, after = links.admin_url("group", 1), get_script_prefix()
+    finally:
+        clear_script_prefix()
+
+    shop = "/shop" if prefix or "shop" in site else ""
+    assert here == in_thread == f"https://example.com{shop}/admin/django_maillog/group/1/change/"
+    assert after.rstrip("/") == within.rstrip("/")
 
 
 def test_a_project_whose_urls_cant_be_imported_is_mailed_without_links(

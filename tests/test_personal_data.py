@@ -70,6 +70,7 @@ def test_a_wrong_value_is_a_problem_and_keeps_people_out(settings: Any) -> None:
 
     assert "MAILLOG_PERSONAL_DATA" in dict(conf.problems())
     assert "user" not in full(record)["request"]
+    assert "ada" not in told().replace("of_ada", "")
 
 
 @pytest.fixture

@@ -96,6 +96,18 @@ def test_a_batch_is_claimed_once_until_its_lease_runs_out() -> None:
     assert claimed(batch, buffer)
 
 
+@pytest.mark.parametrize("timeout", [1e300, float("inf"), 10**30])
+def test_a_mailer_with_an_endless_time_out_is_claimed_for_the_longest_lease(
+    timeout: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer = Buffer()
+    mailer = buffer.handler.target.get_connection()
+    monkeypatch.setattr(mailer, "timeout", timeout, raising=False)
+    monkeypatch.setattr(type(buffer.handler.target), "get_connection", lambda _self: mailer)
+
+    assert claims.lease_of(buffer.seal()) == claims.LONGEST_LEASE
+
+
 def test_who_read_the_batch_before_another_claimed_it_does_not_get_it() -> None:
     buffer = Buffer()
     late = buffer.seal()

@@ -536,8 +536,9 @@ def test_it_is_a_subclass_of_its_namesake() -> None:
         ({"mailhost": "h", "secure": True}, r"secure must be \(\), \(keyfile,\) or \(keyfile, certfile\)"),
         ({"mailhost": "h", "secure": ("", "c")}, "secure must be"),
         ({"secure": ()}, "secure needs mailhost"),
-        ({"timeout": 0}, "timeout must be a number of seconds, more than 0, not 0"),
+        ({"timeout": 0}, "timeout must be a number of seconds, more than 0 and below 1,000,000,000, not 0"),
         ({"timeout": True}, "timeout must be"),
+        ({"timeout": 10**10}, "timeout must be"),
         ({"using": ""}, "using must be an alias in MAILERS, not ''"),
         ({"email_backend": "smtp"}, "email_backend must be a dotted path"),
         (

@@ -160,6 +160,22 @@ def test_what_waits_where_no_import_looks_is_named_by_check_and_flush(homes: Pat
     assert message.msg in output.getvalue()
 
 
+def test_what_waits_within_a_named_folder_that_was_open_to_others_is_named(
+    homes: Path, settings: Settings
+) -> None:
+    settings.MAILLOG_SPOOL_DIR = str(homes / "tmp")
+    (homes / "tmp").chmod(0o1777)
+    folder = spool_folder()
+    leave(folder)
+    before = unattended.unattended_folders(folder)
+    (homes / "tmp").chmod(0o700)
+
+    assert before == {}
+    assert spool_folder() == homes / "tmp"
+    assert folder.parent == homes / "tmp"
+    assert unattended.unattended_folders(spool_folder()) == {folder: 1}
+
+
 def test_a_folder_that_a_living_process_looks_after_is_not_named_unless_processes_import_nothing(
     homes: Path, settings: Settings
 ) -> None:

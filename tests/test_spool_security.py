@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from django_maillog import conf
+from django_maillog.checks.settings import check_settings
 from django_maillog.handlers import BufferingHandler
 from django_maillog.intake.importer import import_all
 from django_maillog.models import Group
 from django_maillog.spool import lines, sources
-from django_maillog.spool.folder import UnsafeFolder, private_folder, spool_folder
+from django_maillog.spool.folder import UnsafeFolder, private_folder, segment_paths, spool_folder
 from django_maillog.spool.journal import journal
 from django_maillog.spool.memory import MemorySegment
 from django_maillog.spool.segment import BadSegment, NotOurs, SegmentFile
@@ -93,6 +94,81 @@ def test_a_folder_that_others_can_enter_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     with pytest.raises(UnsafeFolder, match=r"is open to other users \(mode 0755\): chmod 700 it\."):
         private_folder(tmp_path)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("mode", [0o755, 0o777, 0o1777, 0o2777])
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_in_a_named_folder_that_others_can_enter_the_spool_is_a_private_one(
+    spool_dir: Path, mode: int, umask: int
+) -> None:
+    journal.after_fork_in_child()
+    spool_dir.mkdir()
+    spool_dir.chmod(mode)
+    before = os.umask(umask)
+    try:
+        journal.append(BufferingHandler(), b"{}\n")
+    finally:
+        os.umask(before)
+
+    [folder] = spool_dir.iterdir()
+    assert journal.memory is None
+    assert folder.name == f"django_maillog-{os.geteuid()}-tests.settings"
+    assert stat.S_IMODE(folder.stat().st_mode) & 0o777 == 0o700
+    assert stat.S_IMODE(spool_dir.stat().st_mode) == mode
+    assert [path.parent for path in segment_paths()] == [folder]
+    assert check_settings(spooling=True) == []
+    journal.rotate()
+    import_all()
+    assert segment_paths() == []
+
+
+@pytest.mark.parametrize("planted", ["link", "file", "open", "theirs"])
+def test_what_lies_in_the_place_of_the_private_folder_is_refused(
+    spool_dir: Path, tmp_path: Path, planted: str
+) -> None:
+    spool_dir.mkdir()
+    spool_dir.chmod(0o777)
+    place = spool_folder()
+    assert place.parent == spool_dir
+    (tmp_path / "real").mkdir(mode=0o700)
+    if planted == "link":
+        place.symlink_to(tmp_path / "real")
+    elif planted == "file":
+        place.touch(mode=0o700)
+    else:
+        place.mkdir(mode=0o700)
+        place.chmod(0o750 if planted == "open" else 0o700)
+    if planted == "theirs":
+        if os.geteuid():
+            pytest.skip("only root can give a folder to somebody else")
+        os.chown(place, 12345, 12345)
+
+    with pytest.raises(UnsafeFolder, match=r"symbolic link or a file|can't be made|is open|belongs to user"):
+        private_folder(spool_folder())
+    assert [message.id for message in check_settings(spooling=True)] == ["django_maillog.W020"]
+    assert list((tmp_path / "real").iterdir()) == []
+
+
+def test_a_folder_that_a_group_is_to_share_is_the_group_s_or_none(
+    spool_dir: Path, settings: Settings
+) -> None:
+    settings.MAILLOG_SPOOL_GROUP = os.getegid()
+    spool_dir.mkdir()
+    spool_dir.chmod(0o777)
+
+    assert spool_folder() == spool_dir
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to somebody else")
+def test_in_somebody_else_s_open_folder_nothing_is_made(spool_dir: Path) -> None:
+    spool_dir.mkdir()
+    spool_dir.chmod(0o777)
+    os.chown(spool_dir, 12345, 12345)
+
+    with pytest.raises(UnsafeFolder, match="belongs to user 12345, not to this process's user 0"):
+        private_folder(spool_folder())
+    assert list(spool_dir.iterdir()) == []
 
 
 def test_a_symbolic_link_is_refused(tmp_path: Path) -> None:

@@ -120,6 +120,30 @@ run({CRON + 1}, work=work)
     assert {path.suffix for path in shared_site.spool_dir.iterdir()} == {".jsonl", ".reported"}
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o2777])
+def test_in_a_folder_that_root_made_for_everybody_each_user_has_a_private_one(
+    shared_site: Site, mode: int
+) -> None:
+    shared_site.spool_dir.mkdir()
+    shared_site.spool_dir.chmod(mode)
+    code = f"""{START}{CHILDREN}
+def work():
+    from django_maillog.spool.folder import spool_folder
+    log.error("as this user")
+    ids = [message.id for message in checks.run_checks(tags=["django_maillog"])]
+    found = os.lstat(spool_folder())
+    print(journal.memory, flush().imported, ids, found.st_uid, oct(found.st_mode & 0o777), flush=True)
+run({WEB}, work=work)
+run({CRON}, work=work)
+"""
+
+    done = shared_site.run(code)
+
+    assert done.stdout.splitlines() == [f"None 1 [] {user} 0o700" for user in (WEB, CRON)]
+    names = {path.name for path in shared_site.spool_dir.iterdir()}
+    assert names == {f"django_maillog-{user}-tests.settings" for user in (0, WEB, CRON)}
+
+
 def test_files_that_users_share_are_the_group_s(shared_site: Site) -> None:
     shared_site.env["MAILLOG_SPOOL_GROUP"] = str(GROUP.gr_gid)
     code = f"""{START}{CHILDREN}

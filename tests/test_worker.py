@@ -41,6 +41,13 @@ def imported():
     return Group.objects.aggregate(n=Sum("count"))["n"] or 0
 """
 
+FLUSHED_BY_THE_WORKER = """
+logging.getLogger("django_maillog").addHandler(logging.StreamHandler())
+log.error("one")
+wait_for(lambda: imported() == 1)
+logging.getLogger().handlers[0].flush()
+"""
+
 SLEEPS = """
 worker.IDLE_SECONDS = 0.5
 worker.LOOK_SECONDS = 0.1
@@ -217,10 +224,27 @@ def test_inline_imports_in_the_caller_s_transaction(site: Site, smtp: SMTPServer
     assert done.stdout.split() == ["1", "2", "1"]
 
 
-def test_a_wrong_worker_setting_does_not_cost_the_record(site: Site, smtp: SMTPServer) -> None:
-    site.run("import logging; logging.getLogger('shop').error('one')", env={"MAILLOG_WORKER": "threads"})
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MAILLOG_WORKER", "threads"),
+        ("MAILLOG_DELIVERY", "Worker"),
+        ("MAILLOG_DELIVERY", ""),
+        ("MAILLOG_SITE_URL", "example.com"),
+        ("MAILLOG_SITE_URL", "https://[example.com"),
+        ("MAILLOG_RETENTION_DAYS", "1000000"),
+        ("MAILLOG_OUTAGE_WAIT", "0"),
+        ("MAILLOG_SPOOL_MAX_BYTES", "0.5"),
+    ],
+)
+def test_a_wrong_setting_costs_neither_the_record_nor_its_mail(
+    site: Site, smtp: SMTPServer, name: str, value: str
+) -> None:
+    done = site.run(PROBE + FLUSHED_BY_THE_WORKER, env={name: value})
 
-    assert [mail["X-Maillog-Count"] for mail in smtp.messages] == ["1"]
+    [mail] = smtp.messages
+    assert (mail["X-Maillog-Count"], mail["X-Maillog-Reason"]) == ("1", "flush")
+    assert done.stderr == ""
 
 
 def test_an_exit_with_much_to_import_takes_no_longer_than_its_deadline(site: Site, smtp: SMTPServer) -> None:

@@ -24,7 +24,7 @@ MOST_CHOICES = 50
 
 
 def is_key(value: str) -> bool:
-    """Whether a text can be a row's key: databases refuse larger numbers than theirs."""
+    """Whether a text can be a row's key, or another number of a row: databases refuse larger ones."""
     return value.isdecimal() and len(value) < 19
 
 
@@ -37,7 +37,7 @@ class LevelFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
         value = self.value()
-        return queryset.filter(level=int(value)) if value and value.isdecimal() else queryset
+        return queryset.filter(level=int(value)) if value and is_key(value) else queryset
 
 
 class DistinctFilter(admin.SimpleListFilter):

@@ -60,7 +60,7 @@ def request_details(record: logging.LogRecord, secrets: Secrets) -> tuple[dict[s
         return {}, False
     details: dict[str, Any] = {}
     cut = False
-    shown = _DETAILS if _stores_personal_data() else _DETAILS[:2]
+    shown = _DETAILS if stores_personal_data() else _DETAILS[:2]
     for name, read, limit in shown:
         plain = Plain(limit, secrets=secrets)
         try:
@@ -73,7 +73,8 @@ def request_details(record: logging.LogRecord, secrets: Secrets) -> tuple[dict[s
     return details, cut
 
 
-def _stores_personal_data() -> bool:
+def stores_personal_data() -> bool:
+    """Whether MAILLOG_PERSONAL_DATA allows it; a wrong value allows nothing."""
     try:
         return conf.personal_data()
     except Exception:  # no settings, or a wrong one, which is a check's business

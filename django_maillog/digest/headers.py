@@ -81,7 +81,8 @@ def _identifier(text: str) -> str:
 
 
 def _host(report: Report) -> str:
-    host = urlsplit(conf.site_url()).hostname or report.message_id.rpartition("@")[2].strip("<> ")
+    site = urlsplit(conf.or_default(conf.site_url))
+    host = site.hostname or report.message_id.rpartition("@")[2].strip("<> ")
     return ascii_domain(host) or "localhost"
 
 

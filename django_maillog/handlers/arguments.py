@@ -107,8 +107,8 @@ def timeout(value: object) -> float | None:
     """Seconds, more than none."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        raise _refusal("timeout", value, "a number of seconds, more than 0")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 10**9:
+        raise _refusal("timeout", value, "a number of seconds, more than 0 and below 1,000,000,000")
     return value
 
 

@@ -19,7 +19,7 @@ from django.utils.functional import LazyObject, Promise, empty
 from django.utils.module_loading import import_string
 from django.views.debug import ExceptionReporter
 
-from .. import conf
+from ..capture.request import stores_personal_data
 from ..capture.secrets import MARGIN, STARS, Secrets
 from ..capture.text import exception_of, message_of, text_of
 
@@ -98,7 +98,7 @@ def _without_secrets(request: HttpRequest, post: QueryDict) -> HttpRequest:
     """A copy whose parameters are cleansed by the project's filter, key by key, in its URLs as well."""
     secrets = Secrets(request)
     shown: dict[str, Any]
-    if conf.personal_data():
+    if stores_personal_data():
         meta = {
             name: secrets.text(value, PARAMETER_LIMIT) if isinstance(value, str) else value
             for name, value in request.META.items()
@@ -141,7 +141,7 @@ class _Cleansed(ExceptionReporter):
         secrets = Secrets(self.request)
         for frame in super().get_exception_traceback_frames(exc_value, tb):
             if "vars" in frame:
-                variables = frame["vars"] if conf.personal_data() else ()
+                variables = frame["vars"] if stores_personal_data() else ()
                 frame["vars"] = [
                     (name, _Shown(self.variable(name, value, secrets))) for name, value in variables
                 ]

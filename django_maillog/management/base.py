@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import contextlib
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 from django.db import Error
 
 from ..buffers import muted
@@ -28,7 +29,7 @@ class MaillogCommand(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            with muted():
+            with muted(), spelled_out(self.stdout):
                 self.run(options)
         except Error as error:
             raise CommandError(
@@ -43,6 +44,21 @@ class MaillogCommand(BaseCommand):
 
     def run(self, options: dict[str, Any]) -> None:
         raise NotImplementedError
+
+
+@contextlib.contextmanager
+def spelled_out(stream: OutputWrapper) -> Iterator[None]:
+    """While it is entered, what a stream's encoding lacks is written as escapes, as on standard error."""
+    if not hasattr(stream, "reconfigure"):  # a text in memory
+        yield
+        return
+    errors = stream.errors
+    stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # nobody reads it any more
+            stream.reconfigure(errors=errors)
 
 
 def check_buffers(names: Collection[str]) -> None:

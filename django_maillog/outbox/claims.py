@@ -35,8 +35,10 @@ def lease_of(batch: Batch) -> timedelta:
     except Exception:  # a wrong target: the delivery says so, soon
         return LEASE
     seconds = TIMEOUT_SECONDS if timeout is None else timeout
-    if not isinstance(seconds, (int, float)) or seconds <= 0:
+    if not isinstance(seconds, (int, float)) or not seconds > 0:
         return LEASE
+    # Whatever number a setting says: more than this no lease takes.
+    seconds = min(seconds, LONGEST_LEASE.total_seconds())
     answers = timedelta(seconds=seconds * (ANSWERS + len(batch.recipients)))
     return min(answers + OVERHEAD, LONGEST_LEASE)
 

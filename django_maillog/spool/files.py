@@ -10,8 +10,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from django.core.exceptions import ImproperlyConfigured
-
 from .. import conf
 
 try:
@@ -24,10 +22,7 @@ log = logging.getLogger("django_maillog")
 
 def group() -> int | None:
     """The group that shares the spool; a wrong one shares nothing, and a system check reports it."""
-    try:
-        return conf.spool_group()
-    except ImproperlyConfigured:
-        return None
+    return conf.or_default(conf.spool_group)
 
 
 def is_ours(found: os.stat_result) -> bool:

@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from .. import conf
 from .files import group
-from .places import default_folder, is_writable
+from .places import default_folder, folder_in, is_writable
 
 # After that time a file that its process left half made is rubbish.
 STALE_SECONDS = 3600.0
@@ -34,7 +34,8 @@ def spool_folder() -> Path:
     try:
         if conf.testing() and not conf.is_overridden("MAILLOG_SPOOL_DIR"):
             return _testing_folder(os.getpid())
-        return conf.spool_dir() or default_folder()
+        named = conf.spool_dir()
+        return folder_in(named) if named is not None else default_folder()
     except OSError as error:  # no folder for temporary files
         raise UnsafeFolder(f"there is no place for it: {error}") from error
 
@@ -42,7 +43,7 @@ def spool_folder() -> Path:
 def private_folder(folder: Path) -> Path:
     """Make the folder if it is missing; raise UnsafeFolder unless nobody else can enter it."""
     try:
-        if conf.spool_dir() is None:
+        if folder != conf.spool_dir():
             _make_private(folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _share(folder)
@@ -53,7 +54,7 @@ def private_folder(folder: Path) -> Path:
 
 
 def _make_private(folder: Path) -> None:
-    """Make the default folder, and what is missing above it, for this user alone, whatever the umask."""
+    """Make a folder that no setting names, and those above it, for this user alone, whatever the umask."""
     if folder.is_dir():
         return
     _make_private(folder.parent)

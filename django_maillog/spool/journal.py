@@ -53,7 +53,7 @@ class _Folder:
         """Whether the spool takes so many bytes more."""
         if now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
-            limit = _limit()
+            limit = conf.or_default(conf.spool_max_bytes)
             self.segment_bytes = min(SEGMENT_BYTES, limit // 4)
             self._free_bytes = limit - folder_bytes(writer.path.parent, without=writer.path)
         return writer.size + length <= self._free_bytes
@@ -205,13 +205,6 @@ class Journal:
         return (
             writer is not None and writer.id == segment.id and self.imported.get(segment.id) == segment.size
         )
-
-
-def _limit() -> int:
-    try:
-        return conf.spool_max_bytes()
-    except ImproperlyConfigured:  # a system check reports it; the records come first
-        return int(conf.DEFAULTS["MAILLOG_SPOOL_MAX_BYTES"])
 
 
 def _setting_changed(*, setting: str, **_kwargs: object) -> None:

@@ -60,7 +60,7 @@ def _waiting(folder: Path) -> int:
     number = 0
     for path in segment_paths(folder):
         with contextlib.suppress(BadSegment, NotOurs, OSError), SegmentFile.open(path) as segment:
-            if not segment.is_orphan() and conf.worker() != "none":
+            if not segment.is_orphan() and conf.or_default(conf.worker) != "none":
                 return 0
             number += 1
     return number

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable
 
-from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from .. import buffers, conf
@@ -114,10 +113,7 @@ def _exit_seconds_left() -> float:
 
 def _mode() -> str:
     """The setting; while tests run, no thread starts by itself."""
-    try:
-        mode = conf.worker()
-    except ImproperlyConfigured:  # a system check reports it; the records come first
-        mode = "thread"
+    mode = conf.or_default(conf.worker)
     return "none" if mode == "thread" and conf.testing() else mode
 
 

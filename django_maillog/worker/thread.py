@@ -108,7 +108,7 @@ class Worker:
     def flush(self, options: FlushOptions) -> None:
         """``flush.flush`` as MAILLOG_DELIVERY wants it; in the thread that calls."""
         journal.write_lost()
-        delivery = conf.delivery()
+        delivery = conf.or_default(conf.delivery)
         options = replace(options, send=delivery == "worker", sending=self.heartbeat.resting)
         sealed = flushing.flush(options).sealed
         if delivery == "task":
@@ -209,7 +209,7 @@ class Worker:
         mailer = outage.Mailer()
         while not self.inbox.ending:
             try:
-                patience = conf.outage_wait()
+                patience = conf.or_default(conf.outage_wait)
                 is_crowded = self.heartbeat.is_crowded
                 if self.heartbeat.silent_seconds() >= patience * (CROWDED_FACTOR if is_crowded else 1):
                     mailer.mail(crowded=is_crowded)

@@ -11,6 +11,7 @@ from ...checks import check_all
 from ...checks.live import Found
 from ...digest.excerpts import visible
 from ...trial import Step, tried_handlers, try_out
+from ..base import spelled_out
 
 
 class Command(BaseCommand):
@@ -30,8 +31,12 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        with spelled_out(self.stdout):
+            self._try_all(options["handlers"])
+
+    def _try_all(self, names: list[str]) -> None:
         handlers = tried_handlers()
-        chosen = options["handlers"] or list(handlers)
+        chosen = names or list(handlers)
         if unknown := [name for name in chosen if name not in handlers]:
             known = ", ".join(map(repr, handlers)) or "none"
             raise CommandError(
