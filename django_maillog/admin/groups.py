@@ -183,7 +183,7 @@ class GroupAdmin(RowsAdmin):
         groups = _with_titles(queryset)
         words_of_length, duration = SILENCES[length]
         until = None if duration is None else now + duration
-        silence(groups, until=until, by=request.user.get_username(), note=note, now=now)
+        silence(groups, until=until, by=str(request.user.get_username()), note=note, now=now)
         said = ngettext("%(what)s is silenced %(length)s.", "%(what)s are silenced %(length)s.", len(groups))
         self.tell(request, groups, said, length=words_of_length)
 
