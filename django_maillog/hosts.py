@@ -33,5 +33,5 @@ def note_import(now: datetime) -> None:
 
 def forget(name: str) -> bool:
     """Delete a host that is no more, and the rows of its segments; False if there is none of this name."""
-    Segment.objects.filter(host=name).delete()
-    return bool(Host.objects.filter(name=name).delete()[0])
+    Segment.objects.filter(**charset.storable_row(Segment, {"host": name})).delete()
+    return bool(Host.objects.filter(**charset.storable_row(Host, {"name": name})).delete()[0])

@@ -5,10 +5,11 @@ A mail may have to be made while Django is still starting, when it can't transla
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from datetime import datetime
 from functools import wraps
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from django.apps import apps
@@ -32,6 +33,14 @@ def in_project_language(make: Callable[P, R]) -> Callable[P, R]:
             return make(*args, **kwargs)
 
     return made
+
+
+def each_language() -> Iterator[None]:
+    """Go through the languages that a mail may be in: English, those of our catalogues, the project's own."""
+    ours = (folder.name for folder in (Path(__file__).parent / "locale").iterdir())
+    for language in sorted({"en", *ours, settings.LANGUAGE_CODE}):
+        with translation.override(language):
+            yield
 
 
 def gettext_noop(message: str) -> str:

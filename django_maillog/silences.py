@@ -15,8 +15,8 @@ from .spool import silenced
 def silence(groups: Iterable[Group], *, until: datetime | None, by: str, note: str, now: datetime) -> None:
     """Count these groups from now on without mailing them, until a time, or for ever (None)."""
     keys = [group.pk for group in groups]
-    by, note = by[:150], note[:255]
-    update_groups(keys, silenced_at=now, silenced_until=until, silenced_by=by, silence_note=note)
+    said = charset.storable_row(Group, {"silenced_by": by, "silence_note": note})
+    update_groups(keys, silenced_at=now, silenced_until=until, **said)
 
 
 def end_silence(groups: Iterable[Group]) -> None:
@@ -32,15 +32,15 @@ def resolve(groups: Iterable[Group], now: datetime) -> None:
 
 def declare(buffer: str, match: str, *, starts_at: datetime, ends_at: datetime, note: str) -> None:
     """Count what comes between two times in a buffer (``""``: in all) and matches, without mailing it."""
-    facts = {"buffer": buffer[:200], "match": match[:200], "note": note[:255]}
-    facts = charset.storable_row(Silence, facts)
+    facts = charset.storable_row(Silence, {"buffer": buffer, "match": match, "note": note})
     Silence.objects.create(**facts, starts_at=starts_at, ends_at=ends_at)
     publish(starts_at)
 
 
 def end(buffer: str, match: str, now: datetime) -> bool:
     """End the silences that were declared so; False if none holds."""
-    ended = Silence.objects.active(now).order_by().filter(buffer=buffer, match=match).update(ends_at=now)
+    facts = charset.storable_row(Silence, {"buffer": buffer, "match": match})
+    ended = Silence.objects.active(now).order_by().filter(**facts).update(ends_at=now)
     publish(now)
     return bool(ended)
 

@@ -60,6 +60,7 @@ INSTALLED_APPS = [
     "django_maillog",
     *env.list("MAILLOG_TEST_APPS", default=[]),
 ]
+AUTH_USER_MODEL = env.str("MAILLOG_TEST_USER_MODEL", default="auth.User")
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +10,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from django_maillog.models import Batch, Group, Record, Status
+from tests.sites import Site
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("showcase")]
 
@@ -249,3 +251,44 @@ def test_what_a_text_would_hide_or_turn_round_is_visible_on_every_page(client_of
         content = client.get(page).content.decode()
         assert not set("\u202e\u200b\x1b\u2066") & set(content), page
     assert "\\u202etxt.exe\\u200b\\x1b[31m" in client.get(f"{BASE}/group/").content.decode()
+
+
+# All that there is in the admin, as the only user of a project; what each answers.
+VISIT = """
+import json, logging
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.test import Client
+from django_maillog.models import Batch, Group, Record
+client = Client()
+client.force_login(get_user_model().objects.create(number=7, is_admin=True))
+client.raise_request_exception = False
+logging.getLogger("shop").error("Payment failed")
+call_command("flush_maillogs", verbosity=0)
+base = "/admin/django_maillog"
+rows = {model: model.objects.get().pk for model in (Batch, Group, Record)}
+pages = ["/admin/", f"{base}/"]
+for model, pk in rows.items():
+    url = f"{base}/{model._meta.model_name}"
+    pages += [f"{url}/", f"{url}/?q=Payment", f"{url}/{pk}/change/", f"{url}/{pk}/history/"]
+answers = {page: client.get(page).status_code for page in pages}
+for name, act in (("batch", "send_again"), ("group", "silence_day"), ("group", "mark_resolved")):
+    form = {"action": act, "_selected_action": [rows[Batch if name == "batch" else Group]]}
+    answers[act] = client.post(f"{base}/{name}/", form, follow=True).status_code
+for name, act in (("batch", "again"), ("group", "speak"), ("group", "silence")):
+    url = f"{base}/{name}/{rows[Batch if name == 'batch' else Group]}/{act}/"
+    answers[url] = client.post(url, {"length": "day"}, follow=True).status_code
+print(json.dumps([answers, Group.objects.get().silenced_by, Batch.objects.count()]))
+"""
+
+
+def test_a_projects_own_user_needs_only_what_django_asks_of_one(empty_site: Site) -> None:
+    """No is_superuser, and neither the key nor the name is what Django's own user has."""
+    empty_site.env |= {"MAILLOG_TEST_APPS": "tests.own_users", "MAILLOG_TEST_USER_MODEL": "own_users.Worker"}
+    empty_site.env["MAILLOG_WORKER"] = "none"
+    empty_site.manage("migrate", "--run-syncdb", "--verbosity=0", "--skip-checks")
+
+    answers, silenced_by, batches = json.loads(empty_site.run(VISIT).stdout.splitlines()[-1])
+
+    assert {page: status for page, status in answers.items() if status != 200} == {}
+    assert (len(answers), silenced_by, batches) == (20, "7", 3)

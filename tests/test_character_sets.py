@@ -61,6 +61,38 @@ print(json.dumps({
 """
 
 
+# What people write, and look for: each answer's status, and what is found and stored.
+ASK = """
+import io, json
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import Client
+from django_maillog.models import Group, Record
+client = Client()
+client.force_login(User.objects.create_superuser("ada"))
+client.raise_request_exception = False
+group, base = Group.objects.get(title="plain"), "/admin/django_maillog"
+answers = {}
+for address in ("batch/?q=😀", "group/?q=😀", "record/?q=😀", "record/?q=%00"):
+    answer = client.get(f"{base}/{address}")
+    answers[address] = answer.context_data["cl"].result_count if answer.status_code == 200 else "broken"
+for address in ("batch/?buffer=😀", "batch/?status__exact=😀", "group/?logger=😀", "record/?host=😀"):
+    answers[address] = client.get(f"{base}/{address}").status_code
+form = {"length": "day", "note": "🍌" * 100}
+answers["page"] = client.post(f"{base}/group/{group.pk}/silence/", form, follow=True).status_code
+answers["note"] = len(Group.objects.get(pk=group.pk).silence_note)
+form = {"action": "silence_day", "_selected_action": [group.pk], "note": "🍌 for ▄"}
+answers["list"] = client.post(f"{base}/group/", form, follow=True).status_code
+answers["list's note"] = Group.objects.get(pk=group.pk).silence_note
+for option in (["--for", "1h"], ["--end"]):
+    call_command("silence_maillogs", "--match", "🍌" * 100, *option, stdout=io.StringIO())
+for option in (["--text", "🍌"], ["--text", "🎲"], ["--user", "🍇"]):
+    call_command("prune_maillogs", *option, stdout=io.StringIO())
+answers["erased"] = Record.objects.filter(message="(deleted)").count()
+print(json.dumps(answers))
+"""
+
+
 @pytest.fixture(params=NARROW, ids=lambda case: "-".join(case[::2]))
 def narrow(request: pytest.FixtureRequest, tmp_path: Path, smtp: SMTPServer) -> Iterator[tuple[Site, str]]:
     """A migrated project on a database with one of these character sets, and its name."""
@@ -94,6 +126,30 @@ def test_every_record_is_stored_and_mailed(narrow: tuple[Site, str], smtp: SMTPS
     assert "grüße" in shown["titles"]
     assert not list(site.spool_dir.rglob("*.bad"))
     assert f"stores text as {name}" in site.manage("check", "--database", "default").stderr
+
+
+def test_people_may_write_and_look_for_what_the_database_lacks(narrow: tuple[Site, str]) -> None:
+    site, name = narrow
+    site.run(LOG)
+    site.manage("flush_maillogs")
+
+    answers = json.loads(site.run(ASK).stdout)
+
+    assert answers == {
+        "batch/?q=😀": 0,
+        "group/?q=😀": 1,
+        "record/?q=😀": 1,
+        "record/?q=%00": 8,
+        "batch/?buffer=😀": 400,
+        "batch/?status__exact=😀": 400,
+        "group/?logger=😀": 400,
+        "record/?host=😀": 400,
+        "page": 200,
+        "note": 255,
+        "list": 200,
+        "list's note": "\\U0001f34c for " + ("▄" if name == "utf8mb3" else "\\u2584"),
+        "erased": 2,
+    }
 
 
 def test_a_whole_database_escapes_nothing(site: Site, smtp: SMTPServer) -> None:

@@ -131,6 +131,107 @@ def test_a_text_is_erased_wherever_it_is(buffer: Buffer) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("language", "is_pruned"), [("en", False), ("en", True), ("de", True), ("fr", True), ("en-gb", True)]
+)
+def test_of_a_user_who_was_captured_by_key_alone_only_the_mails_are_erased(
+    buffer: Buffer, settings: Any, language: str, *, is_pruned: bool
+) -> None:
+    settings.LANGUAGE_CODE = language
+    user = User.objects.only("pk").get(pk=User.objects.create(pk=5, username="ada").pk)
+    for number in range(3):
+        buffer.log(f"order {number} failed 15 times, 5 in a row", fingerprint=f"order {number}")
+        buffer.flush(everything=True)
+    for number in (55, 5):
+        request = visit(user if number == 5 else User(pk=number, username="bob"))
+        buffer.handler.handle(make_record("no", request=request, fingerprint=f"of {number}"))
+        buffer.flush(everything=True)
+    if is_pruned:
+        Record.objects.filter(request__user="5").delete()
+    settings.LANGUAGE_CODE = "en"
+    output = StringIO()
+
+    call_command("prune_maillogs", "--user", "5", stdout=output)
+
+    texts = Batch.objects.order_by("pk").values_list("text", "html")
+    assert [bool(text and html) for text, html in texts] == [True, True, True, True, False]
+    assert output.getvalue() == f"{1 if is_pruned else 2} rows erased.\n"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_name_within_a_longer_one_is_somebody_elses(buffer: Buffer) -> None:
+    for name, number in (("ada", 4), ("adam", 14), ("ad", 4_4)):
+        log(buffer, name, number)
+        buffer.flush(everything=True)
+
+    call_command("prune_maillogs", "--user", "4", stdout=StringIO())
+    call_command("prune_maillogs", "--user", "ad", stdout=StringIO())
+
+    assert [bool(text) for text in Batch.objects.order_by("pk").values_list("text", flat=True)] == [
+        False,
+        True,
+        False,
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"C:\Users\countess",
+        'the "Countess" Lovelace',
+        """the 'Countess' of "L\"""",
+        "Ada\nCountess of Lovelace",
+        "Gräfin Countess",
+        "Countess 😀\\n😀",
+        "Count\u200bess",
+    ],
+)
+def test_a_text_is_erased_however_it_is_escaped(buffer: Buffer, text: str) -> None:
+    """In values of JSON, in messages that hold JSON or what Python's repr makes of it, in mails."""
+    buffer.handler.target.include_html = True
+    request = RequestFactory().post("/pay/", {"name": text})
+    records = [
+        make_record("in extra", extra_=text),
+        make_record("deep in extra", deep=[{"who": [text]}]),
+        make_record("as a key", pairs={text: 1}),
+        make_record("in a request", request=request),
+        make_record(f"message {text} as it is"),
+        make_record(json.dumps({"who": text})),
+        make_record(json.dumps({"who": json.dumps({"who": text})}, ensure_ascii=False)),
+        make_record(f"message of {text!r}"),
+        make_record("error", error=raised(module("def view(text): raise ValueError(text)").view, text)),
+        make_record("bob is nobody"),
+    ]
+    request.POST  # noqa: B018  # parses it
+    for number, record in enumerate(records):
+        if record is records[-1]:
+            buffer.flush(everything=True)
+        record.fingerprint = str(number)
+        buffer.handler.handle(record)
+    buffer.flush(everything=True)
+
+    call_command("prune_maillogs", "--text", text, stdout=StringIO())
+
+    assert Record.objects.filter(message="(deleted)").count() == len(records) - 1
+    assert [batch.subject for batch in Batch.objects.exclude(text="")] == ["[Django] ERROR bob is nobody"]
+    for name in ("countess", "count\u200bess", "count\\u200bess"):
+        assert name not in everything().lower()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_text_is_erased_from_what_was_folded(buffer: Buffer) -> None:
+    for number in range(30):
+        buffer.log(f"no {number}", error=ValueError(f"countess {number % 3}"), fingerprint="one")
+    buffer.flush(everything=True)
+    assert "countess" in json.dumps(list(Record.objects.values_list("titles", flat=True)))
+
+    call_command("prune_maillogs", "--text", "countess", stdout=StringIO())
+
+    assert "countess" not in everything()
+
+
+@pytest.mark.django_db(transaction=True)
 def test_what_is_erased_while_mails_go_out_is_in_none_that_follows(spool_dir: Path, smtp: SMTPServer) -> None:
     buffers = [Buffer("first"), Buffer("second")]
     for buffer in buffers:

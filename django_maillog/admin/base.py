@@ -7,8 +7,10 @@ from functools import wraps
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
+from django.contrib.admin.models import LogEntry
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model
+from django.db import router
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -17,6 +19,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from .. import charset
 from ..digest.excerpts import visible
 from . import words
 
@@ -64,10 +67,27 @@ class RowsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # can't be subscri
         return words.level_badge(row.level)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Only what the filters ask for: Django would let an address compare any column with anything."""
+        """Only what the filters ask for: Django would let an address compare any column with anything.
+
+        No row has what the database can't store, and some databases refuse to compare with it.
+        """
         own = {getattr(spec, "parameter_name", spec) for spec in self.list_filter}
         field, _separator, comparison = lookup.partition("__")
-        return field in own and comparison in COMPARISONS
+        return field in own and comparison in COMPARISONS and value == self.storable(value)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Search for what is stored: a database refuses to compare with letters that it lacks."""
+        return super().get_search_results(request, queryset, self.storable(search_term))
+
+    def storable(self, text: str) -> str:
+        return str(charset.storable(router.db_for_write(self.model), text))
+
+    def log_change(self, request: HttpRequest, obj: Model, message: Any) -> LogEntry:
+        """Django's entry in the row's history, whose table may lack our quotes, or what a server said."""
+        alias = router.db_for_write(LogEntry)
+        return super().log_change(request, obj, charset.storable(alias, message))
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False

@@ -90,7 +90,8 @@ class BatchAdmin(RowsAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Superusers may delete what was sent."""
-        superuser = bool(request.user.is_active and request.user.is_superuser)
+        # A project's own users may have no such field.
+        superuser = bool(request.user.is_active and getattr(request.user, "is_superuser", False))
         return superuser and (obj is None or (isinstance(obj, Batch) and obj.status == Status.SENT))
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:

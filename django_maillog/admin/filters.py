@@ -54,8 +54,7 @@ class DistinctFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
         value = self.value()
-        # PostgreSQL refuses NUL, which no name has.
-        return queryset.filter(**{self.column: value}) if value and "\0" not in value else queryset
+        return queryset.filter(**{self.column: value}) if value else queryset
 
 
 def _distinct(

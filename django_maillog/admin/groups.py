@@ -20,6 +20,7 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from .. import charset
 from ..database_clock import database_now
 from ..language import formatted
 from ..models import Group
@@ -183,7 +184,7 @@ class GroupAdmin(RowsAdmin):
         groups = _with_titles(queryset)
         words_of_length, duration = SILENCES[length]
         until = None if duration is None else now + duration
-        silence(groups, until=until, by=request.user.get_username(), note=note, now=now)
+        silence(groups, until=until, by=str(request.user.get_username()), note=note, now=now)
         said = ngettext("%(what)s is silenced %(length)s.", "%(what)s are silenced %(length)s.", len(groups))
         self.tell(request, groups, said, length=words_of_length)
 
@@ -199,12 +200,12 @@ class GroupAdmin(RowsAdmin):
                 self.log_change(request, group, text)
             return
         # One entry for all of them: so many would take longer than what was done.
+        said_of_all = charset.storable_row(LogEntry, {"object_repr": what, "change_message": text})
         LogEntry.objects.create(
             user_id=request.user.pk or 0,
             content_type_id=get_content_type_for_model(self.model).pk,
-            object_repr=what,
             action_flag=CHANGE,
-            change_message=text,
+            **said_of_all,
         )
 
     # The page of one group

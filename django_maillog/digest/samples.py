@@ -128,12 +128,17 @@ def request_line(value: Mapping[str, Any]) -> str:
 def circumstances(value: Mapping[str, Any]) -> Iterator[str]:
     """Who asked for what: "User: 42 anna", "View: shop.views.order (orders/<int:pk>/)"."""
     request = value.get("request") or {}
-    if user := one_line(_string(request.get("user")), 80):
-        yield _("User: %(name)s") % {"name": user}
+    if user := _string(request.get("user")):
+        yield user_line(user)
     view, route = (one_line(_string(request.get(name)), 120) for name in ("view", "route"))
     if view or route:
         said = _("View: %(view)s (%(route)s)") if route else _("View: %(view)s")
         yield (said if view else _("Route: %(route)s")) % {"view": view, "route": route}
+
+
+def user_line(user: str) -> str:
+    """Whose request it was, by key and name."""
+    return _("User: %(name)s") % {"name": one_line(user, 80)}
 
 
 def _string(value: object) -> str:
