@@ -21,13 +21,14 @@ from ..signals import batch_failed, batch_sent
 from ..transactions import is_full, is_refused, write_alias
 from .claim_lock import ClaimLock, end_abandoned
 from .claims import claim, mend_times, outcome_of, settle, store
-from .connection import Mailers, Verdict
+from .connection import Mailers
 from .groups import mark_mailed
 from .mails import make_mail, reduced
 from .notes import Notes
 from .options import FlushOptions
 from .rows import forget, read_ahead
 from .targets import target_of
+from .verdicts import Verdict
 
 PAGE = 50  # batches that are read together
 FRESH_SECONDS = 1.0  # for which what is read of them holds
