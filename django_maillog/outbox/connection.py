@@ -56,7 +56,7 @@ class Mailers:
 
     def is_unreachable(self, target: Target) -> bool:
         """Whether the target's mailer could not be reached a moment ago; it is not asked again."""
-        return bool(self._unreachable) and identity(target.get_connection()) in self._unreachable
+        return bool(self._unreachable) and identity(target.get_connection(), target) in self._unreachable
 
     def send(self, target: Target, mail: EmailMultiAlternatives) -> Verdict:
         """Try to send one message; never raises."""
@@ -64,7 +64,7 @@ class Mailers:
             backend = target.get_connection()
         except Exception as error:  # whatever is wrong with the mailer, the message is not to blame
             return unreachable(error)
-        mailer = identity(backend)
+        mailer = identity(backend, target)
         connection = self._connections.setdefault(mailer, Connection(backend))
         verdict = connection.send(mail)
         if verdict.unreachable:
@@ -72,12 +72,25 @@ class Mailers:
         return verdict
 
 
-def identity(backend: BaseEmailBackend) -> object:
-    """What a backend connects to, as a dictionary's key: its class and those options that are plain."""
-    options = {name: value for name, value in vars(backend).items() if isinstance(value, str | int | None)}
-    for name in ("alias", "timeout", "fail_silently"):
-        options.pop(name, None)
-    return type(backend), tuple(sorted(options.items()))
+def identity(backend: BaseEmailBackend, target: Target) -> object:
+    """What a backend connects to, as a dictionary's key: its class and its options if all of them are plain.
+
+    A client or a dictionary of parameters may be another account's: such a backend is its target's alone.
+    """
+    options = vars(backend).keys() - {"timeout", "fail_silently"}
+    if isinstance(backend, EmailBackend):
+        options -= {"connection", "_partial_connection", "_lock"}
+    # Another class may look its account up by its alias; what Django's uses is all in its options.
+    if type(backend) is EmailBackend:
+        options -= {"alias"}
+    values = tuple((name, vars(backend)[name]) for name in sorted(options))
+    return type(backend), values if all(_is_plain(value) for _name, value in values) else target
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, tuple):
+        return all(_is_plain(each) for each in value)
+    return isinstance(value, str | bytes | int | float | None)
 
 
 class Connection:
