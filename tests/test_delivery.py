@@ -49,6 +49,7 @@ class Backend(BaseEmailBackend):
 class Target:
     using: str | None = None
     include_html = False
+    has_own_mailer = True
 
     def __init__(self, backend: BaseEmailBackend) -> None:
         self.backend = backend

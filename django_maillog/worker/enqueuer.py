@@ -45,7 +45,7 @@ class Enqueuer:
         if self._retry_at == math.inf or self.retry_seconds() == 0:
             self._enqueue()
         if time.monotonic() - self._failing_since >= GIVE_UP_SECONDS:
-            delivery.deliver(FlushOptions(sending=self._heartbeat.resting))
+            delivery.deliver(FlushOptions(everything=False, sending=self._heartbeat.resting))
 
     def retry_seconds(self) -> float:
         """In how many seconds it is to be called again."""
