@@ -15,12 +15,15 @@ from django.core.management import call_command
 from django.db import OperationalError, connection
 from django.utils.translation import gettext_lazy
 
-from django_maillog import buffers, handlers
+from django_maillog import buffers, compat, handlers
 from django_maillog.flush import flush_batch
 from django_maillog.models import Batch, Status
 from django_maillog.outbox.batches import retry, send_again
 from django_maillog.outbox.options import FlushOptions
 from django_maillog.plan import problems
+from django_maillog.worker.enqueuer import Enqueuer
+from django_maillog.worker.heartbeat import Heartbeat
+from django_maillog.worker.outage import Mailer
 from tests.buffers import Buffer
 from tests.sites import LOGGING, Site
 from tests.smtp import SMTPServer
@@ -189,6 +192,45 @@ def test_a_mail_of_a_mailer_of_its_own_waits_for_it_in_any_state(smtp: SMTPServe
     buffer = Buffer("shop")
     buffer.handler.target, buffer.now = target, other.now
     assert buffer.flush().sent == 1
+
+
+@DATABASE
+@pytest.mark.usefixtures("spool_dir")
+@OWN_MAILERS
+def test_without_the_database_nobody_else_mails_it_either(
+    smtp: SMTPServer, make: Callable[[SMTPServer], handlers.SMTPHandler]
+) -> None:
+    other, buffer = Buffer("blog", toaddrs="blog@example.com"), Buffer("shop")
+    buffer.handler.target = make(smtp)
+    buffer.log()
+    del buffer
+    other.log()
+
+    assert Mailer().mail() == 1
+    assert [envelope.rcpt_tos for envelope in smtp.envelopes] == [["blog@example.com"]]
+    other.import_all()
+    assert Batch.objects.open().get().buffer == "shop"
+
+
+@DATABASE
+@pytest.mark.usefixtures("spool_dir")
+def test_no_task_is_enqueued_for_what_others_send(
+    smtp: SMTPServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.MAILLOG_DELIVERY = "task"
+    enqueued: list[str] = []
+    monkeypatch.setattr(compat, "enqueue_task", enqueued.append)
+    buffer = Buffer("shop")
+    buffer.handler.target = target = own_server(smtp)
+    buffer.seal()
+    del buffer
+
+    Enqueuer(Heartbeat()).deliver(sealed=False)
+    assert enqueued == []
+    buffer = Buffer("shop")
+    buffer.handler.target = target
+    Enqueuer(Heartbeat()).deliver(sealed=False)
+    assert len(enqueued) == 1
 
 
 @pytest.mark.skipif(django.VERSION < (6, 1), reason="MAILERS came with Django 6.1")

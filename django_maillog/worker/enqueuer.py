@@ -11,6 +11,7 @@ from ..database_clock import database_now
 from ..models import Batch
 from ..outbox import delivery
 from ..outbox.options import FlushOptions
+from ..outbox.targets import is_left_to_others
 from .heartbeat import Heartbeat
 
 # By its path, as whoever runs it will import it.
@@ -53,8 +54,11 @@ class Enqueuer:
 
     def _is_time(self) -> bool:
         """Whether something waits that no task of the past minute was for."""
-        is_recent = time.monotonic() - self._enqueued_at < ENQUEUE_SECONDS
-        return not is_recent and Batch.objects.deliverable(database_now()).exists()
+        if time.monotonic() - self._enqueued_at < ENQUEUE_SECONDS:
+            return False
+        now = database_now()
+        waiting = Batch.objects.deliverable(now).defer("text", "html")
+        return any(not is_left_to_others(batch, now, everything=False) for batch in waiting)
 
     def _enqueue(self) -> None:
         try:
