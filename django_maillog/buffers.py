@@ -6,7 +6,7 @@ import itertools
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from django.utils.functional import Promise
@@ -17,12 +17,17 @@ if TYPE_CHECKING:
     from django.core.mail.backends.base import BaseEmailBackend
 
 
+OWN_MAILER = "own_mailer"
+
+
 class Target(Protocol):
     """Where mail goes: what delivery needs of an SMTPHandler; a project may have overridden any of it."""
 
     using: str | None
     include_html: bool
 
+    @property
+    def has_own_mailer(self) -> bool: ...
     def get_recipients(self) -> Any: ...
     def get_sender(self) -> Any: ...
     def get_connection(self) -> BaseEmailBackend: ...
@@ -61,6 +66,18 @@ def addressee(target: Target) -> Addressee:
         recipients = [recipients]
     addresses = [str(address) for address in recipients or ()]
     return Addressee(addresses, str(target.get_sender())[:320], str(target.using or "")[:200])
+
+
+def stored_rules(handler: BufferHandler) -> dict[str, Any]:
+    """Its rules as a line and a row hold them, with whether only who has this handler can send its mails.
+
+    It stands among the rules, as versions that don't know it read of them what they know.
+    """
+    rules = handler.rules._asdict()
+    with suppress(Exception):  # a wrong target: a check names it
+        if handler.target.has_own_mailer:
+            rules[OWN_MAILER] = True
+    return rules
 
 
 # The newest handler of a name wins: dictConfig replaces handlers, and the old

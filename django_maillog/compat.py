@@ -63,6 +63,11 @@ def get_connection(*, using: str | None = None, email_backend: str | None = None
     return _create_backend(import_string(SMTP_BACKEND))
 
 
+def has_mailer(using: str) -> bool:
+    """Whether there is a mailer of this name in this process; without a name the default one is meant."""
+    return not using or (mailers_configured() and using in settings.MAILERS)
+
+
 def has_timeout(connection: BaseEmailBackend) -> bool:
     """Whether a connection gives up at some time; only an SMTP connection of Django's can wait for ever."""
     return not _is_smtp(type(connection)) or getattr(connection, "timeout", None) is not None

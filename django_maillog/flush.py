@@ -14,13 +14,14 @@ from django.db import Error
 from django.db.models import Max, Min, Q, Sum
 
 from . import buffers, hosts, policy, silences
+from .database_clock import database_now
 from .intake.history import load_history
 from .intake.importer import import_chunks
 from .models import CLOCK_SKEW, Attempt, Batch, BatchQuerySet, Outcome, Status
 from .outbox.batches import retry, seal
 from .outbox.delivery import Delivered, deliver
 from .outbox.options import FlushOptions
-from .outbox.targets import rules_of, target_of
+from .outbox.targets import due_and_left_to_others, is_left_to_others, rules_of, target_of
 from .policy import Reason
 from .signals import batch_sealed
 
@@ -35,11 +36,13 @@ class Summary:
 
     ``set_aside``: lines of the spool that can't be imported; each is counted as a lost record.
     ``held_back``: open batches that were due and grow on, as an earlier mail of their buffer waits for its
-    server; ``sending``: those that another process is sending, or was when it was killed. What is left is
-    asked of the database when it is first read: the worker needs none of it.
+    server; ``sending``: those that another process is sending, or was when it was killed; ``left_alone``:
+    those that wait for a process that has their handler. What is left is asked of the database when it is
+    first read: the worker needs none of it.
     """
 
     buffers: Collection[str] | None
+    everything: bool = True
     imported: int = 0
     set_aside: int = 0
     sealed: int = 0
@@ -69,9 +72,15 @@ class Summary:
     def pending(self) -> int:
         return self._batches().undelivered().aggregate(total=Sum("record_count"))["total"] or 0
 
+    @cached_property
+    def left_alone(self) -> list[Batch]:
+        waiting = self._batches().undelivered().exclude(status=Status.OPEN, record_count=0)
+        rows = waiting.defer("text", "html").order_by("pk")
+        return due_and_left_to_others(rows, database_now(), everything=self.everything)
+
     def as_dict(self) -> dict[str, int]:
         names = ("imported", "set_aside", "sealed", "sent", "retrying", "failed", "pending", "sending")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} | {"left_alone": len(self.left_alone)}
 
     def add(self, delivered: Delivered) -> None:
         """Count what a delivery did."""
@@ -89,7 +98,7 @@ def flush(options: FlushOptions | None = None) -> Summary:
     is wrong with one segment holds no mail back.
     """
     options = options or FlushOptions()
-    done = Summary(options.buffers)
+    done = Summary(options.buffers, options.everything)
     failed = None
     look_at = time.monotonic() + NEWS_EVERY_SECONDS
     try:
@@ -142,7 +151,9 @@ def retry_failed(names: Collection[str] | None = None) -> int:
 def _seal_and_deliver(done: Summary, options: FlushOptions) -> None:
     """Seal what is due and deliver; once a waiting batch is handed over, what it held back follows."""
     if options.everything:
-        _make_due(_of(options.buffers, Batch.objects.waiting()), options.clock())
+        now = options.clock()
+        waiting = _of(options.buffers, Batch.objects.waiting()).defer("text", "html")
+        _make_due([each for each in waiting if not is_left_to_others(each, now, everything=True)], now)
     _seal(done, options, retry=True)
     if not options.send or options.stop():
         return
@@ -220,7 +231,7 @@ def _may_retry(waiting: list[Batch], now: datetime) -> bool:
     return tried["last"] is None or now - tried["last"] >= NEWS_RETRY
 
 
-def _make_due(waiting: Collection[Batch] | BatchQuerySet, now: datetime) -> None:
+def _make_due(waiting: Collection[Batch], now: datetime) -> None:
     """Have waiting batches tried now, whatever their back-off."""
     keys = [batch.pk for batch in waiting]
     if keys:
@@ -244,6 +255,8 @@ def to_seal(options: FlushOptions, now: datetime) -> Iterator[tuple[Batch, Reaso
     """The open batches to seal, each with the reason if it isn't the batch's own."""
     rows = Batch.objects.open().filter(record_count__gt=0).defer("text", "html")
     for batch in _of(options.buffers, rows).order_by("pk"):
+        if is_left_to_others(batch, now, everything=options.everything):
+            continue
         if options.everything:
             yield batch, Reason.FLUSH
         elif batch.due_at is not None and (

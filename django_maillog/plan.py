@@ -15,7 +15,7 @@ from .flush import to_seal
 from .models import Attempt, Batch, Outcome, Segment, Status
 from .outbox.contents import report
 from .outbox.options import FlushOptions
-from .outbox.targets import target_of
+from .outbox.targets import is_left_to_others, target_of
 from .policy import Reason
 from .spool import unattended
 from .spool.configurations import Configuration
@@ -48,7 +48,11 @@ def plan(
 ) -> list[Plan]:
     """The mails that a flush would send from what is imported, to whom."""
     now = now or database_now()
-    ready = Batch.objects.deliverable(now).order_by("pk")
+    ready = [
+        batch
+        for batch in Batch.objects.deliverable(now).order_by("pk")
+        if not is_left_to_others(batch, now, everything=everything)
+    ]
     sealing = list(to_seal(FlushOptions(buffers=buffers, everything=everything), now))
     sealing += [(batch, None) for batch in ready if buffers is None or batch.buffer in buffers]
     return [_plan(batch, reason, now) for batch, reason in sealing]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from . import buffers, compat, receivers
 from .outbox import delivery
+from .outbox.options import FlushOptions
 
 
 # The module's attribute must be the task: Django's backends find it by its path.
@@ -14,7 +15,7 @@ from .outbox import delivery
 def deliver() -> None:
     """Deliver every sealed batch whose time has come. Any number of these may run at once."""
     with buffers.muted():
-        delivery.deliver()
+        delivery.deliver(FlushOptions(everything=False))
 
 
 # A Celery worker that sets Django up before it imports Celery finds us here.

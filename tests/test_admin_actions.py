@@ -132,6 +132,21 @@ def test_an_orphaned_batch_goes_to_the_recipients_on_its_row(client: Client, smt
     assert mail["To"] == "oncall@shop.example, ada@shop.example"
 
 
+@pytest.mark.parametrize(("button", "status"), [("flush", Status.OPEN), ("retry", Status.FAILED)])
+def test_a_batch_that_only_others_can_send_is_left_to_them(
+    client: Client, smtp: SMTPServer, button: str, status: str
+) -> None:
+    batch = Batch.objects.open().get(buffer="mail_admins")
+    changes = {"buffer": "elsewhere", "rules": {"own_mailer": True}, "recipients": ["ops@example.com"]}
+    Batch.objects.filter(pk=batch.pk).update(**changes, status=status)
+
+    ((kind, said),) = press(client, batch, button)
+
+    batch.refresh_from_db()
+    assert (kind, batch.status, smtp.messages) == ("info", Status.READY, [])
+    assert said.endswith("” will be sent by a process that has the handler of its buffer.")
+
+
 def test_retry_now_sends_a_failed_batch_again(client: Client, smtp: SMTPServer) -> None:
     batch = Batch.objects.get(status=Status.FAILED)
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import smtplib
 from collections.abc import Sequence
+from email.message import Message
 from typing import Any
+from urllib.error import HTTPError
 
 import django
 import pytest
-from anymail.exceptions import AnymailRecipientsRefused
+from anymail.exceptions import AnymailAPIError, AnymailRecipientsRefused
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.core.mail.backends.base import BaseEmailBackend
 from django.core.mail.backends.smtp import EmailBackend
 
 from django_maillog.digest import Attachment, Digest
-from django_maillog.outbox.connection import TIMEOUT_SECONDS, Connection, Mailers, Verdict, classify, message
+from django_maillog.outbox.connection import TIMEOUT_SECONDS, Connection, Mailers, message
+from django_maillog.outbox.verdicts import Verdict, classify
 from tests.smtp import SMTPServer
 
 
@@ -46,6 +49,7 @@ class Backend(BaseEmailBackend):
 class Target:
     using: str | None = None
     include_html = False
+    has_own_mailer = True
 
     def __init__(self, backend: BaseEmailBackend) -> None:
         self.backend = backend
@@ -90,6 +94,39 @@ def test_an_error_is_tried_again_or_not(error: Exception, retry: bool, lost: boo
 
     assert (verdict.sent, verdict.retry, verdict.connection_lost) == (False, retry, lost)
     assert verdict.error
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "retry"),
+    [
+        (400, "MessageRejected", False),
+        (403, "SignatureDoesNotMatch", False),
+        (400, "Throttling", True),
+        (400, "TooManyRequestsException", True),
+        (400, "LimitExceededException", True),
+        (400, "ExpiredToken", True),
+        (503, "ServiceUnavailable", True),
+    ],
+)
+def test_what_aws_answers_is_final_or_not(status: int, code: str, retry: bool) -> None:
+    """As boto's ClientError holds it, and anymail passes it on."""
+    answer = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+
+    verdict = classify(AnymailAPIError("An error occurred", response=answer))
+
+    assert verdict.retry is retry
+
+
+def test_an_answer_of_another_shape_says_nothing() -> None:
+    assert classify(AnymailAPIError("An error occurred", response={"Status": "FAILED"})).retry
+
+
+@pytest.mark.parametrize(("status", "retry"), [(422, False), (429, True), (500, True)])
+def test_an_answer_that_urllib_raises_is_an_answer_and_no_lost_connection(status: int, retry: bool) -> None:
+    with HTTPError("https://api.example.com", status, "no", Message(), None) as error:
+        verdict = classify(error)
+
+    assert (verdict.retry, verdict.connection_lost) == (retry, False)
 
 
 def test_recipients_that_a_service_refuses_are_refused_for_good() -> None:

@@ -7,16 +7,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import django
 import pytest
 from django.core.mail.backends.base import BaseEmailBackend
 
+from django_maillog import handlers
 from django_maillog.models import Attempt, Batch, Outcome
 from django_maillog.plan import problems
 from tests.buffers import Buffer
 from tests.sites import Site
+from tests.smtp import SMTPServer
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings
@@ -172,3 +174,113 @@ def test_a_service_that_can_not_be_reached_holds_the_open_batch_back(anymail: An
     buffer.log("third", fingerprint="c")
     summary = buffer.flush()
     assert (summary.sealed, summary.held_back) == (0, 1)
+
+
+class Service(BaseEmailBackend):
+    """A service's, whose account is in a dictionary of parameters; ``taken``: by whose account, to whom."""
+
+    made = 0
+    taken: ClassVar[list[tuple[str, list[str]]]] = []
+
+    def __init__(self, params: dict[str, str] | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.params = params or {}
+
+    def open(self) -> bool:
+        type(self).made += 1
+        return True
+
+    def send_messages(self, email_messages: Any) -> int:
+        for mail in email_messages:
+            self.taken.append((self.params["key"], mail.to))
+        return len(email_messages)
+
+
+class Account(Service):
+    """One that has nothing but its alias, and looks up the rest."""
+
+    def send_messages(self, email_messages: Any) -> int:
+        self.params = {"key": str(vars(self)["alias"])}
+        return super().send_messages(email_messages)
+
+
+class OwnAccount(handlers.SMTPHandler):
+    """A project's own, which gives its backend what is no text."""
+
+    key = ""
+
+    def get_connection(self) -> BaseEmailBackend:
+        return Service({"key": self.key})
+
+
+@pytest.fixture
+def taken() -> list[tuple[str, list[str]]]:
+    Service.taken.clear()
+    Service.made = 0
+    return Service.taken
+
+
+def sealed(**targets: handlers.SMTPHandler) -> list[Buffer]:
+    """Buffers with these targets and a mail each that is ready to go; alive while the list is."""
+    made = []
+    for name, target in targets.items():
+        buffer = Buffer(name)
+        buffer.handler.target = target
+        buffer.seal()
+        made.append(buffer)
+    return made
+
+
+needs_mailers = pytest.mark.skipif(django.VERSION < (6, 1), reason="MAILERS came with Django 6.1")
+
+
+@needs_mailers
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("spool_dir")
+@pytest.mark.parametrize("backend", ["Service", "Account"])
+def test_each_mailer_of_one_class_sends_with_its_own_account(
+    settings: Settings, taken: list[tuple[str, list[str]]], backend: str
+) -> None:
+    def mailer(key: str) -> dict[str, Any]:
+        options = {"params": {"key": key}} if backend == "Service" else {}
+        return {"BACKEND": f"{__name__}.{backend}", "OPTIONS": options}
+
+    settings.MAILERS = {"default": mailer("default"), "ops": mailer("ops")}
+    made = sealed(
+        mail=handlers.SMTPHandler(toaddrs="dev@example.com"),
+        ops_mail=handlers.SMTPHandler(toaddrs="ops@example.com", using="ops"),
+    )
+
+    assert made[0].flush().sent == 2
+
+    assert taken == [("default", ["dev@example.com"]), ("ops", ["ops@example.com"])]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("spool_dir")
+def test_a_targets_own_backend_sends_with_its_own_account_over_one_connection(
+    taken: list[tuple[str, list[str]]],
+) -> None:
+    first, second = OwnAccount(toaddrs="first@example.com"), OwnAccount(toaddrs="second@example.com")
+    first.key, second.key = "first", "second"
+    made = sealed(mail=first, ops_mail=second)
+    made[0].seal("No stock")
+
+    assert made[0].flush().sent == 3
+
+    to_first = ("first", ["first@example.com"])
+    assert taken == [to_first, ("second", ["second@example.com"]), to_first]
+    assert Service.made == 2
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("spool_dir")
+def test_targets_with_the_same_server_share_one_connection(smtp: SMTPServer) -> None:
+    made = sealed(
+        mail=handlers.SMTPHandler((smtp.host, smtp.port), "errors@example.com", "dev@example.com"),
+        ops_mail=handlers.SMTPHandler((smtp.host, smtp.port), "errors@example.com", "ops@example.com"),
+    )
+
+    assert made[0].flush().sent == 2
+
+    assert smtp.connections == 1

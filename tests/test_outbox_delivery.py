@@ -15,8 +15,9 @@ from django_maillog.flush import flush
 from django_maillog.handlers import SMTPHandler
 from django_maillog.models import Attempt, Batch, Record
 from django_maillog.outbox import delivery
-from django_maillog.outbox.connection import Connection, Verdict
+from django_maillog.outbox.connection import Connection
 from django_maillog.outbox.options import FlushOptions
+from django_maillog.outbox.verdicts import Verdict
 from tests.buffers import Buffer
 from tests.smtp import SMTPServer
 

@@ -13,8 +13,8 @@ from django_maillog.flush import flush_batch, next_event
 from django_maillog.models import Attempt, Batch, Group, Outcome, Status
 from django_maillog.outbox import claims
 from django_maillog.outbox.batches import cancel, new_message_id, retry, send_again
-from django_maillog.outbox.connection import Verdict
 from django_maillog.outbox.options import FlushOptions
+from django_maillog.outbox.verdicts import Verdict
 from django_maillog.plan import plan, problems
 from tests.buffers import NOON, Buffer, totals
 from tests.smtp import SMTPServer

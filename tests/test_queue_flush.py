@@ -42,6 +42,7 @@ def test_everything_goes_out_when_it_is_asked_for(smtp: SMTPServer) -> None:
         "failed": 0,
         "pending": 0,
         "sending": 0,
+        "left_alone": 0,
     }
     assert smtp.messages[0]["X-Maillog-Reason"] == "flush"
 

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 from ..flush import flush_batch
 from ..models import Batch, Status
 from ..outbox.batches import cancel, retry, send_again
+from ..outbox.targets import is_left_to_others
 from . import words
 
 
@@ -44,6 +45,9 @@ class Step(NamedTuple):
 def outcome(batch: Batch, now: datetime) -> Told:
     """How a try to deliver a batch ended, with what the mail server said."""
     facts = {"subject": words.subject(batch), "error": _error(batch)}
+    if batch.status == Status.READY and is_left_to_others(batch, now, everything=True):
+        said = _("“%(subject)s” will be sent by a process that has the handler of its buffer.")
+        return Told(messages.INFO, said % facts)
     if batch.status == Status.SENT:
         facts["recipients"] = ", ".join(batch.recipients)
         return Told(messages.SUCCESS, _("“%(subject)s” was sent to %(recipients)s.") % facts)

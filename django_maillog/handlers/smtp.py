@@ -144,6 +144,16 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
             """What ``AdminEmailHandler`` calls ``get_connection()`` up to Django 6.0; may be overridden."""
             return self._project_connection()
 
+    @property
+    def has_own_mailer(self) -> bool:
+        """Whether only a process that has this handler can send its mail: no row says what it connects to."""
+        methods = [name for name in ("get_connection", "connection") if hasattr(self, name)]
+        is_given = self.mailhost is not None or self.email_backend is not None
+        return is_given or any(self._is_overridden(name) for name in methods)
+
+    def _is_overridden(self, name: str) -> bool:
+        return getattr(getattr(self, name), "__func__", None) is not vars(SMTPHandler)[name]
+
     def _project_connection(self) -> BaseEmailBackend:
         connection = compat.get_connection(using=self.using, email_backend=self.email_backend)
         if self.timeout is not None and hasattr(connection, "timeout"):
@@ -163,8 +173,7 @@ class SMTPHandler(incoming.Incoming, logging.handlers.SMTPHandler):
             self.handleError(record)
 
     def _mail(self, record: logging.LogRecord) -> None:
-        overridden = getattr(self.send_mail, "__func__", None) is not SMTPHandler.send_mail
-        if not overridden and not self.get_recipients():
+        if not self._is_overridden("send_mail") and not self.get_recipients():
             return
         record = incoming.formattable(record)
         secrets = Secrets(getattr(record, "request", None))

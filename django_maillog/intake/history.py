@@ -39,7 +39,7 @@ class Configurations:
     def of_batch(self, buffer: str) -> dict[str, Any]:
         """The fields of a batch that say where and when it goes: it carries them from its opening on."""
         if handler := buffers.find(buffer):
-            facts: dict[str, Any] = {"rules": handler.rules._asdict()}
+            facts: dict[str, Any] = {"rules": buffers.stored_rules(handler)}
             try:
                 return facts | buffers.addressee(handler.target)._asdict()
             except Exception:  # the project's own code: a check names it, and sealing asks again

@@ -33,19 +33,28 @@ def seal(batch: Batch, now: datetime, *, reason: Reason | None = None) -> bool:
         return False
     if not addressee.recipients:
         return False
+    # Who doesn't have its handler has waited long after it was due: that counts for the delivery, too.
+    is_ours = buffers.find(batch.buffer) is not None
     changes = {
         "status": Status.READY,
         "open_for": None,
         "sealed_at": now,
-        "next_attempt_at": now,
+        "next_attempt_at": now if is_ours else min(batch.due_at or now, now),
         "give_up_at": now + GIVE_UP_AFTER,
-        **addressee._asdict(),
+        **_addressed(batch, addressee),
         "message_id": new_message_id(str(batch.pk), addressee.sender),
     }
     if reason is not None:
         changes["reason"] = reason
     rows = Batch.objects.open().filter(pk=batch.pk, record_count__gt=0)
     return bool(rows.update(**changes))
+
+
+def _addressed(batch: Batch, addressee: buffers.Addressee) -> dict[str, object]:
+    """What a row says of its addressee, and as far as its handler is here, of its rules and mailer."""
+    handler = buffers.find(batch.buffer)
+    rules = batch.rules if handler is None else buffers.stored_rules(handler)
+    return {**addressee._asdict(), "rules": rules}
 
 
 def new_message_id(name: str, sender: str) -> str:
@@ -70,7 +79,7 @@ def retry(batch: Batch, now: datetime) -> bool:
         except Exception:  # a wrong target: the batch keeps its addressee, and the try says what is wrong
             log.exception("target unusable: buffer=%s", batch.buffer)
         else:
-            changes |= addressee._asdict() if addressee.recipients else {}
+            changes |= _addressed(batch, addressee) if addressee.recipients else {}
     rows = Batch.objects.filter(pk=batch.pk, status__in=[Status.READY, Status.FAILED])
     return bool(rows.update(**changes, give_up_at=now + GIVE_UP_AFTER))
 
@@ -108,6 +117,7 @@ def send_again(batch: Batch, now: datetime) -> Batch | None:
         recipients=batch.recipients,
         sender=batch.sender,
         using=batch.using,
+        rules=batch.rules,
         subject=batch.subject,
         text=batch.text,
         html=batch.html,

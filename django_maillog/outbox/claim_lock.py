@@ -22,8 +22,8 @@ from ..models import Attempt, Batch, Status
 from ..spool.files import lock, open_private, pread
 from ..spool.folder import private_folder, spool_folder, verify
 from .claims import settle
-from .connection import Verdict
 from .groups import mark_mailed
+from .verdicts import Verdict
 
 SUFFIX = ".claim"
 MAX_BYTES = 1_000_000

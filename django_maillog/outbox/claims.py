@@ -12,8 +12,9 @@ from django.db.models import Q
 from ..charset import storable, storable_row
 from ..models import CLOCK_SKEW, Attempt, Batch, BatchQuerySet, Outcome, Status
 from ..transactions import is_full, is_refused, is_too_large, retrying, write_alias
-from .connection import TIMEOUT_SECONDS, Verdict
+from .connection import TIMEOUT_SECONDS
 from .targets import target_of
+from .verdicts import Verdict
 
 # For a mailer without a time-out of its own.
 LEASE = timedelta(minutes=10)

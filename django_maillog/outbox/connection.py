@@ -1,10 +1,10 @@
-"""A digest becomes an EmailMessage and goes to a mailer; what the mailer says becomes a verdict."""
+"""A digest becomes an EmailMessage and goes to a mailer."""
 
 from __future__ import annotations
 
 import logging
 import smtplib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django.core.mail import EmailMultiAlternatives
@@ -12,6 +12,7 @@ from django.core.mail.backends.smtp import EmailBackend
 
 from ..buffers import Target
 from ..capture.text import header_text
+from .verdicts import Verdict, classify, describe_refused, unreachable
 
 if TYPE_CHECKING:
     from django.core.mail.backends.base import BaseEmailBackend
@@ -20,36 +21,11 @@ if TYPE_CHECKING:
 
 # For a mailer that sets none: a server that never answers must not hold a worker for ever.
 TIMEOUT_SECONDS = 30.0
-# RFC 4954: they speak of the connection, not of the message.
-AUTHENTICATION_CODES = frozenset({530, 534, 535, 538})
 START_MAIL_INPUT = 354  # RFC 5321, 4.2.3: what comes next is the text
-TOO_LARGE = frozenset({413, 523, 552})  # HTTP's, and SMTP's (RFC 1870, 3463)
-# HTTP statuses of an API that say "later": time-out, too early, too many requests.
-LATER = frozenset({408, 425, 429})
 # Backends that put mails into a queue of their own, and return 0 for one that they have taken.
 QUEUES = ("post_office.", "mailer.", "djcelery_email.", "django_celery_email.")
 
 log = logging.getLogger("django_maillog")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
-    """How a try ended.
-
-    ``sent``, and ``confirmed`` unless the backend said that it sent nothing; or else ``retry``, later or
-    never; ``handed_over``: the server was given the message, and may have it; ``connection_lost``: the next
-    message needs a new connection; ``unreachable``: it won't get one now; ``too_large``: less of it may pass;
-    ``error``: what the server said.
-    """
-
-    sent: bool = False
-    confirmed: bool = True
-    retry: bool = False
-    handed_over: bool = True
-    connection_lost: bool = False
-    unreachable: bool = False
-    too_large: bool = False
-    error: str = ""
 
 
 def message(
@@ -80,15 +56,15 @@ class Mailers:
 
     def is_unreachable(self, target: Target) -> bool:
         """Whether the target's mailer could not be reached a moment ago; it is not asked again."""
-        return bool(self._unreachable) and identity(target.get_connection()) in self._unreachable
+        return bool(self._unreachable) and identity(target.get_connection(), target) in self._unreachable
 
     def send(self, target: Target, mail: EmailMultiAlternatives) -> Verdict:
         """Try to send one message; never raises."""
         try:
             backend = target.get_connection()
         except Exception as error:  # whatever is wrong with the mailer, the message is not to blame
-            return _unreachable(error)
-        mailer = identity(backend)
+            return unreachable(error)
+        mailer = identity(backend, target)
         connection = self._connections.setdefault(mailer, Connection(backend))
         verdict = connection.send(mail)
         if verdict.unreachable:
@@ -96,12 +72,25 @@ class Mailers:
         return verdict
 
 
-def identity(backend: BaseEmailBackend) -> object:
-    """What a backend connects to, as a dictionary's key: its class and those options that are plain."""
-    options = {name: value for name, value in vars(backend).items() if isinstance(value, str | int | None)}
-    for name in ("alias", "timeout", "fail_silently"):
-        options.pop(name, None)
-    return type(backend), tuple(sorted(options.items()))
+def identity(backend: BaseEmailBackend, target: Target) -> object:
+    """What a backend connects to, as a dictionary's key: its class and its options if all of them are plain.
+
+    A client or a dictionary of parameters may be another account's: such a backend is its target's alone.
+    """
+    options = vars(backend).keys() - {"timeout", "fail_silently"}
+    if isinstance(backend, EmailBackend):
+        options -= {"connection", "_partial_connection", "_lock"}
+    # Another class may look its account up by its alias; what Django's uses is all in its options.
+    if type(backend) is EmailBackend:
+        options -= {"alias"}
+    values = tuple((name, vars(backend)[name]) for name in sorted(options))
+    return type(backend), values if all(_is_plain(value) for _name, value in values) else target
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, tuple):
+        return all(_is_plain(each) for each in value)
+    return isinstance(value, str | bytes | int | float | None)
 
 
 class Connection:
@@ -137,7 +126,7 @@ class Connection:
             self._open()
         except Exception as error:  # whatever keeps us from the server: the message is not to blame
             self._abandon()
-            return _unreachable(error)
+            return unreachable(error)
         except BaseException:
             self._abandon()
             raise
@@ -147,7 +136,7 @@ class Connection:
         except Exception as error:  # any backend's, a poison message's included: it must not stop the others
             verdict = classify(error)
             if self._smtp() is None and verdict.connection_lost:
-                verdict = _unreachable(error)  # of another backend, which has a service of its own to reach
+                verdict = unreachable(error)  # of another backend, which has a service of its own to reach
             verdict = replace(verdict, handed_over=self._given and self._smtp() is not None)
             if verdict.connection_lost:
                 self._abandon()
@@ -160,7 +149,7 @@ class Connection:
     def _read(self, number: object) -> Verdict:
         """What the number of sent mails means that a backend returns; many return nothing, or anything."""
         if number != 0 or type(number) is not int or type(self._backend).__module__.startswith(QUEUES):
-            return Verdict(sent=True, error=_describe_refused(self._refused))
+            return Verdict(sent=True, error=describe_refused(self._refused))
         if isinstance(self._backend, EmailBackend):
             return Verdict(
                 retry=True, handed_over=False, error="The mail backend sent nothing and gave no reason."
@@ -215,65 +204,3 @@ class Connection:
             return code, answer
 
         smtp.sendmail, smtp.getreply = watched_sendmail, watched_getreply  # type: ignore[method-assign]
-
-
-def _unreachable(error: Exception) -> Verdict:
-    return Verdict(
-        retry=True, handed_over=False, connection_lost=True, unreachable=True, error=_describe(error)
-    )
-
-
-def classify(error: Exception) -> Verdict:
-    """What an error while sending means (RFC 5321, 4.2.1: 4xx is worth another try, 5xx is not)."""
-    text = _describe(error)
-    if isinstance(error, smtplib.SMTPRecipientsRefused):
-        codes = [code for code, _answer in error.recipients.values()]
-        return Verdict(retry=any(code < 500 for code in codes), error=text)
-    if isinstance(error, smtplib.SMTPResponseException):
-        code = error.smtp_code
-        of_connection = code in AUTHENTICATION_CODES or code == 421
-        return Verdict(
-            retry=code < 500 or of_connection,
-            connection_lost=of_connection,
-            too_large=code in TOO_LARGE,
-            error=text,
-        )
-    status = _http_status(error)
-    if status is not None:
-        is_final = 400 <= status < 500 and status not in LATER
-        return Verdict(retry=not is_final, too_large=status in TOO_LARGE, error=text)
-    # Anymail's: the service refuses all recipients, and will again.
-    if any(kind.__name__ == "AnymailRecipientsRefused" for kind in type(error).__mro__):
-        return Verdict(error=text)
-    # SMTPServerDisconnected, a time-out, a reset: it may or may not have the message.
-    if isinstance(error, OSError):
-        return Verdict(retry=True, connection_lost=True, error=text)
-    # A bad address, a header that can't be: never better. Of another backend's error nothing is known.
-    return Verdict(retry=not isinstance(error, (ValueError, TypeError)), error=text)
-
-
-def _http_status(error: Exception) -> int | None:
-    """The answer of a mail service's API, as anymail and HTTP libraries say it."""
-    for holder in (error, getattr(error, "response", None)):
-        status = getattr(holder, "status_code", None)
-        if type(status) is int:
-            return status
-    return None
-
-
-def _describe(error: Exception) -> str:
-    if isinstance(error, smtplib.SMTPRecipientsRefused):
-        return _describe_refused(error.recipients)
-    if isinstance(error, smtplib.SMTPResponseException):
-        return f"{error.smtp_code} {_decode(error.smtp_error)}"
-    return f"{type(error).__name__}: {error}"[:1000]
-
-
-def _describe_refused(refused: dict[str, Any]) -> str:
-    return "; ".join(f"{address}: {code} {_decode(answer)}" for address, (code, answer) in refused.items())[
-        :1000
-    ]
-
-
-def _decode(answer: bytes | str) -> str:
-    return (answer.decode("utf-8", "replace") if isinstance(answer, bytes) else str(answer))[:500]

@@ -21,13 +21,14 @@ from ..signals import batch_failed, batch_sent
 from ..transactions import is_full, is_refused, write_alias
 from .claim_lock import ClaimLock, end_abandoned
 from .claims import claim, mend_times, outcome_of, settle, store
-from .connection import Mailers, Verdict
+from .connection import Mailers
 from .groups import mark_mailed
 from .mails import make_mail, reduced
 from .notes import Notes
 from .options import FlushOptions
 from .rows import forget, read_ahead
-from .targets import target_of
+from .targets import is_left_to_others, target_of
+from .verdicts import Verdict
 
 PAGE = 50  # batches that are read together
 FRESH_SECONDS = 1.0  # for which what is read of them holds
@@ -115,16 +116,20 @@ class _Delivery:
             if self._options.buffers is not None:
                 rows = rows.filter(buffer__in=self._options.buffers)
             page = list(rows.order_by("pk")[:PAGE])
-            read_ahead(page)
+            ours = [batch for batch in page if not self._is_left(batch, now)]
+            read_ahead(ours)
             fresh_until = time.monotonic() + FRESH_SECONDS
             self._notes = Notes(now)
-            for batch in page:
+            for batch in ours:
                 if time.monotonic() > fresh_until:  # a mail server was slow: some may have been erased since
                     forget(batch)
                 yield batch
             if len(page) < PAGE:
                 return
             last = page[-1].pk
+
+    def _is_left(self, batch: Batch, now: datetime) -> bool:
+        return is_left_to_others(batch, now, everything=self._options.everything)
 
     def is_unreachable(self, batch: Batch) -> bool:
         """Whether its mailer could not be reached a moment ago."""

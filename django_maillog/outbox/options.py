@@ -20,7 +20,8 @@ class FlushOptions:
     """What one flush is asked to do.
 
     ``buffers``: those named, else all. ``everything``: open batches are sealed and waiting ones tried again,
-    whatever rules and back-off say; else what is due, ``at_exit`` with what ``policy.due_at_exit`` allows.
+    whatever rules and back-off say, of other services, too; else what is due, ``at_exit`` with what
+    ``policy.due_at_exit`` allows.
     ``others=False``: what other living processes import themselves is left to them. ``send=False``: nothing
     is delivered; ``limit``: at most so many batches are. ``clock`` says what time it is, by default the
     database's. ``sending`` is entered while a mail server is waited for, ``stop`` asked between steps.

@@ -22,7 +22,10 @@ T = TypeVar("T")
 
 
 class Configuration(TypedDict, total=False):
-    """Whom a buffer's mails go to, through which mailer, and by which rules; nothing secret."""
+    """Whom a buffer's mails go to, through which mailer, and by which rules; nothing secret.
+
+    Among the rules is whether the mailer is the handler's own (``buffers.stored_rules``).
+    """
 
     recipients: list[str]
     sender: str
@@ -34,7 +37,7 @@ def encode(handler: BufferHandler) -> bytes:
     """The line for a handler. A target that is wrong must not cost the record: a system check names it."""
     value: dict[str, Any] = {"configures": handler.buffer}
     with contextlib.suppress(Exception), _without_queries():  # whatever a project's get_recipients() does
-        value["rules"] = handler.rules._asdict()
+        value["rules"] = buffers.stored_rules(handler)
         value |= buffers.addressee(handler.target)._asdict()
     return json_line(value)
 
@@ -44,7 +47,10 @@ def parse(line: bytes) -> tuple[str, Configuration]:
     value = json_object(line)
     found: Configuration = {}
     if "rules" in value:
-        found["rules"] = Rules.of(_checked("rules", value["rules"], dict))._asdict()
+        rules = _checked("rules", value["rules"], dict)
+        found["rules"] = Rules.of(rules)._asdict()
+        if rules.get(buffers.OWN_MAILER) is True:
+            found["rules"][buffers.OWN_MAILER] = True
     if "recipients" in value:
         recipients = _checked("recipients", value["recipients"], list)[:MAX_RECIPIENTS]
         found["recipients"] = [_text("recipients", address, ADDRESS_CHARACTERS) for address in recipients]

@@ -11,6 +11,7 @@ from ..database_clock import database_now
 from ..models import Batch
 from ..outbox import delivery
 from ..outbox.options import FlushOptions
+from ..outbox.targets import is_left_to_others
 from .heartbeat import Heartbeat
 
 # By its path, as whoever runs it will import it.
@@ -45,7 +46,7 @@ class Enqueuer:
         if self._retry_at == math.inf or self.retry_seconds() == 0:
             self._enqueue()
         if time.monotonic() - self._failing_since >= GIVE_UP_SECONDS:
-            delivery.deliver(FlushOptions(sending=self._heartbeat.resting))
+            delivery.deliver(FlushOptions(everything=False, sending=self._heartbeat.resting))
 
     def retry_seconds(self) -> float:
         """In how many seconds it is to be called again."""
@@ -53,8 +54,11 @@ class Enqueuer:
 
     def _is_time(self) -> bool:
         """Whether something waits that no task of the past minute was for."""
-        is_recent = time.monotonic() - self._enqueued_at < ENQUEUE_SECONDS
-        return not is_recent and Batch.objects.deliverable(database_now()).exists()
+        if time.monotonic() - self._enqueued_at < ENQUEUE_SECONDS:
+            return False
+        now = database_now()
+        waiting = Batch.objects.deliverable(now).defer("text", "html")
+        return any(not is_left_to_others(batch, now, everything=False) for batch in waiting)
 
     def _enqueue(self) -> None:
         try:

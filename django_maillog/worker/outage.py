@@ -18,7 +18,7 @@ from ..language import gettext_noop, in_project_language
 from ..models import Batch
 from ..outbox.batches import new_message_id
 from ..outbox.connection import Mailers, message
-from ..outbox.targets import rules_of, target_of
+from ..outbox.targets import is_left_to_others, rules_of, target_of
 from ..policy import Reason
 from ..spool import lines, silenced, sources
 from ..spool.configurations import Configuration
@@ -122,8 +122,10 @@ class Mailer:
         for buffer, found in harvest.buffers.items():
             if not (found.values or found.lost):
                 continue
-            self._turn.wait(RETRY_SECONDS)
             known = Batch(buffer=buffer, **harvest.configured.get(buffer, {}))
+            if is_left_to_others(known, datetime.now(UTC), everything=True):
+                continue
+            self._turn.wait(RETRY_SECONDS)
             try:
                 mail = _send(buffer, found, target_of(known), why)
             except Exception as error:

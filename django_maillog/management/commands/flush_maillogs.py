@@ -191,6 +191,10 @@ def _warnings(summary: Summary) -> Iterator[str]:
     if summary.held_back:
         waiting = counted(summary.held_back, "batch waits", "batches wait")
         yield f"{waiting} behind an earlier mail that its server did not take."
+    if summary.left_alone:
+        left = counted(len(summary.left_alone), "batch is", "batches are")
+        names = ", ".join(sorted({batch.buffer for batch in summary.left_alone}))
+        yield f"{left} left to the processes that have the handler, and its mailer: {names}."
     if summary.sending:
         held = counted(summary.sending, "batch is", "batches are")
         yield f"{held} being sent by another process; if that was killed, a later flush sends it."
