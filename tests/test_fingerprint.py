@@ -83,6 +83,47 @@ def test_two_calls_of_a_library_in_one_function_are_two_bugs() -> None:
     assert first.cause == second.cause
 
 
+NAMELESS = """
+    def total(first, second):
+        a = sum(int(v) for v in first)
+        b = sum(int(v) * 2 for v in second)
+        c = sum(int(v) * 3 for v in second)
+        return a + b + c
+
+    prices = {
+        "bread": lambda n: float(n) * 2,
+        "milk": lambda n: float(n) + 2,
+        "cake": lambda n: round(float(n), 2),
+        "ends": lambda n: float(n[1:3]),
+        "both": lambda n: [float(part) for part in n if part in {"x", "y"}],
+        "calls": lambda n: check(n, "calls"),
+        "calls again": lambda n: check(n, "calls again"),
+    }
+
+    def check(number, why):
+        raise ValueError(number)
+"""
+
+
+def test_generators_and_lambdas_on_their_own_lines_are_bugs_of_their_own() -> None:
+    shop = module(NAMELESS)
+    errors = [
+        raised(shop.total, "1x", "2"),
+        raised(shop.total, "1", "2x"),
+        *(raised(price, "xyz") for price in shop.prices.values()),
+    ]
+
+    assert len({key_of(error=error).fingerprint for error in errors}) == len(errors)
+
+
+def test_lines_added_elsewhere_leave_generators_and_lambdas_what_they_are() -> None:
+    shop, moved = module(NAMELESS), module("import os\n\n" + textwrap.dedent(NAMELESS))
+
+    for name in ("bread", "milk", "ends", "calls"):
+        assert key_of(error=raised(shop.prices[name], "x")) == key_of(error=raised(moved.prices[name], "y"))
+    assert key_of(error=raised(shop.total, "x", "")) == key_of(error=raised(moved.total, "y", ""))
+
+
 def test_the_depth_of_a_recursion_does_not_count() -> None:
     shop = module(SHOP)
     vars(shop)["other"] = module("def other(depth, back):\n    back(depth - 1, other)\n").other
@@ -222,6 +263,8 @@ STABLE = {
     "recursion": "ml2:50f3bb5f1843da6f951b57d9bb1acfb2",
     "chain": "ml2:23b31dc66ae84ff53b6a4e933f7d7d08",
     "group": "ml2:ff33a57f4357d48866b5704f6a24c722",
+    "generator": "ml2:59aa252d327d4d09e5b68dd64516889b",
+    "lambda": "ml2:7045bd5073d944745b0e2b06edc3532c",
     "template": "ml2:2b36e5261064038b9e015819e7bc5ec1",
     "message": "ml2:ed815d035f023f639e67a1ad7ff6fd23",
 }
@@ -253,6 +296,8 @@ keys = {{
     "recursion": record("", error=error("recursion", 50)),
     "chain": record("", error=error("chain", -1)),
     "group": record("", error=error("group", [-1, 2, 11])),
+    "generator": record("", error=error("generator", ["x"])),
+    "lambda": record("", error=error("nameless", "x")),
     "template": record("order %s failed", 17),
     "message": record("order 17 failed for 'bob' at /srv/x on 2026-01-05: f3b1c9d2e4"),
 }}
