@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from .. import frames
 from .keys import Key, as_one, call_site, fingerprint_of
 from .messages import normalise
-from .pages import TEMPLATE_CODES, page_place, serves_pages, template_place
+from .pages import TEMPLATE_CODES, hands_on, page_place, template_place
 from .printed import read
 from .text import links, text_of
 
@@ -257,25 +257,12 @@ class _Path:
             last, step = step, step.tb_next
         self.codes, self.crash, self.last, self.innermost = codes, crash, last, code.name
         self.templates, self.library = templates, library
-        self.is_handed_on = crash is None or _hands_on(crash)
+        self.is_handed_on = crash is None or hands_on(crash.tb_frame, library)
 
 
 def _all_codes(tb: TracebackType) -> dict[_Code, None]:
     steps = traceback.walk_tb(tb)
     return {_codes.get(id(frame.f_code)) or _describe(frame): None for frame, _line in steps}
-
-
-def _hands_on(crash: TracebackType) -> bool:
-    """Say whether an in-app frame only passes a request on: to a view, or to the view's method it extends."""
-    if crash.tb_next is None:
-        return False
-    frame, below = crash.tb_frame, crash.tb_next.tb_frame.f_code
-    if below.co_name == frame.f_code.co_name:
-        return serves_pages(type(frame.f_locals.get("self")))
-    return below.co_qualname == _AS_VIEW
-
-
-_AS_VIEW = "View.as_view.<locals>.view"
 
 
 def place_of(exc: BaseException, tb: TracebackType | None, record: logging.LogRecord) -> str:
