@@ -384,6 +384,7 @@ def test_what_cannot_be_fingerprinted_still_gets_a_coarse_key() -> None:
         ("mail to ada@example.com", "mail to alan.t+x@mail.example.org"),
         ("object at 0x7f3a5c", "object at 0xDEADBEEF00"),
         ("GET https://a.example/x?y=1 failed", "GET https://b.example/ failed"),
+        ("\x1b[31morder 7\x1b[0m failed", "order \x1b[1;32m8\x1b[m failed"),
         ("bad   spacing 1", "bad spacing\n1"),
         ("payload '" + "abc" * 3000, "payload '" + "xyz" * 3000 + "'"),
     ],
@@ -396,6 +397,7 @@ def test_messages_that_differ_in_their_values_merge(first: str, second: str) -> 
     ("first", "second"),
     [
         ("order failed", "payment failed"),
+        ("\x1b[31morder\x1b[0m failed", "\x1b[31mpayment\x1b[0m failed"),
         ("user 'bob' is unknown", "user 'bob' is locked"),
         ("don't buy, can't sell", "don't sell, can't buy"),
         ("cannot read /srv/x", "cannot write /srv/x"),

@@ -27,6 +27,7 @@ _MAX_DEPTH = 5
 
 # PostgreSQL refuses NUL; a lone surrogate cannot be written as UTF-8.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_COLOURS = re.compile(r"\x1b\[[\d;]*+m")
 
 
 def text_of(value: object) -> str:
@@ -62,11 +63,17 @@ def one_line(text: str, limit: int = TITLE_LIMIT) -> str:
     """Return the first line that says something, without control characters, cut at its end."""
     start = text[: limit * 2]
     if not start.isprintable():
+        start = without_colours(start)
         start = next((line for line in start.splitlines() if line.strip()), "")
         if not start.isprintable():
             start = "".join(char if char.isprintable() else " " for char in start)
     start = start.strip()
     return start if len(start) <= limit else start[: limit - 1] + "…"
+
+
+def without_colours(text: str) -> str:
+    """Return a text without the sequences by which terminals show colours."""
+    return _COLOURS.sub("", text) if "\x1b" in text else text
 
 
 def shortened(text: str, limit: int) -> str:
