@@ -255,6 +255,39 @@ def test_installed_packages_and_the_standard_library_are_not_in_app(filename: st
     assert chain._Code(error.__traceback__.tb_frame).in_app is not library
 
 
+def template_error(path: str, line: int = 3) -> BaseException:
+    """What Jinja2 makes of an error in a template: a code that raises it again, on the template's line."""
+    error = ZeroDivisionError()
+    source = "\n" * (line - 1) + "raise __jinja_exception__"
+    names = {"__name__": path, "__file__": path, "__jinja_exception__": error}
+    return raised(exec, compile(source, path, "exec"), names)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("/srv/1/shop/templates/shop/page.html", "/srv/2/shop/templates/shop/page.html"),
+        ("/srv/1/pages/shop/page.html", "/srv/2/pages/shop/page.html"),
+        ("C:\\1\\templates\\page.html", "D:\\2\\templates\\page.html"),
+    ],
+)
+def test_a_template_of_jinja_is_the_same_in_every_releases_folder(first: str, second: str) -> None:
+    key = key_of(error=template_error(first))
+
+    assert key == key_of(error=template_error(second))
+    assert key != key_of(error=template_error(first, line=4))
+    assert key != key_of(error=template_error(first.replace("page", "cart")))
+
+
+def test_codes_that_are_made_for_one_error_are_not_kept() -> None:
+    before = len(chain._codes)
+
+    for _ in range(3):
+        key_of(error=template_error("/srv/shop/templates/page.html"))
+
+    assert len(chain._codes) == before
+
+
 # The same constants on every Python that runs this test, and in each process.
 STABLE = {
     "raise": "ml2:01fab97b63586877b927744baf3319c8",

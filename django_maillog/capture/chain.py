@@ -96,7 +96,16 @@ def _module(frame: FrameType) -> str:
     if name == "__main__":
         # "python -m shop.jobs" is the module that others import as shop.jobs.
         name = getattr(frame.f_globals.get("__spec__"), "name", None) or name
-    return name if isinstance(name, str) else os.path.basename(frame.f_code.co_filename)
+    if not isinstance(name, str):
+        return os.path.basename(frame.f_code.co_filename)
+    return _template(name) if "/" in name or "\\" in name else name
+
+
+def _template(path: str) -> str:
+    """Return the name of a template of Jinja2's, whose path is its module's name: releases have folders."""
+    parts = re.split(r"[\\/]", path)
+    start = parts.index("templates") + 1 if "templates" in parts[:-1] else -2
+    return "/".join(parts[start:])
 
 
 def _is_library(filename: str, frame: FrameType) -> bool:
@@ -108,7 +117,9 @@ def _is_library(filename: str, frame: FrameType) -> bool:
 def _describe(frame: FrameType) -> _Code:
     if len(_codes) >= _MAX_CODES:
         _codes.clear()
-    code = _codes[id(frame.f_code)] = _Code(frame)
+    code = _Code(frame)
+    if "__jinja_exception__" not in frame.f_globals:  # Jinja2 makes a code for each error
+        _codes[id(frame.f_code)] = code
     return code
 
 
