@@ -9,13 +9,11 @@ project may be installed as a package.
 
 from __future__ import annotations
 
-import dis
 import itertools
 import logging
 import os
 import re
 import traceback
-from collections.abc import Iterator
 from functools import lru_cache
 from types import CodeType, FrameType, TracebackType
 from typing import Any, NamedTuple
@@ -23,6 +21,7 @@ from typing import Any, NamedTuple
 from .. import frames
 from .keys import Key, as_one, call_site, fingerprint_of
 from .messages import normalise
+from .nameless import NAMELESS, contents_of
 from .pages import TEMPLATE_CODES, hands_on, page_place, template_place
 from .printed import read
 from .text import links, text_of
@@ -41,8 +40,8 @@ class _Code:
         self.name = f"{_module(frame)}:{_inlined(qualname) if 'comp>' in qualname else qualname}"
         self.in_app = not _is_library(self.code.co_filename, frame)
         function = _function(frame).f_code
-        if self.in_app and function.co_name in _NAMELESS:
-            self.name += f"({_contents(function)})"
+        if self.in_app and function.co_name in NAMELESS:
+            self.name += f"({contents_of(function)})"
         self.is_template = self.name in TEMPLATE_CODES
 
 
@@ -51,40 +50,6 @@ _COMPREHENSIONS = frozenset(["<listcomp>", "<setcomp>", "<dictcomp>"])
 _COMPREHENSION = re.compile(r"(?:\.<locals>)?\.?<(?:list|set|dict)comp>")
 
 _codes: dict[int, _Code] = {}
-
-
-# All of one function have one name, and each its own first line.
-_NAMELESS = frozenset(["<lambda>", "<genexpr>"])
-
-
-def _contents(code: CodeType) -> str:
-    """Return a digest of the names, constants and operators in a code, the same on every Python."""
-    found: set[str] = set()
-    pending: list[object] = [code]
-    while pending:
-        match pending.pop():
-            case CodeType() as part:
-                found.update(part.co_names, part.co_varnames, part.co_freevars, _operators(part))
-                pending.extend([*part.co_consts, *_small_integers(part)])
-            case tuple() | frozenset() as several:
-                pending.extend(several)
-            case slice(start=start, stop=stop, step=step):  # a constant since Python 3.14
-                pending.extend([start, stop, step])
-            case str() | bytes() | int() | float() as constant:
-                found.add(repr(constant))
-    # What some Pythons have and others don't: an item, the argument of a comprehension, no format.
-    return fingerprint_of("code", *sorted(found - {"[]", ".0", "''"}))
-
-
-def _operators(code: CodeType) -> Iterator[str]:
-    for step in dis.get_instructions(code):
-        if step.opname in ("BINARY_OP", "COMPARE_OP"):
-            yield step.argrepr.removeprefix("bool(").removesuffix(")")
-
-
-def _small_integers(code: CodeType) -> list[int]:
-    """Return what Python 3.14 no longer keeps as constants."""
-    return [step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_SMALL_INT"]
 
 
 def _inlined(qualname: str) -> str:
