@@ -56,6 +56,7 @@ self = View()
 
 @pytest.fixture(autouse=True)
 def _forget() -> None:
+    fingerprints._messages.clear()
     callsite._read.cache_clear()
     callsite._lines.cache_clear()
 

@@ -74,14 +74,20 @@ _messages: dict[tuple[object, ...], Key] = {}
 
 def _of_message(record: logging.LogRecord) -> Key:
     fields = record.__dict__
-    text, is_template, is_free_text = _words_of(record)
     status = fields.get("status_code")
     request = fields.get("request")
     route = "" if request is None else route_of(request)
-    place = (record.name, record.funcName, fields.get("lineno"))
-    identity = (*place, text, is_template, is_free_text, status, route)
+    place = (record.name, record.funcName, fields.get("lineno"), status, route)
     # What is not worth remembering: large texts, and statuses that are no numbers.
-    rememberable = len(text) <= 1_000 and (status is None or isinstance(status, int))
+    rememberable = status is None or isinstance(status, int)
+    if rememberable and type(record.msg) is str and fields.get("args"):
+        # A template that its source has shown to be constant: to look again takes 1 µs of 2.3.
+        known = _messages.get((place, record.msg, True, False))
+        if known is not None:
+            return known
+    text, is_template, is_free_text = _words_of(record)
+    rememberable = rememberable and len(text) <= 1_000
+    identity = (place, text, is_template, is_free_text)
     known = _messages.get(identity) if rememberable else None
     if known is not None:
         return known
