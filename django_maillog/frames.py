@@ -22,8 +22,8 @@ STANDARD = (
     r"(?:^|/)(?:lib(?:64)?/(?:python|pypy)3\.\d+t?|python3\d+\.zip)/(?:lib-dynload/)?(\w+)"
     r"|^[A-Za-z]:/(?:.*/)?[^/]*(?:python|conda|3\.\d+)[^/]*/lib/(\w+)"
 )
-# The margin covers the tree that traceback draws for exception groups.
-FRAME = r'([ |+]*)File "([^"]*)", line (\d+)(?:, in (.*))?$'
+# The margin covers the tree that traceback draws for exception groups, and loguru's mark of one frame.
+FRAME = r'((?:> )?[ |+]*)File "([^"]*)", line (\d+)(?:, in (.*))?$'
 
 
 # Folders that many apps have; which app it is, the folder above them says.

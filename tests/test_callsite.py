@@ -21,9 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_maillog.capture import callsite
+from django_maillog.capture import fingerprint as fingerprints
 from django_maillog.capture.callsite import template_of
 from django_maillog.capture.fingerprint import fingerprint
 
+from .log_records import full
 from .test_printed import queued, sent
 
 _numbers = itertools.count()
@@ -54,7 +56,8 @@ self = View()
 
 @pytest.fixture(autouse=True)
 def _forget() -> None:
-    callsite._template_at.cache_clear()
+    fingerprints._messages.clear()
+    callsite._read.cache_clear()
     callsite._lines.cache_clear()
 
 
@@ -140,6 +143,70 @@ def test_what_is_constant_in_a_call(load: Callable[[str], ModuleType], call: str
     assert not fingerprint(first).is_free_text
 
 
+WITH_ARGUMENTS = {
+    'log.error("Login of %s failed", x)': "Login of %s failed",
+    'log.error("Login of %s failed 100%%", x)': "Login of %s failed 100%%",
+    'log.error("Login of "\n    "%(x)s failed", {"x": x})': "Login of %(x)s failed",
+    'log.error(msg="Login of %s failed")': "Login of %s failed",
+    'log.error(f"Login of {x} failed: %s", x)': "Login of … failed: …",
+    'log.error(f"Login of {x} failed: 100%% %s", x)': "Login of … failed: 100% …",
+    'log.error("Login of {} failed: %s".format(x), x)': "Login of … failed: …",
+    'log.error("Login of " + x + " failed: %s", x)': "Login of … failed: …",
+    'log.log(logging.ERROR, f"Login of {x} failed: %s", x)': "Login of … failed: …",
+    'Prefixed(log, {"name": x}).error("Login of %s failed", x)': "Login of … failed",
+}
+PREFIXED = """
+class Prefixed(logging.LoggerAdapter):
+    def process(self, msg, kwargs):
+        return f"[{self.extra['name']}] {msg}", kwargs
+
+"""
+
+
+@pytest.mark.parametrize(("call", "expected"), WITH_ARGUMENTS.items(), ids=range(len(WITH_ARGUMENTS)))
+def test_a_call_with_arguments_is_one_bug_whatever_it_puts_into_its_template(
+    load: Callable[[str], ModuleType], call: str, expected: str
+) -> None:
+    made = load(PREFIXED + f"def fail(x):\n{textwrap.indent(call, '    ')}\n")
+    first, second = record_of(made, "bob"), record_of(made, "Eve & Ada")
+
+    assert fingerprint(first) == fingerprint(second)
+    assert not fingerprint(first).is_free_text
+    assert words_of(first).replace("\x1e", "…") == expected
+
+
+def words_of(record: logging.LogRecord) -> str:
+    """What its fingerprint is made of."""
+    return fingerprints._words_of(record)[0]
+
+
+def test_a_template_made_before_its_call_counts_by_its_words(
+    load: Callable[[str], ModuleType],
+) -> None:
+    made = load('def fail(x):\n    text = f"Login of {x} failed: %s"\n    log.error(text, x)\n')
+
+    assert fingerprint(record_of(made, 1)) == fingerprint(record_of(made, 2))
+    first, second = (fingerprint(record_of(made, name)) for name in ("bob", "eve"))
+    assert first.fingerprint != second.fingerprint
+    assert first.site == second.site
+    assert first.is_free_text
+
+
+@pytest.mark.parametrize("change", [("Login", "Logout"), ("log.error", "print")])
+def test_a_changed_file_leaves_a_template_as_it_was(
+    load: Callable[[str], ModuleType], change: tuple[str, str]
+) -> None:
+    call = "def fail(x):\n    log.error(\"Login of '%s' failed\", x)\n"
+    changed, made = load(call), load(call)
+    source = Path(str(changed.__file__))
+    source.write_text(source.read_text(encoding="utf-8").replace(*change), encoding="utf-8")
+
+    found = fingerprint(record_of(changed, "bob"))
+
+    assert found.fingerprint == fingerprint(record_of(made, "bob")).fingerprint
+    assert found.is_free_text
+
+
 NO_TEMPLATE = [
     "text = f'Login of {x} failed'\nlog.error(text)",
     "log.error(f'Login of {x} failed'); log.error(f'Logout of {x} failed')",
@@ -164,6 +231,14 @@ def test_what_is_unexpected_has_no_template(load: Callable[[str], ModuleType], c
 
     assert template(record) == ""
     assert fingerprint(record).is_free_text
+
+
+def test_a_site_of_unlike_templates_has_its_share_of_problems(load: Callable[[str], ModuleType]) -> None:
+    made = load("def fail(x):\n    log.error(x, 7)\n")
+    values = [full(record_of(made, f"{word} %s is out")) for word in ("bread", "milk")]
+
+    assert values[0]["fingerprint"] != values[1]["fingerprint"]
+    assert values[0]["site"] == values[1]["site"]
 
 
 def test_a_text_that_goes_on_at_the_margin_belongs_to_its_call(load: Callable[[str], ModuleType]) -> None:
@@ -364,4 +439,4 @@ def test_all_messages_of_one_call_share_a_fingerprint_and_two_calls_dont(
 def test_no_text_of_a_call_breaks_it(call: str) -> None:
     for text in (call, f".error({call}", f".error({call})", f".log({call!r}, {call}"):
         with patch.object(callsite, "_lines", return_value=io.StringIO(text).readlines()):
-            assert isinstance(callsite._template_at.__wrapped__("shop.py", 1), str)
+            assert isinstance(callsite._read.__wrapped__("shop.py", 1), callsite.Call | None)

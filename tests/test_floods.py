@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 from datetime import UTC, datetime, timedelta
@@ -122,13 +123,28 @@ def test_two_lines_have_their_share_each(buffer: Buffer, seed: int) -> None:
     assert sorted(Group.objects.filter(kind=Kind.OVERFLOW).values_list("count", flat=True)) == [70, 70]
 
 
-def test_what_the_project_tells_apart_never_counts(buffer: Buffer) -> None:
+def test_templates_from_one_line_are_bounded_too(buffer: Buffer) -> None:
     for number, word in enumerate(words(80)):
         log(buffer, f"{word} of %s failed", number)
+    buffer.import_all()
+
+    assert Group.objects.count() == 51
+
+
+def test_events_from_one_line_are_bounded_too(buffer: Buffer) -> None:
+    for word in words(80):
+        log(buffer, json.dumps({"event": f"{word} is out"}))
+    buffer.import_all()
+
+    assert Group.objects.count() == 51
+
+
+def test_what_the_project_tells_apart_never_counts(buffer: Buffer) -> None:
+    for word in words(80):
         log(buffer, "Payment failed", fingerprint=word)
     buffer.import_all()
 
-    assert Group.objects.count() == 160
+    assert Group.objects.count() == 80
     assert not Group.objects.filter(kind=Kind.OVERFLOW).exists()
 
 

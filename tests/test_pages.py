@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -20,6 +21,9 @@ from django.template import Context, Engine
 from django.template.response import TemplateResponse
 from django.test import Client, RequestFactory
 from django.urls import include, path, re_path, resolve
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import DetailView, FormView, ListView, TemplateView
 
 from django_maillog.capture.fingerprint import fingerprint
@@ -70,6 +74,43 @@ class First(Handing, ListView):  # type: ignore[type-arg]
 class Second(Handing, ListView):  # type: ignore[type-arg]
     model = User
     ordering = "nonsense"
+
+
+def audited(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    @functools.wraps(view)
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return view(request, *args, **kwargs)
+
+    return wrapper
+
+
+class Audited:
+    """A decorator that is a class."""
+
+    def __init__(self, view: Callable[..., HttpResponseBase]) -> None:
+        self.view = view
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.view(request)
+
+
+@method_decorator(audited, name="dispatch")
+class FirstAudited(ListView):  # type: ignore[type-arg]
+    model = User
+    ordering = "nonsense"
+
+
+@method_decorator(audited, name="get")
+class SecondAudited(ListView):  # type: ignore[type-arg]
+    model = User
+    ordering = "nonsense"
+
+
+class Posting(FormView):  # type: ignore[type-arg]
+    """It calls a library's method on itself, which is its own bug: it has no such form."""
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return self.form_valid(self.get_form())
 
 
 def decorated(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
@@ -139,6 +180,13 @@ urlpatterns = [
     path("second/", Second.as_view()),
     path("decorated/1/", decorated(ListView.as_view(model=User, ordering="nonsense"))),
     path("decorated/2/", decorated(ListView.as_view(model=User, ordering="nonsense"))),
+    path("audited/1/", FirstAudited.as_view()),
+    path("audited/2/", SecondAudited.as_view()),
+    path("exempt/1/", audited(csrf_exempt(Named.as_view(ordering="nonsense")))),
+    path("exempt/2/", audited(csrf_exempt(Named.as_view(ordering="nonsense")))),
+    path("called/1/", Audited(never_cache(Named.as_view(ordering="nonsense")))),
+    path("called/2/", Audited(never_cache(Named.as_view(ordering="nonsense")))),
+    path("posting/", Posting.as_view()),
     path("detail/", DetailView.as_view(model=User)),
     path("chooses/<str:name>/", chooses),
     path("nested/", include([path("deep/", ListView.as_view(model=User, ordering="nonsense"))])),
@@ -237,6 +285,24 @@ def where(record: logging.LogRecord) -> str:
             "tests.test_pages.decorated.<locals>.wrapper, route decorated/2/",
         ),
         (
+            "/audited/1/",
+            "tests.test_pages.FirstAudited, route audited/1/",
+            "/audited/2/",
+            "tests.test_pages.SecondAudited, route audited/2/",
+        ),
+        (
+            "/exempt/1/",
+            "tests.test_pages.Named, route exempt/1/",
+            "/exempt/2/",
+            "tests.test_pages.Named, route exempt/2/",
+        ),
+        (
+            "/called/1/",
+            "tests.test_pages.Audited, route called/1/",
+            "/called/2/",
+            "tests.test_pages.Audited, route called/2/",
+        ),
+        (
             "/admin/auth/user/",
             "django.contrib.admin.options.ModelAdmin.changelist_view, route admin/auth/user/",
             "/admin/auth/group/",
@@ -283,6 +349,13 @@ def test_code_that_a_template_calls_is_the_place(failed: Failed) -> None:
 
     assert where(record).startswith("tests/test_pages.py:") or "/tests/test_pages.py:" in where(record)
     assert where(record).endswith("in fail")
+    assert "place" not in full(record)
+
+
+def test_a_view_that_calls_a_method_of_its_own_is_the_place(failed: Failed) -> None:
+    record = failed("/posting/")
+
+    assert where(record).endswith("in get")
     assert "place" not in full(record)
 
 

@@ -220,6 +220,53 @@ def test_a_huge_text_is_read_at_its_end_and_in_time() -> None:
     assert "traceback" in value["cut"]
 
 
+LOGURU = """Order 7 failed
+Traceback (most recent call last):
+
+  File "/srv/shop/main.py", line 9, in <module>
+    buy("k")
+    └ <function buy at 0x7f1a>
+
+> File "/srv/shop/views.py", line 6, in buy
+    try: price("k")
+         └ <function price at 0x7f1b>
+
+  File "/srv/shop/prices.py", line 4, in price
+    return {}[name]
+              └ 'k'
+
+KeyError: 'k'
+
+"""
+
+
+def coloured(text: str) -> str:
+    for word in ("Order", "Traceback (most recent call last):", "KeyError", "/srv/shop/", "6", "price"):
+        text = text.replace(word, f"\x1b[1;31m{word}\x1b[0m")
+    return text
+
+
+@pytest.mark.parametrize("text", [LOGURU, coloured(LOGURU)])
+def test_what_loguru_prints_is_read(text: str) -> None:
+    value = full(make_record(text))
+
+    assert value["title"] == "KeyError: 'k'"
+    assert value["message"] == "Order 7 failed"
+    assert Sample(value, everything=False).where == "srv/shop/prices.py:4 in price"
+
+
+def test_a_title_has_no_colours() -> None:
+    assert full(make_record("\x1b[1;31mOrder 7\x1b[0m failed"))["title"] == "Order 7 failed"
+
+
+def test_the_frame_that_loguru_marks_and_colours_count_like_others() -> None:
+    plain = fingerprint(make_record(LOGURU.replace("> File", "  File")))
+
+    assert fingerprint(make_record(LOGURU)) == plain
+    assert fingerprint(make_record(coloured(LOGURU))) == plain
+    assert fingerprint(make_record(LOGURU.replace("in buy", "in sell"))).fingerprint != plain.fingerprint
+
+
 REDIS = "MAILLOG_TEST_REDIS_URL"
 
 

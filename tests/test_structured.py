@@ -79,11 +79,10 @@ def test_one_that_says_nothing_is_titled_by_its_text() -> None:
     assert full(make_record('{"order": 7}'))["title"] == '{"order": 7}'
 
 
-def test_an_event_or_a_code_names_it_and_other_texts_are_free() -> None:
-    assert not key_of({"event": "payment_failed"}).is_free_text
-    assert not key_of({"code": 7}).is_free_text
-    assert key_of({"message": "Order of bob failed"}).is_free_text
-    assert key_of({"order": 7}).is_free_text
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("mapping", [{"event": "no bread"}, {"msg": "no milk"}, {"code": 7}, {"order": 7}])
+def test_whatever_it_says_is_free_text(form: Form, mapping: dict[str, Any]) -> None:
+    assert key_of(form(mapping)).is_free_text
 
 
 @pytest.mark.parametrize(
@@ -138,6 +137,20 @@ def test_events_of_structlog(
 
     assert key(first) == key(second) != key(third)
     assert full(first)["title"] == "payment_failed"
+
+
+@pytest.mark.parametrize("processors", RENDERERS.values(), ids=RENDERERS)
+def test_texts_of_errors_as_events_are_held_to_the_share_of_their_site(
+    structured: Callable[..., Any], processors: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = structured(*processors)
+    for word in ("bread", "milk"):
+        log.error(f"{word} is out")
+
+    first, second = (full(record) for record in caplog.records)
+
+    assert first["fingerprint"] != second["fingerprint"]
+    assert first["site"] == second["site"]
 
 
 @pytest.mark.parametrize("processors", RENDERERS.values(), ids=RENDERERS)

@@ -16,7 +16,7 @@ import sys
 import tokenize
 from functools import lru_cache
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 _MAX_SOURCE_CHARACTERS = 1_000_000
 _MAX_CALL_CHARACTERS = 4_000
@@ -29,30 +29,45 @@ _PLACEHOLDER = re.compile(r"%(?:\([^)]*\))?[-#0 +]*(?:\*|\d+)?(?:\.(?:\*|\d+))?[
 _HOLE = "\x1e"
 
 
-def template_of(record: logging.LogRecord, message: str) -> str:
-    """Return what is constant in the call that made a record, "" if that can't be told or doesn't fit."""
+class Call(NamedTuple):
+    """What the source of a logging call says of its message."""
+
+    # What is constant in it; empty if that says nothing.
+    template: str
+    # The message argument itself, if all of it is constant.
+    constant: str
+
+
+def call_of(record: logging.LogRecord) -> Call | None:
+    """Return the call that made a record, None if its source can't be read."""
     fields = record.__dict__
     path, line = fields.get("pathname"), fields.get("lineno")
     if fields.get("process") != os.getpid() or type(path) is not str or type(line) is not int:
+        return None
+    return _read(path, line)
+
+
+def template_of(record: logging.LogRecord, message: str) -> str:
+    """Return what is constant in the call that made a record, "" if that can't be told or doesn't fit."""
+    call = call_of(record)
+    if call is None:
         return ""
-    template = _template_at(path, line)
     end = 0
-    for constant in template.split(_HOLE):
+    for constant in call.template.split(_HOLE):
         start = message.find(constant, end)
         if start < 0:  # the file has changed since the module was loaded
             return ""
         end = start + len(constant)
-    return template
+    return call.template
 
 
 @lru_cache(maxsize=2_000)
-def _template_at(path: str, line: int) -> str:
-    """Return the template of the logging call on a line of a file, "" if it has none."""
+def _read(path: str, line: int) -> Call | None:
+    """Return the logging call on a line of a file, None if it can't be told."""
     try:
-        template = _message(_call_at(_lines(path), line))
+        return _message(_call_at(_lines(path), line))
     except Exception:  # a loader of the project's, a file that is gone, whatever a source may hold
-        return ""
-    return template if sum(map(str.isalpha, template)) >= _MIN_LETTERS else ""
+        return None
 
 
 @lru_cache(maxsize=16)
@@ -105,16 +120,18 @@ def _balanced(text: str) -> str:
     raise SyntaxError("the call isn't closed")
 
 
-def _message(call: ast.Call) -> str:
-    """Return the template of the message that a logging call is given."""
+def _message(call: ast.Call) -> Call:
+    """Return what a logging call says of its message."""
     position = 1 if getattr(call.func, "id", "") == "log" else 0
     if any(isinstance(argument, ast.Starred) for argument in call.args[: position + 1]):
-        return ""
-    if len(call.args) <= position:
-        return next((_template(keyword.value) for keyword in call.keywords if keyword.arg == "msg"), "")
-    template = _template(call.args[position])
+        return Call("", "")
+    named = (keyword.value for keyword in call.keywords if keyword.arg == "msg")
+    node = next(iter(call.args[position : position + 1]), None) or next(named, None)
+    text = _HOLE if node is None else _template(node)
     # A queue's handler has formatted a template with its arguments already.
-    return _formatted(template) if len(call.args) > position + 1 else template
+    template = _formatted(text) if len(call.args) > position + 1 else text
+    has_words = sum(map(str.isalpha, template)) >= _MIN_LETTERS
+    return Call(template if has_words else "", "" if _HOLE in text else text)
 
 
 def _template(node: ast.expr) -> str:

@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 from .. import frames
 from .keys import Key, as_one, call_site, fingerprint_of
 from .messages import normalise
-from .pages import TEMPLATE_CODES, page_place, serves_pages, template_place
+from .nameless import NAMELESS, contents_of
+from .pages import TEMPLATE_CODES, hands_on, page_place, template_place
 from .printed import read
 from .text import links, text_of
 
@@ -38,6 +39,9 @@ class _Code:
         qualname: str = getattr(self.code, "co_qualname", self.code.co_name)
         self.name = f"{_module(frame)}:{_inlined(qualname) if 'comp>' in qualname else qualname}"
         self.in_app = not _is_library(self.code.co_filename, frame)
+        function = _function(frame).f_code
+        if self.in_app and function.co_name in NAMELESS:
+            self.name += f"({contents_of(function)})"
         self.is_template = self.name in TEMPLATE_CODES
 
 
@@ -57,7 +61,16 @@ def _module(frame: FrameType) -> str:
     if name == "__main__":
         # "python -m shop.jobs" is the module that others import as shop.jobs.
         name = getattr(frame.f_globals.get("__spec__"), "name", None) or name
-    return name if isinstance(name, str) else os.path.basename(frame.f_code.co_filename)
+    if not isinstance(name, str):
+        return os.path.basename(frame.f_code.co_filename)
+    return _template(name) if "/" in name or "\\" in name else name
+
+
+def _template(path: str) -> str:
+    """Return the name of a template of Jinja2's, whose path is its module's name: releases have folders."""
+    parts = re.split(r"[\\/]", path)
+    start = parts.index("templates") + 1 if "templates" in parts[:-1] else -2
+    return "/".join(parts[start:])
 
 
 def _is_library(filename: str, frame: FrameType) -> bool:
@@ -69,7 +82,9 @@ def _is_library(filename: str, frame: FrameType) -> bool:
 def _describe(frame: FrameType) -> _Code:
     if len(_codes) >= _MAX_CODES:
         _codes.clear()
-    code = _codes[id(frame.f_code)] = _Code(frame)
+    code = _Code(frame)
+    if "__jinja_exception__" not in frame.f_globals:  # Jinja2 makes a code for each error
+        _codes[id(frame.f_code)] = code
     return code
 
 
@@ -218,25 +233,12 @@ class _Path:
             last, step = step, step.tb_next
         self.codes, self.crash, self.last, self.innermost = codes, crash, last, code.name
         self.templates, self.library = templates, library
-        self.is_handed_on = crash is None or _hands_on(crash)
+        self.is_handed_on = crash is None or hands_on(crash.tb_frame, library)
 
 
 def _all_codes(tb: TracebackType) -> dict[_Code, None]:
     steps = traceback.walk_tb(tb)
     return {_codes.get(id(frame.f_code)) or _describe(frame): None for frame, _line in steps}
-
-
-def _hands_on(crash: TracebackType) -> bool:
-    """Say whether an in-app frame only passes a request on: to a view, or to the view's method it extends."""
-    if crash.tb_next is None:
-        return False
-    frame, below = crash.tb_frame, crash.tb_next.tb_frame.f_code
-    if below.co_name == frame.f_code.co_name:
-        return serves_pages(type(frame.f_locals.get("self")))
-    return below.co_qualname == _AS_VIEW
-
-
-_AS_VIEW = "View.as_view.<locals>.view"
 
 
 def place_of(exc: BaseException, tb: TracebackType | None, record: logging.LogRecord) -> str:
@@ -257,7 +259,11 @@ def place_of(exc: BaseException, tb: TracebackType | None, record: logging.LogRe
 
 def _offset(crash: TracebackType) -> int:
     """Return the line within its function; a comprehension's is its function's."""
-    frame = crash.tb_frame
+    return crash.tb_lineno - _function(crash.tb_frame).f_code.co_firstlineno
+
+
+def _function(frame: FrameType) -> FrameType:
+    """Return the frame of the function that a comprehension is in, else the frame itself."""
     while frame.f_code.co_name in _COMPREHENSIONS and frame.f_back is not None:
         frame = frame.f_back
-    return crash.tb_lineno - frame.f_code.co_firstlineno
+    return frame

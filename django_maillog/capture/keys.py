@@ -15,8 +15,8 @@ class Key(NamedTuple):
     """What a record is grouped by: ``ml2:`` and 32 hex digits each.
 
     The site is where it comes from: the root exception's innermost frame, else logger, function and line of
-    the call. ``is_free_text``: the fingerprint came from normalised text alone, so that one site may make any
-    number of them.
+    the call. ``is_free_text``: the fingerprint came from text that no source shows to be constant: one site
+    may make any number of them.
     """
 
     fingerprint: str

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import re
 
+from .text import without_colours
+
 _COMPARED = 4_000  # characters of a message that are normalised
 _KEPT = 1_000  # characters of the result that count: far from the cut, which moves with the values before it
 
@@ -89,7 +91,7 @@ _REST_OF_DAY = re.compile(r"(?:day|sday|nesday|rsday|urday|uary|ruary|ch|il|e|y|
 
 def normalise(message: str) -> str:
     """Return a message with its values replaced: numbers, hashes, addresses, dates, paths, quotations."""
-    text = message[:_COMPARED]
+    text = without_colours(message[:_COMPARED])
     if "'" in text or '"' in text or "`" in text or not text.isascii():
         text = _QUOTED.sub(_unquoted, text)
     words = text.split()

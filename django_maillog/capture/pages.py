@@ -40,6 +40,26 @@ def serves_pages(kind: type) -> bool:
     return hasattr(kind, "as_view") or hasattr(kind, "changelist_view")
 
 
+def hands_on(frame: FrameType, library: Sequence[FrameType]) -> bool:
+    """Say whether an in-app frame, above those of libraries, only passes a request on.
+
+    It does to a view's method that it extends, and to a view that it doesn't hold: a decorator has a
+    function. Of the libraries' frames the first method tells: those above it are decorators, too.
+    """
+    if not library:
+        return False
+    if library[0].f_code.co_name == frame.f_code.co_name and serves_pages(type(frame.f_locals.get("self"))):
+        return True
+    for below in library:
+        code = below.f_code
+        if code.co_qualname.endswith("as_view.<locals>.view"):
+            return True
+        if code.co_argcount and code.co_varnames[0] == "self":
+            view = below.f_locals.get("self")
+            return serves_pages(type(view)) and all(value is not view for value in frame.f_locals.values())
+    return False
+
+
 def view_place(record: logging.LogRecord) -> str:
     """Return ``blog.views.PostList, route blog/<slug>/`` of the view that a request got to, else ""."""
     match = getattr(record.__dict__.get("request"), "resolver_match", None)

@@ -17,7 +17,7 @@ from .keys import Key, as_one, fingerprint_of
 from .pages import view_place
 from .plain import json_text
 from .structured import mapping_of
-from .text import TRACEBACK_LIMIT, class_name, exception_of, message_of, text_of
+from .text import TRACEBACK_LIMIT, class_name, exception_of, message_of, text_of, without_colours
 
 _MARK = "Traceback (most recent call last):"
 _GROUP_MARK = "Exception Group Traceback"
@@ -89,7 +89,7 @@ def key_of_printed(printed: Printed, record: logging.LogRecord) -> Key:
 
 def read(text: str) -> Printed | None:
     """Return the exception whose traceback a text holds."""
-    return _read(text) if _MARK in text else None
+    return _read(without_colours(text)) if _MARK in text else None
 
 
 def _is_in(args: object) -> bool:

@@ -39,11 +39,6 @@ def parts_of(mapping: Structure, record: logging.LogRecord) -> list[str]:
     return [*dict.fromkeys(keys), *values, f"{CODE}={_text(mapping, CODE)}"]
 
 
-def is_named(mapping: Structure) -> bool:
-    """Say whether the project named the event: then its messages are no free text."""
-    return bool(_text(mapping, "event") or _text(mapping, CODE))
-
-
 def title(mapping: Structure) -> str:
     """Return what stands for it, "" if no key says so."""
     said = next((text for name in TITLES if (text := _text(mapping, name))), "")

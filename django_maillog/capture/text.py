@@ -31,6 +31,7 @@ _GROUP_LIMIT = 60
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # What str.splitlines() splits at: no header may hold it, says Python's email package.
 _LINE_ENDS = re.compile("[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+_COLOURS = re.compile(r"\x1b\[[\d;]*+m")
 
 
 def text_of(value: object) -> str:
@@ -66,11 +67,17 @@ def one_line(text: str, limit: int = TITLE_LIMIT) -> str:
     """Return the first line that says something, without control characters, cut at its end."""
     start = text[: limit * 2]
     if not start.isprintable():
+        start = without_colours(start)
         start = next((line for line in start.splitlines() if line.strip()), "")
         if not start.isprintable():
             start = "".join(char if char.isprintable() else " " for char in start)
     start = start.strip()
     return start if len(start) <= limit else start[: limit - 1] + "…"
+
+
+def without_colours(text: str) -> str:
+    """Return a text without the sequences by which terminals show colours."""
+    return _COLOURS.sub("", text) if "\x1b" in text else text
 
 
 def shortened(text: str, limit: int) -> str:
