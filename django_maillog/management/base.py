@@ -13,6 +13,7 @@ from ..buffers import muted
 from ..digest.excerpts import visible
 from ..plan import known_buffers
 from ..spool.folder import UnsafeFolder
+from ..transactions import IN_TRANSACTION, is_in_transaction
 
 # The shell's statuses for SIGINT and SIGTERM.
 INTERRUPTED = 130
@@ -43,6 +44,12 @@ class MaillogCommand(BaseCommand):
 
     def run(self, options: dict[str, Any]) -> None:
         raise NotImplementedError
+
+
+def refuse_transaction() -> None:
+    """Raise CommandError if the command was called in a transaction of the project's."""
+    if is_in_transaction():
+        raise CommandError(IN_TRANSACTION)
 
 
 def check_buffers(names: Collection[str]) -> None:

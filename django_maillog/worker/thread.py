@@ -107,12 +107,13 @@ class Worker:
 
     def flush(self, options: FlushOptions) -> None:
         """``flush.flush`` as MAILLOG_DELIVERY wants it; in the thread that calls."""
-        journal.write_lost()
-        delivery = conf.delivery()
-        options = replace(options, send=delivery == "worker", sending=self.heartbeat.resting)
-        sealed = flushing.flush(options).sealed
-        if delivery == "task":
-            self.enqueuer.deliver(sealed=sealed > 0)
+        with buffers.muted():
+            journal.write_lost()
+            delivery = conf.delivery()
+            options = replace(options, send=delivery == "worker", sending=self.heartbeat.resting)
+            sealed = flushing.flush(options).sealed
+            if delivery == "task":
+                self.enqueuer.deliver(sealed=sealed > 0)
 
     def _run_thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
         def muted() -> None:

@@ -11,6 +11,7 @@ from ...checks import check_all
 from ...checks.live import Found
 from ...digest.excerpts import visible
 from ...trial import Step, tried_handlers, try_out
+from ..base import refuse_transaction
 
 
 class Command(BaseCommand):
@@ -30,6 +31,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        refuse_transaction()
         handlers = tried_handlers()
         chosen = options["handlers"] or list(handlers)
         if unknown := [name for name in chosen if name not in handlers]:
