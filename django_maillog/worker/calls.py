@@ -128,7 +128,9 @@ def _exit_seconds_left() -> float:
 
 
 def _mode() -> str:
-    """The setting; while tests run, no thread starts by itself."""
+    """The setting; while tests run, no thread starts by itself, and after them nothing is done."""
+    if conf.tested():
+        return "none"
     try:
         mode = conf.worker()
     except ImproperlyConfigured:  # a system check reports it; the records come first
@@ -138,6 +140,8 @@ def _mode() -> str:
 
 def _do(work: Callable[[], object], seconds: float) -> None:
     """In the worker's thread where there is one, else here: at once, or after the caller's transaction."""
+    if conf.tested():
+        return
     if worker.is_current_thread() or _mode() != "thread":
         if not put_off(work):
             work()
