@@ -191,20 +191,26 @@ _tested = False
 
 
 def testing() -> bool:
-    """Whether ``setup_test_environment`` is in force, which every test runner calls."""
+    """Whether this process runs tests, or has: nothing that it records is for a real database or mail server.
+
+    It knows of a run in which it was asked once.
+    """
     global _tested  # noqa: PLW0603  # once true it stays true
-    # Looked up and not imported: no process but a test run needs that module. An outbox proves no test,
-    # since each locmem.EmailBackend makes one.
-    utils = sys.modules.get("django.test.utils")
-    if utils is not None and hasattr(getattr(utils, "_TestState", None), "saved_data"):
-        _tested = True
-        return True
-    return False
+    _tested = _tested or _is_test_environment()
+    return _tested
 
 
 def tested() -> bool:
-    """Whether this process has run tests: nothing that it recorded is for a real database or mail server."""
-    return _tested
+    """Whether this process has run tests, and they are over."""
+    return testing() and not _is_test_environment()
+
+
+def _is_test_environment() -> bool:
+    """Whether ``setup_test_environment`` is in force, which every test runner calls."""
+    # Looked up and not imported: no process but a test run needs that module. An outbox proves no test,
+    # since each locmem.EmailBackend makes one.
+    utils = sys.modules.get("django.test.utils")
+    return utils is not None and hasattr(getattr(utils, "_TestState", None), "saved_data")
 
 
 def _wrong(name: str, wanted: str) -> ImproperlyConfigured:

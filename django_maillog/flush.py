@@ -24,6 +24,7 @@ from .outbox.options import FlushOptions
 from .outbox.targets import due_and_left_to_others, is_left_to_others, rules_of, target_of
 from .policy import Reason
 from .signals import batch_sealed
+from .transactions import IN_TRANSACTION, is_in_transaction
 
 NEWS_EVERY_SECONDS = 1.0  # of importing, after which news are looked for that should go out
 # Between two tries of a waiting batch that news in the open one have brought forward.
@@ -95,8 +96,9 @@ def flush(options: FlushOptions | None = None) -> Summary:
     """Import every segment on this host; seal open batches; deliver.
 
     Raises django.db.Error if the database can't be used, and in the end what an import raised: something that
-    is wrong with one segment holds no mail back.
+    is wrong with one segment holds no mail back. Raises RuntimeError in a transaction of the caller's.
     """
+    _refuse_transaction()
     options = options or FlushOptions()
     done = Summary(options.buffers, options.everything)
     failed = None
@@ -126,8 +128,10 @@ def flush(options: FlushOptions | None = None) -> Summary:
 def flush_batch(batch: Batch, options: FlushOptions | None = None) -> Batch:
     """Send one batch now: an open one is sealed first. Returns it as it is afterwards.
 
-    What waits of the open one's buffer is tried before it; while that is refused, it stays open.
+    What waits of the open one's buffer is tried before it; while that is refused, it stays open. Raises
+    RuntimeError in a transaction of the caller's.
     """
+    _refuse_transaction()
     options = options or FlushOptions()
     if batch.status == Status.OPEN:
         options = replace(options, buffers=[batch.buffer])
@@ -139,6 +143,11 @@ def flush_batch(batch: Batch, options: FlushOptions | None = None) -> Batch:
     deliver(options, only=batch)
     flushed: Batch = Batch.objects.get(pk=batch.pk)
     return flushed
+
+
+def _refuse_transaction() -> None:
+    if is_in_transaction():
+        raise RuntimeError(IN_TRANSACTION)
 
 
 def retry_failed(names: Collection[str] | None = None) -> int:

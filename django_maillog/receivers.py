@@ -7,8 +7,9 @@ import sys
 from typing import Any
 
 from django.core.signals import request_started
+from django.db.backends.signals import connection_created
 
-from . import buffers
+from . import buffers, conf
 from .checks.live import reached
 from .handlers import scopes
 from .handlers.incoming import Incoming
@@ -29,6 +30,7 @@ _task_logger_passed_on = True
 def connect() -> None:
     """Connect what every process needs, and Celery's signals where it is in use."""
     request_started.connect(_wake, dispatch_uid=UID)
+    connection_created.connect(_note_test_run, dispatch_uid=UID)
     connect_celery()
 
 
@@ -54,6 +56,11 @@ def _wake(**_kwargs: Any) -> None:
     request_started.disconnect(dispatch_uid=UID)
     if buffers.configured():
         calls.wake()
+
+
+def _note_test_run(**_kwargs: Any) -> None:
+    """A test run that logs nothing is to be known all the same, when it is over."""
+    conf.testing()
 
 
 def _put_back(**_kwargs: Any) -> None:

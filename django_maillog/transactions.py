@@ -34,6 +34,11 @@ CROWDED = (
     "query_wait_timeout",
 )
 
+IN_TRANSACTION = (
+    "A flush can't be part of a transaction: a rollback would forget the records that it has imported and "
+    "the mails that it has sent. Call it outside of the transaction, or with transaction.on_commit()."
+)
+
 Result = TypeVar("Result")
 
 
@@ -48,6 +53,31 @@ class Changed(Exception):
 def write_alias() -> str:
     """The database of all tables."""
     return router.db_for_write(Segment)
+
+
+def is_in_transaction() -> bool:
+    """Whether this thread is in a transaction that the project may roll back.
+
+    One that Django's TestCase has opened is none: what a test flushes goes with the test.
+    """
+    connection = connections[write_alias()]
+    if connection.in_atomic_block:
+        return not any(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
+    return connection.connection is not None and not connection.autocommit
+
+
+def put_off(work: Callable[[], object]) -> bool:
+    """Have it called once this thread's transaction is committed; False if there is none to wait for.
+
+    The same function is called once. After a rollback, and where a project commits by hand, nobody calls it.
+    """
+    if not is_in_transaction():
+        return False
+    connection = connections[write_alias()]
+    waiting = [hook[1] for hook in connection.run_on_commit]
+    if connection.in_atomic_block and work not in waiting:
+        transaction.on_commit(work, using=connection.alias, robust=True)
+    return True
 
 
 @contextmanager

@@ -58,7 +58,8 @@ ELSEWHERE = {
         "test_recursion",
         "test_release_gone",
     ),
-    *("test_secrets_end_to_end", "test_spool_users", "test_tasks", "test_two_projects", "test_worker"),
+    *("test_secrets_end_to_end", "test_spool_users", "test_tasks", "test_test_runs", "test_two_projects"),
+    "test_worker",
 }
 
 

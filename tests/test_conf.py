@@ -122,7 +122,19 @@ def test_only_the_test_environment_makes_a_test(monkeypatch: pytest.MonkeyPatch)
 
     assert found == (True, False, False)
     assert conf.testing()
-    assert conf.tested()
+    assert not conf.tested()
+
+
+def test_a_process_that_has_run_tests_is_known_after_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conf, "_tested", False)
+    before = conf.testing(), conf.tested()
+    teardown_test_environment()
+    try:
+        after = conf.testing(), conf.tested()
+    finally:
+        setup_test_environment()
+
+    assert (before, after) == ((True, False), (True, True))
 
 
 def test_the_newest_handler_of_a_name_is_the_buffer_s_and_a_dead_one_is_forgotten() -> None:

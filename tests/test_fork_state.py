@@ -60,6 +60,7 @@ KEPT = {
     "spool.folder._testing_folders": "it goes by process number",
     "spool.mailed._unwritten": "true of the files, whoever imports them",
     "spool.segment._known_bad": "true of the files, whoever imports them",
+    "worker.calls._flushing": "the buffers are the same",
 }
 
 FORK = """

@@ -120,21 +120,6 @@ if os.environ["MAILLOG_WORKER"] == "thread":
     wait_for(lambda: imported() == 2)
 """
 
-UNDER_TEST = """
-from django.test.utils import setup_test_environment
-setup_test_environment()
-from django_maillog import conf
-log.error("in a test")
-print(threading.active_count(), imported())
-"""
-
-AFTER_TESTS = """
-from django.test.utils import setup_test_environment, teardown_test_environment
-setup_test_environment()
-log.error("in a test")
-teardown_test_environment()
-"""
-
 INLINE = """
 from django.db import transaction
 log.error("one")
@@ -146,6 +131,8 @@ try:
         raise RuntimeError
 except RuntimeError:
     print(imported())
+log.error("three")
+print(imported())
 """
 
 
@@ -198,30 +185,10 @@ def test_should_flush_has_the_worker_flush(
     assert [mail["X-Maillog-Reason"] for mail in smtp.messages] == reason
 
 
-def test_a_test_run_starts_no_thread_and_mails_nothing(site: Site, smtp: SMTPServer) -> None:
-    site.env.pop("MAILLOG_SPOOL_DIR")
-    done = site.run(PROBE + UNDER_TEST, env={"TMPDIR": str(site.folder)})
-
-    assert done.stdout == "1 0\n"
-    assert smtp.messages == []
-    assert [path.name for path in site.folder.glob("django_maillog-tests*")] == []
-
-
-def test_a_process_that_has_run_tests_mails_nothing_at_its_end(site: Site, smtp: SMTPServer) -> None:
-    site.run('import logging; logging.getLogger("shop").error("waits")', env={"MAILLOG_WORKER": "none"})
-
-    done = site.run(PROBE + AFTER_TESTS)
-
-    assert done.stderr == ""
-    assert smtp.messages == []
-    site.manage("flush_maillogs")
-    assert [mail["Subject"] for mail in smtp.messages] == ["[Django] ERROR waits"]
-
-
-def test_inline_imports_in_the_caller_s_transaction(site: Site, smtp: SMTPServer) -> None:
+def test_inline_imports_when_the_caller_is_in_no_transaction(site: Site, smtp: SMTPServer) -> None:
     done = site.run(PROBE + INLINE, env={"MAILLOG_WORKER": "inline"})
 
-    assert done.stdout.split() == ["1", "2", "1"]
+    assert done.stdout.split() == ["1", "1", "1", "3"]
 
 
 @pytest.mark.parametrize(

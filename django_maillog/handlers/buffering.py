@@ -162,6 +162,8 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record to the spool, and tell the worker."""
+        if process.ending and conf.testing():  # the spool goes with the process
+            return
         try:
             self.keep(record)
             worker = process.worker_calls()
@@ -193,7 +195,7 @@ class BufferingHandler(Incoming, logging.handlers.BufferingHandler):
             if is_reconfiguration(frame):
                 self.is_taken_away = True
                 return
-            if process.ending and conf.tested():
+            if process.ending and conf.testing():
                 return
             if self.flushOnClose and not process.ending and not is_shutdown(frame):
                 self.flush()

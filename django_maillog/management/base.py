@@ -14,6 +14,7 @@ from ..buffers import muted
 from ..digest.excerpts import visible
 from ..plan import known_buffers
 from ..spool.folder import UnsafeFolder
+from ..transactions import IN_TRANSACTION, is_in_transaction
 
 # The shell's statuses for SIGINT and SIGTERM.
 INTERRUPTED = 130
@@ -59,6 +60,12 @@ def spelled_out(stream: OutputWrapper) -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError):  # nobody reads it any more
             stream.reconfigure(errors=errors)
+
+
+def refuse_transaction() -> None:
+    """Raise CommandError if the command was called in a transaction of the project's."""
+    if is_in_transaction():
+        raise CommandError(IN_TRANSACTION)
 
 
 def check_buffers(names: Collection[str]) -> None:

@@ -164,9 +164,10 @@ def _testing_folder(pid: int) -> Path:
     found = _testing_folders.get(pid)
     if found is None:
         parent = next((each for each in reversed(_testing_folders.values()) if each.is_dir()), None)
-        made = tempfile.mkdtemp(prefix="django_maillog-tests-", dir=parent)
-        atexit.register(_remove, made, pid)
-        found = _testing_folders[pid] = Path(made)
+        found = Path(tempfile.mkdtemp(prefix="django_maillog-tests-", dir=parent))
+        _testing_folders[pid] = found
+        # Among the first things at exit: runners may kill their workers soon.
+        atexit.register(_remove_testing_folder)
     return found
 
 
@@ -180,6 +181,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork)
 
 
-def _remove(folder: str, pid: int) -> None:
-    if os.getpid() == pid:  # a forked child's end is not the end of its parent
-        shutil.rmtree(folder, ignore_errors=True)
+def _remove_testing_folder() -> None:
+    # A forked child's end is not the end of its parent.
+    if found := _testing_folders.get(os.getpid()):
+        shutil.rmtree(found, ignore_errors=True)
+
+
+# Among the last, too: other exit functions may have logged. From the handlers' own on no record is kept.
+atexit.register(_remove_testing_folder)

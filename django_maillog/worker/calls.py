@@ -6,13 +6,15 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 
 from django.db import connections
 
-from .. import buffers, conf
+from .. import conf
 from ..buffers import BufferHandler
 from ..outbox.options import FlushOptions
 from ..spool.journal import journal
+from ..transactions import put_off
 from .thread import worker
 
 # That a call of flush() waits at the most.
@@ -30,10 +32,9 @@ def notify(*, urgent: bool = False) -> None:
         return
     mode = _mode()
     if mode == "inline":
-        with buffers.muted():
-            # A segment of its own: a test that rolls back leaves nothing behind.
-            journal.rotate()
-            worker.flush(FlushOptions(everything=False))
+        # A segment of its own: a test that rolls back leaves nothing behind.
+        journal.rotate()
+        _do(_flushing(None), FLUSH_SECONDS)
     elif mode == "thread" and _forks_behind_python():
         # So that those that it forks may import what it has logged.
         journal.rotate()
@@ -63,8 +64,11 @@ def request_flush(handler: BufferHandler) -> None:
 
 
 def flush(buffer: str) -> None:
-    """Mail everything that a buffer holds, whatever the rules say; returns when its delivery was tried."""
-    _do(lambda: worker.flush(FlushOptions(buffers=[buffer])), FLUSH_SECONDS)
+    """Mail everything that a buffer holds, whatever the rules say; returns when its delivery was tried.
+
+    Where no thread works, and the caller is in a transaction, that is once it is committed.
+    """
+    _do(_flushing(buffer), FLUSH_SECONDS)
 
 
 def close(handler: BufferHandler, *, everything: bool) -> None:
@@ -103,6 +107,17 @@ def end() -> None:
     worker.inbox.end()
 
 
+@cache  # the same function each time: it is put off once
+def _flushing(buffer: str | None) -> Callable[[], None]:
+    """Mails everything that a buffer holds; without one what is due, of all."""
+
+    def flush_buffer() -> None:
+        options = FlushOptions(everything=False) if buffer is None else FlushOptions(buffers=[buffer])
+        worker.flush(options)
+
+    return flush_buffer
+
+
 def _exit_seconds_left() -> float:
     """The first call sets the time that is left, as does one long after it: the process has gone on."""
     now = time.monotonic()
@@ -112,15 +127,19 @@ def _exit_seconds_left() -> float:
 
 
 def _mode() -> str:
-    """The setting; while tests run, no thread starts by itself."""
+    """The setting; while tests run, no thread starts by itself, and after them nothing is done."""
+    if conf.tested():
+        return "none"
     mode = conf.or_default(conf.worker)
     return "none" if mode == "thread" and conf.testing() else mode
 
 
 def _do(work: Callable[[], object], seconds: float) -> None:
-    """In the worker's thread where there is one, else here."""
+    """In the worker's thread where there is one, else here: at once, or after the caller's transaction."""
+    if conf.tested():
+        return
     if worker.is_current_thread() or _mode() != "thread":
-        with buffers.muted():
+        if not put_off(work):
             work()
         return
     done = worker.request(work)

@@ -23,7 +23,7 @@ from ...outbox.options import FlushOptions
 from ...plan import Plan, plan, problems, spool_plan
 from ...spool.folder import spool_folder
 from ...watch import Termination, notify_systemd, watch
-from ..base import TERMINATED, MaillogCommand, check_buffers
+from ..base import TERMINATED, MaillogCommand, check_buffers, refuse_transaction
 
 INTERVAL_SECONDS = 5.0
 
@@ -100,6 +100,7 @@ class Command(MaillogCommand):
             check_buffers(buffers)
         if options["dry_run"]:
             return self._plan(buffers, everything=everything, as_json=as_json)
+        refuse_transaction()
         if options["retry_failed"]:
             retry_failed(buffers)
         asked = FlushOptions(buffers=buffers, everything=everything, limit=options["limit"])

@@ -11,7 +11,7 @@ from ...checks import check_all
 from ...checks.live import Found
 from ...digest.excerpts import visible
 from ...trial import Step, tried_handlers, try_out
-from ..base import spelled_out
+from ..base import refuse_transaction, spelled_out
 
 
 class Command(BaseCommand):
@@ -31,6 +31,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        refuse_transaction()
         with spelled_out(self.stdout):
             self._try_all(options["handlers"])
 
