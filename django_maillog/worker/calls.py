@@ -10,7 +10,7 @@ from functools import cache
 
 from django.db import connections
 
-from .. import conf
+from .. import buffers, conf
 from ..buffers import BufferHandler
 from ..outbox.options import FlushOptions
 from ..spool.journal import journal
@@ -139,8 +139,9 @@ def _do(work: Callable[[], object], seconds: float) -> None:
     if conf.tested():
         return
     if worker.is_current_thread() or _mode() != "thread":
-        if not put_off(work):
-            work()
+        with buffers.muted():  # a project's router may log
+            if not put_off(work):
+                work()
         return
     done = worker.request(work)
     if done is not None and not done.wait(seconds):
