@@ -116,7 +116,6 @@ class _Import:
                 chunk = reader.skip_line(chunk.start)
                 self._take(chunk)
             reader.note_stored(chunk)
-            forks.pause()
             limit = MAX_LINES
             yield chunk
         self._finish(reader.offset)
@@ -130,6 +129,7 @@ class _Import:
         self._ensure_row()
         retrying(lambda: self._transact(chunk), write_alias())
         self._unlocked_at = time.monotonic()
+        forks.pause()
 
     def _transact(self, chunk: Chunk) -> None:
         now, mailed = self._clock(), self._mailed(chunk)
