@@ -423,9 +423,10 @@ def test_the_time_does_not_grow_with_the_text(text: str) -> None:
             best = min(best, time.thread_time() - start)
         return best
 
-    # At most 5 ms on a quiet machine; more where others work, too. What grows with the text takes 100.
-    assert seconds(text, LARGEST) < 0.020
-    assert seconds(text, LIMIT) < 0.020
+    # At most 15 ms on a quiet machine, more when lines are counted or others work, too. What grows with
+    # the text takes 100.
+    assert seconds(text, LARGEST) < 0.060
+    assert seconds(text, LIMIT) < 0.060
 
 
 def test_large_fields_cost_no_more() -> None:
