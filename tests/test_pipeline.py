@@ -116,6 +116,7 @@ def test_flush_reports_25_errors_of_3_kinds_in_one_mail(site: Site, smtp: SMTPSe
         "failed": 0,
         "pending": 0,
         "sending": 0,
+        "left_alone": 0,
     }
     [mail] = smtp.messages
     assert mail["X-Maillog-Count"] == "25"
